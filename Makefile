@@ -1,0 +1,73 @@
+# Every target makes .venv first when it is missing or older than requirements.lock or pyproject.toml.
+# GNU make 3.81 (macOS) is enough. On Windows: environment.yml.
+
+PY    := .venv/bin/python
+READY := .venv/.ready
+UV    := build/uv/bin/uv
+ARGS  :=
+
+# Sets the shell's $python to the first Python that runs, is recent enough and can make environments.
+# It is run, not just looked up: a pyenv shim can stand on the PATH and have nothing behind it.
+define find_python
+python=; \
+for candidate in "$(PYTHON)" python3.13 python3.12 python3.11 python3 python; do \
+  if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+    >/dev/null 2>&1; then python=$$candidate; break; fi; \
+  if [ -n "$(PYTHON)" ] && [ "$$candidate" = "$(PYTHON)" ]; then \
+    echo "PYTHON=$(PYTHON) is no Python 3.11, 3.12 or 3.13 with venv and ensurepip; looking on." >&2; fi; \
+done; \
+if [ -z "$$python" ]; then \
+  echo "No Python 3.11, 3.12 or 3.13 with venv and ensurepip was found." >&2; \
+  echo "Mend: install one (Debian, Ubuntu: apt install python3 python3-venv), or name yours:" >&2; \
+  echo "      make PYTHON=/path/to/python3.12" >&2; exit 1; \
+fi
+endef
+
+.PHONY: help lab walkthrough doctor test lint lock clean FORCE
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target does; do \
+	  printf 'make %-12s %s\n' "$$target" "$$does"; done
+
+lab: $(READY) ## read and run the chapters in JupyterLab
+	TF_CPP_MIN_LOG_LEVEL=2 $(PY) -m jupyter lab notebooks/00_contents.ipynb $(ARGS)
+
+walkthrough: $(READY) ## run all chapters, write build/walkthrough/index.html (ARGS="--fast 2 3")
+	$(PY) notebooks/build.py $(ARGS)
+
+# As a file, not as a module: it starts where `import fcn_keras` fails.
+doctor: $(READY) ## say what this machine has, what it lacks, and the mend
+	$(PY) fcn_keras/doctor.py $(ARGS)
+
+test: lint ## lint, then run every test (ARGS="tests/test_metrics.py")
+	$(PY) -m pytest -q $(ARGS)
+
+lint: $(READY) ## ruff over code and notebooks
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+lock: $(UV) ## bring requirements.lock in line with pyproject.toml (newest versions: ARGS=--upgrade)
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --extra notebooks --extra tests --custom-compile-command "make lock" $(ARGS) \
+	  pyproject.toml -o requirements.lock
+
+clean: ## remove rendered chapters and caches; keeps .venv, data and runs
+	rm -rf build dist .pytest_cache .ruff_cache *.egg-info
+	find fcn_keras tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+	find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+# The stamp is written last. Without it .venv is half-made and starts over; with an old one pip only
+# fetches what changed. A .venv whose Python was uninstalled starts over, too.
+$(READY): requirements.lock pyproject.toml $(if $(realpath $(PY)),,FORCE)
+	@if [ -e $@ ] && $(PY) -c '' 2>/dev/null; then rm -f $@; else \
+	  rm -f $@; $(find_python); \
+	  echo "Making .venv with $$($$python --version): some minutes, about 3 GB of disk, once."; \
+	  "$$python" -m venv --clear .venv; fi
+	$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# No .ready here: the lock can be mended while it cannot be installed.
+$(UV):
+	@$(find_python); "$$python" -m venv --clear build/uv
+	build/uv/bin/python -m pip install --disable-pip-version-check --quiet uv

@@ -1,0 +1,54 @@
+"""fcn_keras: fully convolutional networks for semantic segmentation, in Keras 3.
+
+>>> model = fcn_keras.FCN8s(num_classes=21, backbone="mini_vgg", weights=None)
+>>> model.compile("adam", loss=fcn_keras.losses.PixelCrossentropy(), metrics=[fcn_keras.metrics.SegmentationMetrics(21)])
+>>> mask = fcn_keras.segment(model, np.zeros((100, 150, 3)))
+>>> mask.shape
+(100, 150)
+
+Images are RGB in 0–255, ``(H, W, 3)``; masks hold integer class ids, ``(H, W)``, void is 255; models give logits ``(H, W, C)`` at the
+size of the image. The chapters under ``notebooks/`` tell the story.
+"""
+
+import importlib
+
+from . import backbones, framing, geometry, losses, metrics, upsampling
+from .backbones import MiniVGG
+from .convolutionalize import convolutionalize
+from .inference import segment
+from .models import FCN8s, FCN16s, FCN32s, refine
+
+__all__ = [
+    "FCN8s",
+    "FCN16s",
+    "FCN32s",
+    "MiniVGG",
+    "backbones",
+    "convolutionalize",
+    "datasets",
+    "framing",
+    "geometry",
+    "inference",
+    "losses",
+    "metrics",
+    "models",
+    "refine",
+    "segment",
+    "training",
+    "upsampling",
+    "visualization",
+]
+__version__ = "0.1.0"
+
+# Rooms that need tensorflow-datasets or matplotlib load when they are first used.
+_LAZY = ("datasets", "training", "visualization")
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

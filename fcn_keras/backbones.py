@@ -1,0 +1,253 @@
+"""The pretrained CNNs below an FCN: a plain table, and the small CNN of the book's walkthrough.
+
+A `Backbone` says how to get the network, what it wants done to an RGB image in 0–255, and which of its layers to tap at
+strides 8, 16 and 32. Where the tapped units lie on the image is not written down: `fcn_keras.geometry` works it out.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import keras
+
+from .convolutionalize import any_size, convolutionalize
+
+WEIGHTS = pathlib.Path(__file__).parent / "weights"
+MEAN_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB, as in keras.applications: what lies outside an image
+register = keras.saving.register_keras_serializable(package="fcn_keras")
+
+
+@register
+class Preprocessing(keras.layers.Layer):
+    """From RGB in 0–255 to what a pretrained network was trained on, as `keras.applications` defines it.
+
+    Args:
+        mode: ``"caffe"`` (BGR minus the mean colour: VGG, ResNet), ``"tf"`` (−1 to 1: MobileNetV2), ``"torch"`` (unit variance per
+            channel) or ``"none"`` (the network scales by itself: EfficientNetV2, ConvNeXt, MiniVGG).
+
+    Raises:
+        ValueError: If the mode is none of these.
+
+    Example:
+
+    >>> Preprocessing("tf")(keras.ops.ones((1, 1, 1, 3)) * 255)[0, 0, 0, 0].numpy()
+    np.float32(1.0)
+    """
+
+    def __init__(self, mode, **kwargs):
+        super().__init__(**kwargs)
+        if mode not in ("caffe", "tf", "torch", "none"):
+            raise ValueError(f'Found preprocessing mode {mode!r}: expected "caffe", "tf", "torch" or "none".')
+        self.mode = mode
+
+    def call(self, images):
+        if self.mode == "none":
+            return images
+        return keras.applications.imagenet_utils.preprocess_input(images, "channels_last", self.mode)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def geometry(self, incoming):
+        """Geometry of the output, for `fcn_keras.geometry.trace`: pixels stay where they are."""
+        return incoming[0]
+
+    def get_config(self):
+        return {**super().get_config(), "mode": self.mode}
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A pretrained network and what an FCN needs to know of it.
+
+    Args:
+        build: Function from ``weights`` (a name, a path or None) to a Keras model; with its top if `fully_connected` names layers.
+        taps: Names of the layers to tap at strides 8, 16 and 32, in this order.
+        preprocessing: Mode of `Preprocessing`.
+        fully_connected: Names of the classifier's `Dense` layers that ``head="fc"`` takes over behind the last tap.
+        pretrained: The weights that ``weights="pretrained"`` stands for.
+
+    Example: a network of one's own, with named taps.
+
+    >>> trunk = keras.applications.MobileNetV2(weights=None, include_top=False)
+    >>> taps = ("block_6_expand_relu", "block_13_expand_relu", "out_relu")
+    >>> own = Backbone(lambda weights: trunk, taps, preprocessing="tf", pretrained=None)
+    """
+
+    build: Callable
+    taps: tuple[str, str, str]
+    preprocessing: str = "none"
+    fully_connected: tuple[str, ...] = ()
+    pretrained: str | None = "imagenet"
+
+    def tapped(self, weights="pretrained", head="auto"):
+        """The network as a model from preprocessed images to its maps at strides 8, 16 and 32.
+
+        Args:
+            weights: ``"pretrained"``, another name or path that `build` knows, or None for random weights.
+            head: ``"fc"`` takes the classifier's fully connected layers over as convolutions, biases included, with dropout of
+                0.5 behind each; ``"light"`` drops them; ``"auto"`` is ``"fc"`` where there are some.
+
+        Raises:
+            ValueError: If there is no such head or tap.
+        """
+        weights = self.pretrained if weights == "pretrained" else weights
+        if head not in ("auto", "fc", "light") or (head == "fc" and not self.fully_connected):
+            raise ValueError(
+                f'Found head={head!r}: expected "auto", "light"' + (' or "fc".' if self.fully_connected else
+                ", as this backbone has no fully connected layers.")  # fmt: skip
+            )
+        network = self.build(weights)
+        if self.fully_connected:
+            network = convolutionalize(network, padding="same")
+        else:
+            network = any_size(network)
+        maps = [_tap(network, name) for name in self.taps]
+        if head != "light":
+            for name in self.fully_connected:
+                maps[-1] = keras.layers.Dropout(0.5, name=f"{name}_dropout")(network.get_layer(name)(maps[-1]))
+        model = keras.Model(network.input, maps, name="backbone")
+        for layer in model.layers:  # statistics of a pretrained network outlast batches of one or two images
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+        return model
+
+
+def _tap(network, name):
+    try:
+        return network.get_layer(name).output
+    except ValueError:
+        last = [layer.name for layer in network.layers][-5:]
+        raise ValueError(f"Backbone {network.name!r} has no layer {name!r} to tap: its last layers are {last}.") from None
+
+
+def _application(constructor, **kwargs):
+    """A constructor of `keras.applications`, with a clear word where its weights cannot be had."""
+
+    def build(weights):
+        try:
+            return constructor(weights=weights, **kwargs)
+        except Exception as error:  # keras raises a bare Exception when a download fails
+            if weights != "imagenet" or "URL fetch failure" not in str(error):
+                raise
+            raise RuntimeError(
+                f"The ImageNet weights of {constructor.__name__} are not on this machine and could not be downloaded ({error}). "
+                f"Mend: connect once, or copy the file into {pathlib.Path(keras.config.keras_home()) / 'models'} "
+                "(the environment variable KERAS_HOME moves it), or pass weights=None, or use backbone='mini_vgg'."
+            ) from error
+
+    return build
+
+
+def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None, name="mini_vgg"):  # noqa: N802
+    """A VGG16 in small: five poolings, total stride 32, fc6 and fc7. The pretrained CNN of the offline walkthrough.
+
+    Takes RGB images in 0–255; the scaling is its first layer. Its 670,000 weights were trained on the single objects of the ``shapes``
+    data by ``python -m fcn_keras.pretrain``.
+
+    Args:
+        num_classes: Number of classes of the top.
+        weights: ``"shapes"``, a path to a ``.weights.h5`` file, or None for random weights.
+        include_top: Whether to flatten and classify, on images of 96×96.
+        input_shape: ``(H, W, 3)``; by default ``(96, 96, 3)`` with the top and any size without.
+        name: Name of the model.
+
+    Returns:
+        A Functional model from images to softmax probabilities ``(batch, num_classes)``, or to the map ``pool5`` without the top.
+
+    Raises:
+        ValueError: If the weights do not fit the number of classes.
+
+    Example:
+
+    >>> MiniVGG(weights=None).output_shape
+    (None, 9)
+
+    Reference: configuration of Simonyan & Zisserman (ICLR 2015), the paper's VGG16, with 16 to 128 channels in place of 64 to 512.
+    """
+    if weights == "shapes" and include_top and num_classes != 9:
+        raise ValueError(f'Found num_classes={num_classes}: the weights "shapes" know 9. Mend: weights=None.')
+    shape = input_shape or ((96, 96, 3) if include_top else (None, None, 3))
+    x = image = keras.Input(shape, name="image")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(x)
+    for stage, filters in enumerate([(16,), (32,), (64, 64), (96, 96), (128, 128)], start=1):
+        for i, channels in enumerate(filters, start=1):
+            x = _conv(channels, 3, name=f"conv{stage}_{i}")(x)
+        x = keras.layers.MaxPooling2D(2, name=f"pool{stage}")(x)
+    if include_top:
+        x = keras.layers.Flatten(name="flatten")(x)
+        for layer in ("fc6", "fc7"):
+            x = keras.layers.Dense(160, activation="relu", kernel_initializer="he_normal", name=layer)(x)
+        x = keras.layers.Dense(num_classes, activation="softmax", name="predictions")(x)
+    model = keras.Model(image, x, name=name)
+    if weights is not None:
+        path = WEIGHTS / "mini_vgg.weights.h5" if weights == "shapes" else weights
+        if include_top:
+            model.load_weights(path)
+        else:
+            _load_trunk(model, path)
+    return model
+
+
+def _conv(filters, kernel, name):
+    return keras.layers.Conv2D(
+        filters, kernel, padding="same", activation="relu", kernel_initializer="he_normal", name=name
+    )
+
+
+def _load_trunk(model, path):
+    """Weight files are read by the whole model that wrote them; the trunk takes its layers from there."""
+    whole = MiniVGG(weights=None)
+    whole.load_weights(path)
+    for layer in model.layers:
+        layer.set_weights(whole.get_layer(layer.name).get_weights())
+
+
+_VGG = {"preprocessing": "caffe", "fully_connected": ("fc1", "fc2")}
+_POOLS = ("block3_pool", "block4_pool", "block5_pool")
+
+BACKBONES = {
+    "vgg16": Backbone(_application(keras.applications.VGG16), _POOLS, **_VGG),
+    "vgg19": Backbone(_application(keras.applications.VGG19), _POOLS, **_VGG),
+    "mobilenet_v2": Backbone(
+        _application(keras.applications.MobileNetV2, include_top=False, input_shape=(224, 224, 3)),
+        ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
+        preprocessing="tf",
+    ),
+    "resnet50": Backbone(
+        _application(keras.applications.ResNet50, include_top=False, input_shape=(224, 224, 3)),
+        ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
+        preprocessing="caffe",
+    ),
+    "efficientnet_v2_b0": Backbone(
+        _application(keras.applications.EfficientNetV2B0, include_top=False, input_shape=(224, 224, 3)),
+        ("block4a_expand_activation", "block6a_expand_activation", "top_activation"),
+    ),
+    "mini_vgg": Backbone(
+        lambda weights: MiniVGG(weights=weights),
+        ("pool3", "pool4", "pool5"),
+        fully_connected=("fc6", "fc7"),
+        pretrained="shapes",
+    ),
+}
+
+
+def get(backbone):
+    """The `Backbone` of a name in `BACKBONES`, or the `Backbone` itself.
+
+    Raises:
+        ValueError: If the name is not in the table.
+
+    Example:
+
+    >>> get("vgg16").taps
+    ('block3_pool', 'block4_pool', 'block5_pool')
+    """
+    if isinstance(backbone, Backbone):
+        return backbone
+    if backbone not in BACKBONES:
+        raise ValueError(
+            f"Found backbone={backbone!r}: expected one of {', '.join(BACKBONES)}, or a fcn_keras.backbones.Backbone "
+            "with the layers to tap in a model of your own."
+        )
+    return BACKBONES[backbone]

@@ -1,0 +1,117 @@
+"""Data sets for segmentation, all in one convention: RGB images, masks of integer class ids, void is 255.
+
+``load`` gives batches for training and evaluation; ``prepare`` gives the TFDS builder with everything in it (instance masks, file
+names, class names and palette in ``builder.info.metadata``). TensorFlow Datasets is imported when one of them is called.
+"""
+
+import importlib
+import os
+import pathlib
+
+from .pipeline import pipeline
+
+__all__ = ["BUILDERS", "class_names", "data_home", "load", "pipeline", "prepare"]
+
+BUILDERS = {
+    "shapes": ("shapes", "Shapes"),
+    "camvid": ("camvid", "CamVid"),
+    "voc": ("voc", "VocSegmentation"),
+}
+
+
+def data_home():
+    """The folder that generated and prepared data lie in.
+
+    The environment variable ``FCN_KERAS_DATA``, else ``data/`` of the project that the package is run from, else
+    ``~/fcn_keras_data``.
+    """
+    if "FCN_KERAS_DATA" in os.environ:
+        return pathlib.Path(os.environ["FCN_KERAS_DATA"])
+    project = pathlib.Path(__file__).parents[2]
+    return project / "data" if (project / "pyproject.toml").exists() else pathlib.Path.home() / "fcn_keras_data"
+
+
+def prepare(name, config=None, *, source=None, data_dir=None):
+    """Generates or converts a data set, once, and returns its TFDS builder.
+
+    Args:
+        name: ``"shapes"`` (generated), ``"camvid"`` or ``"voc"`` (read from a folder).
+        config: Configuration of the builder, such as ``"objects"`` of shapes; by default its first.
+        source: For camvid and voc: the folder that holds the data in its official layout, needed the first time.
+        data_dir: Folder for the prepared data; by default `data_home`.
+
+    Returns:
+        A prepared `tfds.core.DatasetBuilder`; its ``info.metadata`` holds ``class_names``, ``palette`` and ``void``.
+
+    Raises:
+        ValueError: If there is no such data set, if its source is needed and missing, or if what lies in `data_dir` was made from
+            another source.
+
+    Example:
+
+    >>> builder = prepare("shapes")
+    >>> builder.info.metadata["class_names"][:3]
+    ['background', 'disc', 'box']
+    """
+    import tensorflow_datasets as tfds
+
+    if name not in BUILDERS:
+        raise ValueError(f"Found data set {name!r}: expected one of {', '.join(BUILDERS)}.")
+    module, cls = BUILDERS[name]
+    make = getattr(importlib.import_module(f".{module}", __name__), cls)
+    builder = make(config=config, data_dir=pathlib.Path(data_dir or data_home()))
+    if not builder.is_prepared():
+        print(f"Preparing {name} under {builder.data_dir} (once).", flush=True)
+        tfds.disable_progress_bar()
+        manual = None if source is None else pathlib.Path(source).expanduser().absolute()
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
+        )
+        (pathlib.Path(builder.data_dir) / "source.txt").write_text(f"{manual}\n")
+    elif source is not None:
+        _require_same_source(builder, pathlib.Path(source).expanduser().absolute())
+    return builder
+
+
+def _require_same_source(builder, source):
+    record = pathlib.Path(builder.data_dir) / "source.txt"
+    prepared = record.read_text().strip() if record.exists() else "unknown"
+    if prepared != str(source):
+        raise ValueError(
+            f"{builder.data_dir} was prepared from {prepared}, not from {source}. Mend: delete that folder, or pass another data_dir."
+        )
+
+
+def class_names(name, **kwargs):
+    """The class names of a data set, by id; keyword arguments as in `prepare`.
+
+    Example:
+
+    >>> class_names("shapes")[0]
+    'background'
+    """
+    return list(prepare(name, **kwargs).info.metadata["class_names"])
+
+
+def load(name, split="train", *, source=None, data_dir=None, **options):
+    """Loads a split as batches of images and masks.
+
+    Args:
+        name: ``"shapes"``, ``"camvid"`` or ``"voc"``.
+        split: ``"train"``, ``"validation"``, ``"test"`` where there is one, or a TFDS slice such as ``"train[:100]"``.
+        source, data_dir: As in `prepare`.
+        **options: ``size``, ``augment``, ``batch``, ``seed``: see `pipeline`.
+
+    Returns:
+        A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, masks uint8 ``(batch, H, W)``; without `batch`, single
+        images and masks.
+
+    Example:
+
+    >>> images, masks = next(iter(load("shapes", "train", batch=8, seed=0)))
+    >>> images.shape, masks.shape
+    (TensorShape([8, 128, 128, 3]), TensorShape([8, 128, 128]))
+    """
+    builder = prepare(name, source=source, data_dir=data_dir)
+    examples = builder.as_dataset(split=split, shuffle_files=False)
+    return pipeline(examples, void=int(builder.info.metadata["void"]), **options)

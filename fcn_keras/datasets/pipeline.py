@@ -1,0 +1,99 @@
+"""From single examples to batches: the joint augmentation of image and mask, and its order.
+
+Masks are resized to the nearest id, never interpolated; what lies outside an image is void in the mask. Every random draw is a function
+of the seed and of the example's place in the split, so a run can be repeated bit for bit, whatever the number of threads.
+"""
+
+import tensorflow as tf
+
+PAD_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB: near zero for any pretrained network
+
+
+def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), batch=None, seed=None, void=255):
+    """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
+
+    Args:
+        examples: A `tf.data.Dataset` of dicts, images uint8 ``(H, W, 3)``, masks uint8 ``(H, W, 1)``.
+        size: ``(height, width)`` that every image is cut or padded to; at a random place with `augment`, else centred. None
+            keeps each image's own size.
+        augment: Whether to scale, crop and flip (left to right) at random.
+        scales: Smallest and largest factor of the random scale, drawn on a logarithmic scale.
+        batch: Number of images in a batch; needs images of one size. None gives single examples.
+        seed: An integer shuffles the examples and fixes every random draw; give each epoch its own. None keeps the order.
+        void: Label of the padding in the masks.
+
+    Returns:
+        A `tf.data.Dataset` of pairs: images float32 in 0–255, masks uint8.
+
+    Raises:
+        ValueError: If `augment` is asked for without a seed.
+
+    Example:
+
+    >>> one = {"image": tf.zeros((1, 40, 60, 3), tf.uint8), "segmentation_mask": tf.zeros((1, 40, 60, 1), tf.uint8)}
+    >>> dataset = pipeline(tf.data.Dataset.from_tensor_slices(one), size=(64, 64), augment=True, seed=1)
+    >>> next(iter(dataset))[0].shape
+    TensorShape([64, 64, 3])
+    """
+    if augment and seed is None:
+        raise ValueError("augment=True needs a seed: found None. Mend: seed=0, and another number for each epoch.")
+    pairs = examples.map(_pair, tf.data.AUTOTUNE).enumerate()
+    if seed is not None:
+        pairs = pairs.shuffle(len(examples), seed=seed, reshuffle_each_iteration=False)
+
+    def step(index, pair):
+        image, mask = pair
+        draw = _Draws(seed, index) if augment else None
+        if augment:
+            image, mask = _scaled(image, mask, draw, scales)
+        if size is not None:
+            image, mask = _fitted(image, mask, size, draw, void)
+        if augment:
+            flip = draw.uniform() < 0.5
+            image, mask = (tf.cond(flip, lambda x=x: tf.reverse(x, [1]), lambda x=x: x) for x in (image, mask))
+        return image, mask[..., 0]
+
+    pairs = pairs.map(step, tf.data.AUTOTUNE, deterministic=True)
+    if batch is not None:
+        pairs = pairs.batch(batch)
+    return pairs.prefetch(tf.data.AUTOTUNE)
+
+
+class _Draws:
+    """Random numbers that depend on the seed, on the example and on how many were drawn before, and on nothing else."""
+
+    def __init__(self, seed, index):
+        self.seed, self.index, self.count = seed, index, 0
+
+    def uniform(self, low=0.0, high=1.0):
+        self.count += 1
+        key = tf.stack([tf.constant(self.seed, tf.int64) * 16 + self.count, self.index])
+        return tf.random.stateless_uniform((), key, low, high)
+
+
+def _pair(example):
+    return tf.cast(example["image"], tf.float32), example["segmentation_mask"]
+
+
+def _scaled(image, mask, draw, scales):
+    factor = tf.exp(draw.uniform(tf.math.log(scales[0]), tf.math.log(scales[1])))
+    size = tf.cast(tf.round(tf.cast(tf.shape(mask)[:2], tf.float32) * factor), tf.int32)
+    image = tf.image.resize(image, size)
+    return image, tf.image.resize(mask, size, method="nearest")
+
+
+def _fitted(image, mask, size, draw, void):
+    """Pads to at least `size`, then cuts out `size`; mask and image at the same place."""
+    height, width = tf.shape(mask)[0], tf.shape(mask)[1]
+    more = [tf.maximum(size[0] - height, 0), tf.maximum(size[1] - width, 0)]
+    before = [n // 2 for n in more]
+    margins = [[b, n - b] for b, n in zip(before, more, strict=True)] + [[0, 0]]
+    image = tf.pad(image - PAD_COLOUR, margins) + PAD_COLOUR
+    mask = tf.pad(mask, margins, constant_values=tf.cast(void, mask.dtype))
+    room = [tf.shape(mask)[0] - size[0], tf.shape(mask)[1] - size[1]]
+    if draw is None:
+        top, left = room[0] // 2, room[1] // 2
+    else:
+        top, left = (tf.cast(draw.uniform() * tf.cast(n + 1, tf.float32), tf.int32) for n in room)
+    image = tf.slice(image, [top, left, 0], [*size, 3])
+    return image, tf.slice(mask, [top, left, 0], [*size, 1])

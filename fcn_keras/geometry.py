@@ -1,0 +1,224 @@
+"""Where a unit of a feature map looks: stride, receptive field and offset.
+
+Along one axis of the image, unit ``i`` of a feature map is centred on the pixel coordinate ``offset + stride * i``
+(the centre of the first pixel is 0) and depends on the ``receptive_field`` pixels around that centre. Three numbers per
+feature map are enough to say by how many pixels two maps are out of step, and so to derive every crop of the paper.
+
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §3, equation 1: strides multiply, kernels compose.
+"""
+
+import dataclasses
+import math
+
+import keras
+
+# Layers that treat every position alike: they move no unit and see no neighbour.
+POINTWISE = (
+    keras.layers.Activation,
+    keras.layers.BatchNormalization,
+    keras.layers.Dense,
+    keras.layers.Dropout,
+    keras.layers.Identity,
+    keras.layers.InputLayer,
+    keras.layers.LayerNormalization,
+    keras.layers.LeakyReLU,
+    keras.layers.Normalization,
+    keras.layers.PReLU,
+    keras.layers.ReLU,
+    keras.layers.Rescaling,
+    keras.layers.Softmax,
+    keras.layers.SpatialDropout2D,
+)
+POINTWISE_BY_NAME = {"LayerScale", "StochasticDepth"}  # ConvNeXt's own, not exported by Keras
+GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+MERGES = (
+    keras.layers.Add,
+    keras.layers.Average,
+    keras.layers.Concatenate,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.Multiply,
+    keras.layers.Subtract,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Stride, receptive field and offset of a feature map along one axis, in pixels of the image.
+
+    Args:
+        stride: Distance between the centres of neighbouring units; below 1 for maps finer than the image.
+        receptive_field: Side of the window that a unit depends on; infinite behind a global pooling.
+        offset: Coordinate of the centre of unit 0; pixel ``p`` of the image has its centre at ``p``.
+
+    Example:
+
+    >>> conv1_1 = Geometry().convolved(kernel=3, padding=100)
+    >>> conv1_1.convolved(kernel=2, stride=2)
+    Geometry(stride=2, receptive_field=4, offset=-98.5)
+
+    Reference: Long et al. (CVPR 2015), §3, equation 1.
+    """
+
+    stride: float = 1
+    receptive_field: float = 1
+    offset: float = 0.0
+
+    @property
+    def is_global(self):
+        """Whether a unit depends on the whole image."""
+        return math.isinf(self.receptive_field)
+
+    def centre(self, i):
+        """Image coordinate of the centre of unit ``i``."""
+        return self.offset + self.stride * i
+
+    def convolved(self, kernel, stride=1, padding=0, dilation=1):
+        """Geometry behind a convolution or pooling with ``padding`` units added in front."""
+        reach = dilation * (kernel - 1)
+        return Geometry(
+            self.stride * stride,
+            self.receptive_field + reach * self.stride,
+            self.offset + (reach / 2 - padding) * self.stride,
+        )
+
+    def upsampled(self, factor, kernel, crop=0):
+        """Geometry behind a transposed convolution of stride ``factor``, ``crop`` units cut off in front.
+
+        Unit ``i`` of the input is painted around position ``factor * i + (kernel - 1) / 2`` of the output.
+        """
+        fine = self.stride / factor
+        return Geometry(
+            int(fine) if fine == int(fine) else fine,
+            self.receptive_field + (math.ceil(kernel / factor) - 1) * self.stride,
+            self.offset + (crop - (kernel - 1) / 2) * fine,
+        )
+
+    def shifted(self, units):
+        """Geometry with ``units`` units cut off in front (negative: added)."""
+        return dataclasses.replace(self, offset=self.offset + units * self.stride)
+
+
+def trace(model, axis=0):
+    """Follows an image axis through a Keras Functional or Sequential model.
+
+    ``same`` padding is taken for inputs whose side is a multiple of the total stride: there, and only there, it does
+    not depend on the size of the image.
+
+    Args:
+        model: A built Functional or Sequential model with one image input ``(H, W, C)``, channels last.
+        axis: 0 for the rows of the image, 1 for its columns.
+
+    Returns:
+        A dict from layer name to the `Geometry` of that layer's output, in the order of the model's layers. Layers
+        behind the last feature map (Flatten, Dense) are left out.
+
+    Raises:
+        ValueError: If a layer mixes positions in a way that this function does not know, or if a merge layer meets
+            maps of different strides.
+
+    Example:
+
+    >>> vgg16 = keras.applications.VGG16(weights=None, include_top=False)
+    >>> trace(vgg16)["block5_pool"]
+    Geometry(stride=32, receptive_field=212, offset=15.5)
+
+    Reference: Long et al. (CVPR 2015), §3; receptive fields and strides of VGG16's pools: 44/8, 100/16, 212/32.
+    """
+    known = {id(model.inputs[0]): Geometry()}
+    geometries = {}
+    for layer in model.layers:
+        for output in _outputs_inside(layer, model):
+            geometry = _of_tensor(output, known, axis)
+            if geometry is not None:
+                geometries[layer.name] = geometry
+    return geometries
+
+
+def of_outputs(model, axis=0, incoming=None):
+    """The `Geometry` of each output of a model, as a list; see `trace` for arguments and errors."""
+    known = {id(model.inputs[0]): incoming or Geometry()}
+    return [_of_tensor(output, known, axis) for output in model.outputs]
+
+
+def _outputs_inside(layer, model):
+    """Output tensors of the calls of `layer` that belong to `model` (a shared layer may have more)."""
+    if isinstance(model, keras.Sequential):
+        model = model._functional
+    nodes = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
+    return [t for node in layer._inbound_nodes if id(node) in nodes for t in node.output_tensors]
+
+
+def _of_tensor(tensor, known, axis):
+    """Depth-first through the producers of `tensor`; remembers what it has seen in `known`."""
+    if id(tensor) not in known:
+        layer, node_index, tensor_index = tensor._keras_history
+        sources = layer._inbound_nodes[node_index].input_tensors
+        incoming = [_of_tensor(source, known, axis) for source in sources]
+        if isinstance(layer, keras.Model) and None not in incoming:
+            known[id(tensor)] = of_outputs(layer, axis, *incoming)[tensor_index]
+        else:
+            known[id(tensor)] = _of_layer(layer, incoming, axis)
+    return known[id(tensor)]
+
+
+def _of_layer(layer, incoming, axis):
+    if hasattr(layer, "geometry"):  # the package's own layers know theirs
+        return layer.geometry(incoming)
+    if None in incoming or isinstance(layer, keras.layers.Flatten):
+        return None
+    if isinstance(layer, MERGES):
+        return _merged(layer, incoming)
+    (geometry,) = incoming
+    if isinstance(layer, GLOBAL):  # the place is kept: squeeze-and-excitation multiplies it back onto its own map
+        return dataclasses.replace(geometry, receptive_field=math.inf)
+    if geometry.is_global and isinstance(layer, keras.layers.Reshape):
+        return geometry
+    if isinstance(layer, POINTWISE) or type(layer).__name__ in POINTWISE_BY_NAME:
+        return geometry
+    if isinstance(layer, keras.layers.ZeroPadding2D):
+        return geometry.shifted(-layer.padding[axis][0])
+    if isinstance(layer, keras.layers.Cropping2D):
+        return geometry.shifted(layer.cropping[axis][0])
+    if isinstance(layer, keras.layers.UpSampling2D):  # half-pixel centres, as a kernel as wide as the factor
+        return geometry.upsampled(layer.size[axis], kernel=layer.size[axis])
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        return _transposed(layer, geometry, axis)
+    if hasattr(layer, "strides") and (hasattr(layer, "kernel_size") or hasattr(layer, "pool_size")):
+        return _convolved(layer, geometry, axis)
+    raise ValueError(
+        f"Cannot follow the image through layer {layer.name!r} ({type(layer).__name__}): expected convolutions, pooling, "
+        "padding, cropping, upsampling, merges and pointwise layers. Mend: give the layer a method "
+        "`geometry(incoming)` that returns the Geometry of its output."
+    )
+
+
+def _convolved(layer, geometry, axis):
+    kernel = (getattr(layer, "kernel_size", None) or layer.pool_size)[axis]
+    stride = layer.strides[axis]
+    dilation = getattr(layer, "dilation_rate", (1, 1))[axis]
+    before = 0
+    if layer.padding == "same":
+        before = max(dilation * (kernel - 1) + 1 - stride, 0) // 2
+    return geometry.convolved(kernel, stride, before, dilation)
+
+
+def _transposed(layer, geometry, axis):
+    kernel, factor = layer.kernel_size[axis], layer.strides[axis]
+    crop = max(kernel - factor, 0) // 2 if layer.padding == "same" else 0
+    return geometry.upsampled(factor, kernel, crop)
+
+
+def _merged(layer, incoming):
+    """A merged unit depends on the pixels of all: the window around every branch's window."""
+    if len({g.stride for g in incoming}) != 1:
+        raise ValueError(
+            f"Layer {layer.name!r} merges maps of different strides: found {sorted(g.stride for g in incoming)}, "
+            "expected one. Mend: upsample or pool before the merge."
+        )
+    if any(g.is_global for g in incoming):
+        local = next((g for g in incoming if not g.is_global), incoming[0])
+        return dataclasses.replace(local, receptive_field=math.inf)
+    start = min(g.offset - (g.receptive_field - 1) / 2 for g in incoming)
+    end = max(g.offset + (g.receptive_field - 1) / 2 for g in incoming)
+    return Geometry(incoming[0].stride, int(end - start) + 1, (start + end) / 2)

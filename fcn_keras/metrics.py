@@ -1,0 +1,154 @@
+"""The paper's four metrics, from one confusion matrix.
+
+With ``n_ij`` the number of pixels of class ``i`` predicted as class ``j`` and ``t_i`` the number of pixels of class ``i``:
+
+- pixel accuracy: ``sum_i n_ii / sum_i t_i``
+- mean accuracy: the mean over classes of ``n_ii / t_i``
+- mean IU (intersection over union): the mean over classes of ``n_ii / (t_i + sum_j n_ji - n_ii)``
+- frequency weighted IU: the same mean weighted with ``t_i``
+
+Means run over the classes that occur: in the truth for mean accuracy, in truth or prediction for mean IU.
+
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics"; the authors' ``score.py``.
+"""
+
+import keras
+from keras import ops
+
+METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
+
+
+def confusion_matrix(truth, prediction, num_classes):
+    """Counts pixels by true class (row) and predicted class (column).
+
+    Args:
+        truth: Integer tensor of class ids, any shape; ids outside ``[0, num_classes)``, void among them, are left out.
+        prediction: Integer tensor of class ids in ``[0, num_classes)``, as many as `truth` has.
+        num_classes: Number of classes ``C``.
+
+    Returns:
+        int32 tensor ``(C, C)``.
+
+    Example:
+
+    >>> keras.ops.convert_to_numpy(confusion_matrix([0, 0, 1, 255], [0, 1, 1, 0], 2)).tolist()
+    [[1, 1], [0, 1]]
+    """
+    truth = ops.reshape(ops.cast(truth, "int32"), (-1,))
+    prediction = ops.reshape(ops.cast(prediction, "int32"), (-1,))
+    counted = ops.logical_and(truth >= 0, truth < num_classes)
+    cells = num_classes * num_classes
+    cell = ops.where(counted, num_classes * truth + prediction, cells)  # one cell more, for what does not count
+    counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=cells + 1)
+    return ops.reshape(counts[:cells], (num_classes, num_classes))
+
+
+def scores(confusion):
+    """The four metrics of a confusion matrix.
+
+    Args:
+        confusion: Tensor ``(C, C)`` of pixel counts, rows are the truth.
+
+    Returns:
+        A dict of scalars in ``[0, 1]``: ``pixel_accuracy``, ``mean_accuracy``, ``mean_iu``, ``frequency_weighted_iu``, all 0 for an
+        empty matrix.
+
+    Example:
+
+    >>> {name: round(float(value), 3) for name, value in scores([[1, 1], [0, 2]]).items()}
+    {'pixel_accuracy': 0.75, 'mean_accuracy': 0.75, 'mean_iu': 0.583, 'frequency_weighted_iu': 0.583}
+
+    Reference: Long et al. (CVPR 2015), §5.
+    """
+    confusion = _as_floats(confusion)
+    hits, truth = ops.diagonal(confusion), ops.sum(confusion, axis=1)
+    union = truth + ops.sum(confusion, axis=0) - hits
+    iu = ops.divide_no_nan(hits, union)
+    return {
+        "pixel_accuracy": ops.divide_no_nan(ops.sum(hits), ops.sum(truth)),
+        "mean_accuracy": _mean_where(ops.divide_no_nan(hits, truth), truth > 0),
+        "mean_iu": _mean_where(iu, union > 0),
+        "frequency_weighted_iu": ops.divide_no_nan(ops.sum(truth * iu), ops.sum(truth)),
+    }
+
+
+def class_iu(confusion):
+    """IU of each class, ``(C,)``; NaN for a class that occurs neither in the truth nor in the prediction.
+
+    Example:
+
+    >>> keras.ops.convert_to_numpy(class_iu([[3, 1, 0], [0, 4, 0], [0, 0, 0]])).tolist()
+    [0.75, 0.8, nan]
+    """
+    confusion = _as_floats(confusion)
+    hits = ops.diagonal(confusion)
+    union = ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) - hits
+    return ops.where(union > 0, ops.divide_no_nan(hits, union), float("nan"))
+
+
+def _as_floats(confusion):
+    """Counts as floats: double precision holds every count exactly; JAX has single precision unless asked."""
+    return ops.cast(confusion, "float32" if keras.backend.backend() == "jax" else "float64")
+
+
+def _mean_where(values, occurs):
+    occurs = ops.cast(occurs, values.dtype)
+    return ops.divide_no_nan(ops.sum(values * occurs), ops.sum(occurs))
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class SegmentationMetrics(keras.metrics.Metric):
+    """Streams one confusion matrix and gives the paper's four metrics as a dict.
+
+    Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``, in ``compile``, in ``tf.function`` and
+    under ``tf.distribute``. Counts are exact integers: 64 bits, on JAX 32 (2.1e9 pixels per cell).
+
+    Args:
+        num_classes: Number of classes ``C``.
+        class_names: Names of the classes, for `per_class`; by default their numbers.
+        void: Label of the pixels that do not count, as is every other label outside ``[0, C)``.
+        name: Name of the metric.
+
+    Raises:
+        ValueError: If there are not as many names as classes.
+
+    Example:
+
+    >>> metric = SegmentationMetrics(2, class_names=["sky", "road"])
+    >>> metric.update_state([[[0, 1]]], [[[[2.0, 1.0], [3.0, 1.0]]]])
+    >>> round(float(metric.result()["mean_iu"]), 3), metric.per_class()
+    (0.25, {'sky': 0.5, 'road': 0.0})
+
+    Reference: Long et al. (CVPR 2015), §5, "Metrics".
+    """
+
+    def __init__(self, num_classes, class_names=None, void=255, name="segmentation", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        if class_names is not None and len(class_names) != num_classes:
+            raise ValueError(f"Found {len(class_names)} class names: expected {num_classes}, one per class.")
+        self.num_classes, self.void = num_classes, void
+        self.class_names = list(class_names) if class_names is not None else [str(i) for i in range(num_classes)]
+        integer = "int32" if keras.backend.backend() == "jax" else "int64"
+        self.confusion = self.add_weight(
+            shape=(num_classes, num_classes), initializer="zeros", dtype=integer, name="confusion"
+        )
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds a batch; `sample_weight` is not used: a pixel counts or it is void."""
+        y_true = ops.cast(y_true, "int32")
+        y_true = ops.where(y_true == self.void, -1, y_true)
+        counts = confusion_matrix(y_true, ops.argmax(y_pred, axis=-1), self.num_classes)
+        self.confusion.assign_add(ops.cast(counts, self.confusion.dtype))
+
+    def result(self):
+        """The dict of `scores`."""
+        return scores(self.confusion)
+
+    def per_class(self):
+        """IU of each class by name; NaN where a class occurs neither in the truth nor in the prediction."""
+        values = ops.convert_to_numpy(class_iu(self.confusion))
+        return {name: float(value) for name, value in zip(self.class_names, values, strict=True)}
+
+    def get_config(self):
+        own = {"num_classes": self.num_classes, "class_names": self.class_names, "void": self.void}
+        return {**own, "name": self.name, "dtype": self.dtype}

@@ -1,0 +1,223 @@
+"""FCN-32s, FCN-16s and FCN-8s: score the backbone's maps, upsample, fuse.
+
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §4, Figure 3; *Hands-On Machine Learning*, Figures 14-27 and 14-28.
+"""
+
+import math
+
+import keras
+
+from . import backbones, geometry
+from .framing import CropLike, PadToStride
+from .upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
+
+STRIDES = (8, 16, 32)
+UPSAMPLINGS = ("frozen", "learned_inner", "learned")
+
+
+def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn32s"):  # noqa: N802
+    """FCN-32s: the classes of the last map, upsampled ×32.
+
+    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255 to logits ``(batch, H, W, num_classes)``, for every size from 1×1 up.
+    Preprocessing, padding to the stride and cropping are inside. Score layers start at zero, upsampling starts bilinear.
+
+    Args:
+        num_classes: Number of classes, background included; at least 2.
+        backbone: ``"vgg16"`` (the paper's), ``"vgg19"``, ``"mobilenet_v2"``, ``"resnet50"``, ``"efficientnet_v2_b0"``, ``"mini_vgg"``, or a
+            `fcn_keras.backbones.Backbone` of your own.
+        weights: ``"pretrained"`` (ImageNet; ``"shapes"`` for mini_vgg), ``None`` for random weights, or what the backbone's constructor takes.
+        head: ``"fc"`` keeps the classifier's fc6 and fc7, biases included, as convolutions; ``"light"`` drops them; ``"auto"`` is
+            ``"fc"`` where the backbone has them.
+        upsampling: ``"frozen"`` bilinear, ``"learned_inner"`` (every transposed convolution but the last is learned, from a bilinear
+            start: the CVPR paper) or ``"learned"``.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model`; its layers are named as in the authors' nets: ``score_fr``, ``upscore``.
+
+    Raises:
+        ValueError: If an argument is none of the above.
+        RuntimeError: If pretrained weights are neither on this machine nor to be downloaded.
+
+    Example:
+
+    >>> model = FCN32s(21, backbone="mobilenet_v2", weights=None)
+    >>> model(keras.ops.zeros((1, 33, 47, 3))).shape
+    TensorShape([1, 33, 47, 21])
+
+    Reference: Long et al. (CVPR 2015), §4.1–4.2, Figure 3; Table 2.
+    """
+    return _build(num_classes, backbone, weights, head, upsampling, 32, (1, 1), name)
+
+
+def FCN16s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn16s"):  # noqa: N802
+    """FCN-16s: the scores of the last map, upsampled ×2, plus those of the map at stride 16; then ×16.
+
+    Arguments, returns and errors as in `FCN32s`; further layers: ``upscore2``, ``score_pool4``, ``upscore16``. To start from a trained
+    FCN-32s, as the paper does, use `refine`.
+
+    Example:
+
+    >>> FCN16s(21, backbone="resnet50", weights=None).output_shape
+    (None, None, None, 21)
+
+    Reference: Long et al. (CVPR 2015), §4.2, Figure 3.
+    """
+    return _build(num_classes, backbone, weights, head, upsampling, 16, (1, 1), name)
+
+
+def FCN8s(  # noqa: N802
+    num_classes,
+    backbone="vgg16",
+    weights="pretrained",
+    head="auto",
+    upsampling="frozen",
+    skip_scales=(1, 1),
+    name="fcn8s",
+):
+    """FCN-8s: as FCN-16s, and once more ×2 with the map at stride 8; then ×8.
+
+    Arguments, returns and errors as in `FCN32s`; further layers: ``upscore2``, ``score_pool4``, ``upscore_pool4``, ``score_pool3``,
+    ``upscore8``. To start from a trained FCN-16s, as the paper does, use `refine`.
+
+    Args:
+        skip_scales: Factors of the maps at strides 16 and 8 before they are scored. ``(0.01, 0.0001)`` is the authors' FCN-8s-at-once,
+            trained without stages: it keeps the large activations of the lower maps from drowning the top.
+
+    Example:
+
+    >>> at_once = FCN8s(21, backbone="mini_vgg", weights=None, skip_scales=(0.01, 0.0001))
+
+    Reference: Long et al. (CVPR 2015), §4.2, Figure 3; at once: PAMI 2017, §4.3.
+    """
+    return _build(num_classes, backbone, weights, head, upsampling, 8, skip_scales, name)
+
+
+def refine(model, upsampling=None, name=None):
+    """The next finer net, started from a coarser one: FCN-32s → FCN-16s → FCN-8s.
+
+    Every weight is copied; the new score layer is zero, so the new skip connection adds nothing yet. The first predictions are those of
+    the coarser net, exactly where the units of the backbone lie on pixels (MobileNetV2, ResNet50, EfficientNetV2). Where they lie
+    between pixels (VGG), ×2 then ×16 is not quite ×32: the tent's peak is cut off, and scores differ slightly near unit centres.
+
+    Args:
+        model: A model made by `FCN32s`, `FCN16s` or this function, perhaps loaded from a file. It is left as it is.
+        upsampling: As in `FCN32s`; by default as the layers of `model` show it.
+        name: Name of the new model; by default ``fcn16s`` or ``fcn8s``.
+
+    Returns:
+        A model of its own, as `FCN16s` or `FCN8s` gives.
+
+    Raises:
+        ValueError: If the model is no FCN of this package, or an FCN-8s already.
+
+    Example:
+
+    >>> fcn32s = FCN32s(21, backbone="mini_vgg", weights=None)
+    >>> fcn16s = refine(fcn32s)
+
+    Reference: Long et al. (CVPR 2015), §4.2: "initialised with the parameters of the coarser net", the new layer with zeros.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    if "backbone" not in layers or "score_fr" not in layers:
+        raise ValueError(f"Cannot refine model {model.name!r}: expected one made by FCN32s, FCN16s or refine.")
+    if "score_pool3" in layers:
+        raise ValueError(f"Cannot refine model {model.name!r}: an FCN-8s is the finest of the paper.")
+    finest = 8 if "score_pool4" in layers else 16
+    finer = _assemble(
+        num_classes=layers["score_fr"].filters,
+        backbone=keras.models.clone_model(layers["backbone"]),
+        preprocessing=layers["preprocessing"].mode,
+        upsampling=upsampling or _upsampling_of(layers),
+        finest=finest,
+        skip_scales=(1, 1),
+        name=name or f"fcn{finest}s",
+    )
+    for layer in finer.layers:
+        source = layers.get(layer.name)
+        if source is not None:
+            layer.set_weights(source.get_weights())
+    return finer
+
+
+def _upsampling_of(layers):
+    """The argument that made these layers, as far as they show it."""
+    learned = {name for name, layer in layers.items() if isinstance(layer, BilinearConv2DTranspose)}
+    if learned & {"upscore", "upscore16"}:
+        return "learned"
+    return "learned_inner" if learned else "frozen"
+
+
+def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales, name):
+    if num_classes < 2:
+        raise ValueError(f"Found num_classes={num_classes}: expected 2 or more; the background is a class too.")
+    if upsampling not in UPSAMPLINGS:
+        raise ValueError(f"Found upsampling={upsampling!r}: expected one of {UPSAMPLINGS}.")
+    backbone = backbones.get(backbone)
+    tapped = backbone.tapped(weights, head)
+    return _assemble(num_classes, tapped, backbone.preprocessing, upsampling, finest, skip_scales, name)
+
+
+def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name):
+    """The wiring of Figure 3, with every crop taken from the geometry of the backbone's taps."""
+    before, after = _margins(_checked(geometry.of_outputs(backbone))[-1])
+    taps = geometry.of_outputs(backbone, incoming=geometry.Geometry(offset=-before))
+    image = keras.Input((None, None, 3), name="image")
+    x = PadToStride(STRIDES[-1], before, after, backbones.MEAN_COLOUR, name="pad")(image)
+    x = backbones.Preprocessing(preprocessing, name="preprocessing")(x)
+    pool3, pool4, top = backbone(x)
+
+    scores, place = _score(num_classes, "score_fr")(top), taps[2]
+    if finest <= 16:
+        skip = _skip(pool4, num_classes, skip_scales[0], "pool4")
+        scores = _upsampled(scores, place, skip, taps[1], upsampling != "frozen", "upscore2")
+        scores, place = keras.layers.Add(dtype="float32", name="fuse_pool4")([scores, skip]), taps[1]
+    if finest <= 8:
+        skip = _skip(pool3, num_classes, skip_scales[1], "pool3")
+        scores = _upsampled(scores, place, skip, taps[0], upsampling != "frozen", "upscore_pool4")
+        scores, place = keras.layers.Add(dtype="float32", name="fuse_pool3")([scores, skip]), taps[0]
+    last = {32: "upscore", 16: "upscore16", 8: "upscore8"}[finest]
+    logits = _upsampled(scores, place, image, geometry.Geometry(), upsampling == "learned", last)
+    return keras.Model(image, logits, name=name)
+
+
+def _checked(taps):
+    if tuple(tap.stride for tap in taps) != STRIDES:
+        raise ValueError(f"Found taps at strides {[tap.stride for tap in taps]}: expected {STRIDES}, in this order.")
+    return taps
+
+
+def _margins(top):
+    """Padding that leaves no pixel further than half a stride from the nearest unit of the last map."""
+    half = (top.stride - 1) / 2
+    before = max(0, math.ceil(top.offset - half))
+    after = max(0, math.ceil(half - top.offset))
+    return before, after
+
+
+def _score(num_classes, name):
+    """A 1×1 convolution to classes, zero at the start; in float32 under mixed precision too, as all behind it."""
+    return keras.layers.Conv2D(num_classes, 1, kernel_initializer="zeros", dtype="float32", name=name)
+
+
+def _skip(features, num_classes, scale, name):
+    if scale != 1:
+        features = keras.layers.Rescaling(scale, name=f"scale_{name}")(features)
+    return _score(num_classes, f"score_{name}")(features)
+
+
+def _upsampled(scores, place, reference, target, learned, name):
+    """Upsamples `scores` onto the units of `reference`.
+
+    Unit 0 of the scores lies `shift` target units behind unit 0 of the target. On the painted canvas it is the kernel's centre, so
+    the canvas is cropped by the difference; an odd kernel has its centre on a unit, an even one between two.
+    """
+    factor = round(place.stride / target.stride)
+    shift = (place.offset - target.offset) / target.stride
+    kernel = 2 * factor - 1 if round(2 * shift) % 2 == 0 else 2 * factor
+    if learned:
+        layer = BilinearConv2DTranspose(scores.shape[-1], factor, kernel, dtype="float32", name=name)
+    else:
+        layer = BilinearUpsampling2D(factor, kernel, dtype="float32", name=name)
+    crop = CropLike(round((kernel - 1) / 2 - shift), dtype="float32", name=f"{name}_crop")
+    return crop([layer(scores), reference])

@@ -1,0 +1,177 @@
+"""Bilinear upsampling as a transposed convolution (전치 합성곱), and its fast twin.
+
+A transposed convolution of stride ``f`` paints one copy of its kernel, scaled by the unit's value, ``f`` pixels further
+for each unit. Painted with a tent-shaped kernel, neighbouring copies add up to straight lines between the units: bilinear
+interpolation. `BilinearConv2DTranspose` starts so and can learn another kernel; `BilinearUpsampling2D` computes the same
+numbers without weights.
+
+Both give the whole painted canvas, ``factor * (n - 1) + kernel_size`` pixels for ``n`` units: where the image lies on
+it follows from the geometry, and `fcn_keras.framing.CropLike` cuts it out.
+
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.3 and footnote on initialisation; *Hands-On Machine Learning*, Figure 14-27.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+register = keras.saving.register_keras_serializable(package="fcn_keras")
+
+
+def bilinear_kernel(size):
+    """The tent that interpolates bilinearly.
+
+    Args:
+        size: Side of the kernel. ``2 * f`` or ``2 * f - 1`` for a factor ``f``: the even one has its peak between two
+            pixels, the odd one on a pixel.
+
+    Returns:
+        float32 array ``(size, size)``.
+
+    Example:
+
+    >>> bilinear_kernel(4)[0]
+    array([0.0625, 0.1875, 0.1875, 0.0625], dtype=float32)
+
+    Reference: the ``bilinear`` filler of the authors' Caffe nets; REFERENCE: Long et al. (CVPR 2015), §3.3.
+    """
+    if size < 1:
+        raise ValueError(f"A bilinear kernel of size {size} was asked for: expected 1 or more.")
+    tent = 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)
+    return np.outer(tent, tent).astype("float32")
+
+
+@register
+class Bilinear(keras.initializers.Initializer):
+    """Initializer of a bilinear `keras.layers.Conv2DTranspose`: each channel is interpolated alone.
+
+    Returns, when called, a kernel ``(size, size, channels, channels)`` with the tent on its diagonal and zero elsewhere.
+
+    Raises:
+        ValueError: If the kernel is not square or mixes different numbers of channels.
+
+    Example:
+
+    >>> layer = keras.layers.Conv2DTranspose(21, 64, strides=32, use_bias=False, kernel_initializer=Bilinear())
+
+    Reference: Long et al. (CVPR 2015), §3.3 and §4.3 ("bilinear upsampling, initialised and then learned").
+    """
+
+    def __call__(self, shape, dtype=None):
+        height, width, outputs, inputs = shape
+        if height != width or outputs != inputs:
+            raise ValueError(
+                f"A bilinear kernel of shape {tuple(shape)} was asked for: expected (size, size, channels, channels). "
+                "Mend: as many filters as the input has channels, and a square kernel."
+            )
+        kernel = bilinear_kernel(height)[:, :, None, None] * np.eye(inputs, dtype="float32")
+        return ops.convert_to_tensor(kernel, dtype=dtype)
+
+    def get_config(self):
+        return {}
+
+
+def _check(factor, kernel_size):
+    """Factor and kernel size of a bilinear layer, the latter by default the even one."""
+    kernel_size = 2 * factor if kernel_size is None else kernel_size
+    if factor < 1 or kernel_size not in (2 * factor - 1, 2 * factor):
+        raise ValueError(
+            f"Found factor={factor}, kernel_size={kernel_size}: expected a factor of 1 or more, and kernel_size "
+            f"2 * factor (units between pixels) or 2 * factor - 1 (units on pixels) for bilinear interpolation."
+        )
+    return factor, kernel_size
+
+
+@register
+class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
+    """Transposed convolution that starts as bilinear interpolation and learns from there.
+
+    Takes ``(batch, h, w, channels)``, gives ``(batch, factor * (h - 1) + kernel_size, …, channels)``: no bias, no padding.
+    The kernel is dense, ``kernel_size² · channels²`` weights, as in the paper.
+
+    Args:
+        channels: Number of channels, in and out.
+        factor: Upsampling factor, the stride of the transposed convolution.
+        kernel_size: ``2 * factor`` (default) or ``2 * factor - 1``; see `bilinear_kernel`.
+
+    Raises:
+        ValueError: If the kernel size does not fit the factor, or the input has another number of channels.
+
+    Example:
+
+    >>> BilinearConv2DTranspose(channels=21, factor=32)(keras.ops.ones((1, 7, 7, 21))).shape
+    TensorShape([1, 256, 256, 21])
+
+    Reference: Long et al. (CVPR 2015), §3.3 and §4.3.
+    """
+
+    def __init__(self, channels, factor, kernel_size=None, **kwargs):
+        self.factor, kernel_size = _check(factor, kernel_size)
+        super().__init__(
+            channels, kernel_size, factor, "valid", use_bias=False, kernel_initializer=Bilinear(), **kwargs
+        )
+
+    def geometry(self, incoming):
+        """Geometry of the output, for `fcn_keras.geometry.trace`."""
+        return incoming[0].upsampled(self.factor, self.kernel_size[0])
+
+    def get_config(self):
+        own = {"channels": self.filters, "factor": self.factor, "kernel_size": self.kernel_size[0]}
+        return {**keras.layers.Layer.get_config(self), **own}
+
+
+@register
+class BilinearUpsampling2D(keras.layers.Layer):
+    """The frozen bilinear transposed convolution, computed as two small matrix products.
+
+    The tent is separable and treats every channel alike, so the dense kernel's ``kernel_size² · channels²`` products per
+    unit, of which one in ``channels`` is not zero, shrink to one interpolation matrix per axis. The output equals
+    that of a fresh `BilinearConv2DTranspose` everywhere, border included, to float32 rounding.
+
+    Args:
+        factor: Upsampling factor.
+        kernel_size: ``2 * factor`` (default) or ``2 * factor - 1``; see `bilinear_kernel`.
+
+    Raises:
+        ValueError: If the kernel size does not fit the factor.
+
+    Example:
+
+    >>> BilinearUpsampling2D(factor=32)(keras.ops.ones((1, 7, 7, 21))).shape
+    TensorShape([1, 256, 256, 21])
+
+    Reference: Long et al. (CVPR 2015), §3.3: "upsampling … with factor f is convolution with … stride of 1/f".
+    """
+
+    def __init__(self, factor, kernel_size=None, **kwargs):
+        super().__init__(**kwargs)
+        self.factor, self.kernel_size = _check(factor, kernel_size)
+
+    def call(self, x):
+        batch, height, width, channels = ops.shape(x)
+        rows, columns = self._painted(height), self._painted(width)
+        x = ops.matmul(self._matrix(width, columns), x)
+        x = ops.reshape(x, (batch, height, columns * channels))
+        x = ops.matmul(self._matrix(height, rows), x)
+        return ops.reshape(x, (batch, rows, columns, channels))
+
+    def _painted(self, units):
+        return self.factor * (units - 1) + self.kernel_size
+
+    def _matrix(self, units, pixels):
+        """``(pixels, units)``: the share of each unit in each pixel of the canvas."""
+        centres = self.factor * ops.arange(units, dtype="float32") + (self.kernel_size - 1) / 2
+        distance = ops.abs(ops.arange(pixels, dtype="float32")[:, None] - centres)
+        return ops.cast(ops.relu(1 - distance / self.factor), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        painted = (None if n is None else self._painted(n) for n in (height, width))
+        return (batch, *painted, channels)
+
+    def geometry(self, incoming):
+        """Geometry of the output, for `fcn_keras.geometry.trace`."""
+        return incoming[0].upsampled(self.factor, self.kernel_size)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor, "kernel_size": self.kernel_size}

@@ -1,0 +1,62 @@
+"""What every test relies on: no network, TensorFlow as backend, data and settings of its own."""
+
+import ipaddress
+import os
+import pathlib
+import sys
+import tempfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LOCAL_NAMES = (None, "", b"", "localhost", b"localhost")
+
+scratch = tempfile.TemporaryDirectory(prefix="fcn_keras_tests_")
+
+# Before any test module imports Keras, and inherited by the processes that tests start.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["KERAS_HOME"] = os.path.join(scratch.name, "keras")  # nobody's keras.json, no weights
+os.environ.setdefault("FCN_KERAS_DATA", os.path.join(scratch.name, "data"))  # made once a session
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The hook below sees this process only; its children, and C++ code, meet a proxy that is not there.
+os.environ.update(dict.fromkeys(["http_proxy", "https_proxy", "all_proxy"], "http://127.0.0.1:9"))
+os.environ.update(dict.fromkeys(["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"], "http://127.0.0.1:9"))
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
+
+
+def refuse_network(event, arguments):
+    """Audit hook: stops what leaves this machine, from every library that goes through Python."""
+    if event in ("socket.connect", "socket.sendto"):
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else None  # else a Unix socket's path
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if not is_local(host):
+        raise RuntimeError(f"A test reached for the network ({host}); tests run offline.")
+
+
+def is_local(host):
+    if host in LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+sys.addaudithook(refuse_network)
+
+
+def pytest_unconfigure():
+    scratch.cleanup()
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real photographs and masks: `FCN_KERAS_SHARED_DATA`, or `../shared/data`."""
+    folder = pathlib.Path(os.environ.get("FCN_KERAS_SHARED_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; FCN_KERAS_SHARED_DATA names another folder")
+    return folder

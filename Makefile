@@ -57,7 +57,8 @@ clean: ## remove rendered chapters and caches; keeps .venv, data and runs
 	find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
 # The stamp is written last. Without it .venv is half-made and starts over; with an old one pip only
-# fetches what changed. A .venv whose Python was uninstalled starts over, too.
+# fetches what changed. A .venv whose Python was uninstalled starts over, too. The kernel's setting
+# sends what TensorFlow logs from C++ to the terminal of `make lab`, not into the chapters.
 $(READY): requirements.lock pyproject.toml $(if $(realpath $(PY)),,FORCE)
 	@if [ -e $@ ] && $(PY) -c '' 2>/dev/null; then rm -f $@; else \
 	  rm -f $@; $(find_python); \
@@ -65,6 +66,8 @@ $(READY): requirements.lock pyproject.toml $(if $(realpath $(PY)),,FORCE)
 	  "$$python" -m venv --clear .venv; fi
 	$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@mkdir -p .venv/etc/ipython
+	@echo '{"IPKernelApp": {"capture_fd_output": false}}' > .venv/etc/ipython/ipython_kernel_config.json
 	@touch $@
 
 # No .ready here: the lock can be mended while it cannot be installed.

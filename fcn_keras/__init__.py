@@ -32,6 +32,8 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "pretrain",
+    "recipes",
     "refine",
     "segment",
     "training",
@@ -41,7 +43,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 # Rooms that need tensorflow-datasets or matplotlib load when they are first used.
-_LAZY = ("datasets", "training", "visualization")
+_LAZY = ("datasets", "pretrain", "recipes", "training", "visualization")
 
 
 def __getattr__(name):

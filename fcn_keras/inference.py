@@ -59,8 +59,8 @@ def segment(model, image):
     """Labels every pixel of one image: the class with the largest logit.
 
     The model runs with an argmax at its end, on the model's device, so that only the mask comes
-    back. That function is kept on the model. On TensorFlow one trace serves images of every size;
-    JAX compiles once for each new size.
+    back. That function is kept on the model. On TensorFlow one trace serves images of every size,
+    unless a layer must know the size beforehand; JAX compiles once for each new size.
 
     Args:
         model: Keras model from `(B, H, W, 3)` images, 0-255, to logits `(B, H, W, C)`, C > 1.
@@ -147,8 +147,13 @@ def _compiled(model):
         return model.predict_on_batch
     import tensorflow as tf
 
-    signature = tf.TensorSpec(model.input_shape, "float32")
-    return tf.function(functools.partial(model, training=False), input_signature=[signature])
+    call = functools.partial(model, training=False)
+    any_size = tf.function(call, input_signature=[tf.TensorSpec(model.input_shape, "float32")])
+    try:
+        any_size.get_concrete_function()
+    except Exception:  # a layer that must know its size, as UpSampling2D("bilinear") in Keras 3.15
+        return tf.function(call)
+    return any_size
 
 
 def _variable_ids(model):

@@ -14,12 +14,14 @@ import pathlib
 import platform
 import re
 import sys
+import tempfile
 import time
 
 import nbclient
 import nbformat
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
+from nbconvert.filters import strip_ansi
 from traitlets.config import Config
 
 NOTEBOOKS = pathlib.Path(__file__).resolve().parent
@@ -97,6 +99,7 @@ def run_chapter(path, fast=False, log=lambda text: None):
         timeout=None,
         record_timing=False,
         config=ENCRYPTED,
+        extra_arguments=["--IPKernelApp.capture_fd_output=False"],  # TensorFlow's C++ log is no output
         coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_execute=started,
@@ -109,12 +112,15 @@ def run_chapter(path, fast=False, log=lambda text: None):
     }
     environment.pop("MPLBACKEND", None)  # the kernel's own draws into the page
     start, error = time.monotonic(), ""
-    try:
-        client.execute(env=environment)
-    except nbclient.exceptions.CellExecutionError as failure:
-        error = str(failure)
-    except nbclient.exceptions.DeadKernelError as failure:
-        error = f"{failure}: the process was killed (out of memory?) or crashed"
+    with tempfile.TemporaryFile() as kernel_log:
+        try:
+            client.execute(env=environment, stderr=kernel_log)
+        except nbclient.exceptions.CellExecutionError as failure:
+            error = strip_ansi(str(failure))
+        except nbclient.exceptions.DeadKernelError as failure:
+            kernel_log.seek(0)
+            last = kernel_log.read()[-2000:].decode(errors="replace")
+            error = f"{failure}: the process was killed (out of memory?) or crashed. It said:\n{last}"
     return Run(tidy(notebook), time.monotonic() - start, error)
 
 

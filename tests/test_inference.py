@@ -82,6 +82,17 @@ def test_one_trace_serves_every_size():
     assert len(traces) == after_one
 
 
+def test_layers_that_must_know_their_size():
+    inputs = keras.Input((None, None, 3))
+    halved = keras.layers.AveragePooling2D(2)(inputs)
+    doubled = keras.layers.UpSampling2D(2, interpolation="bilinear")(halved)
+    model = keras.Model(inputs, doubled)
+    for side in (8, 10, 12):
+        image = np.zeros((side, side, 3), "uint8")
+        image[..., 2] = 9
+        assert (segment(model, image) == 2).all()
+
+
 def test_many_models_raise_no_tracing_warnings(caplog):
     for _ in range(8):
         segment(brightest_channel(), photo(4, 4))

@@ -187,8 +187,15 @@ def test_inplace_leaves_a_failing_chapter_alone(folder, tmp_path):
 
 
 def test_a_dead_kernel_is_a_failure(folder):
-    path = chapter(folder, "01_one", "import os", "os._exit(7)")
-    assert "process was killed" in build.run_chapter(path).error
+    path = chapter(folder, "01_one", "import os", "os.write(2, b'last words'); os._exit(7)")
+    error = build.run_chapter(path).error
+    assert "process was killed" in error and "last words" in error
+
+
+def test_what_libraries_log_below_python_is_no_output(folder):
+    path = chapter(folder, "01_one", "import os", "n = os.write(2, b'cuda'); print('seen')")
+    run = build.run_chapter(path)
+    assert [output.text for output in run.notebook.cells[1].outputs] == ["seen\n"]
 
 
 def test_choose(folder):

@@ -63,13 +63,13 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     if not builder.is_prepared():
         print(f"Preparing {name} under {builder.data_dir} (once).", flush=True)
         tfds.disable_progress_bar()
-        manual = None if source is None else pathlib.Path(source).expanduser().absolute()
+        manual = None if source is None else pathlib.Path(source).expanduser().resolve()
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
         )
         (pathlib.Path(builder.data_dir) / "source.txt").write_text(f"{manual}\n")
     elif source is not None:
-        _require_same_source(builder, pathlib.Path(source).expanduser().absolute())
+        _require_same_source(builder, pathlib.Path(source).expanduser().resolve())
     return builder
 
 
@@ -112,6 +112,9 @@ def load(name, split="train", *, source=None, data_dir=None, **options):
     >>> images.shape, masks.shape
     (TensorShape([8, 128, 128, 3]), TensorShape([8, 128, 128]))
     """
+    import tensorflow_datasets as tfds
+
     builder = prepare(name, source=source, data_dir=data_dir)
-    examples = builder.as_dataset(split=split, shuffle_files=False)
+    undecoded = {name: tfds.decode.SkipDecoding() for name in ("image", "segmentation_mask")}
+    examples = builder.as_dataset(split=split, shuffle_files=False, decoders=undecoded)
     return pipeline(examples, void=int(builder.info.metadata["void"]), **options)

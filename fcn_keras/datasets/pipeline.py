@@ -13,7 +13,8 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), batch=Non
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
 
     Args:
-        examples: A `tf.data.Dataset` of dicts, images uint8 ``(H, W, 3)``, masks uint8 ``(H, W, 1)``.
+        examples: A `tf.data.Dataset` of dicts, images uint8 ``(H, W, 3)``, masks uint8 ``(H, W, 1)``; or both as the bytes of
+            JPEG and PNG files, which keeps the shuffle buffer small.
         size: ``(height, width)`` that every image is cut or padded to; at a random place with `augment`, else centred. None
             keeps each image's own size.
         augment: Whether to scale, crop and flip (left to right) at random.
@@ -37,12 +38,12 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), batch=Non
     """
     if augment and seed is None:
         raise ValueError("augment=True needs a seed: found None. Mend: seed=0, and another number for each epoch.")
-    pairs = examples.map(_pair, tf.data.AUTOTUNE).enumerate()
+    numbered = examples.enumerate()
     if seed is not None:
-        pairs = pairs.shuffle(len(examples), seed=seed, reshuffle_each_iteration=False)
+        numbered = numbered.shuffle(len(examples), seed=seed, reshuffle_each_iteration=False)
 
-    def step(index, pair):
-        image, mask = pair
+    def step(index, example):
+        image, mask = _decoded(example)
         draw = _Draws(seed, index) if augment else None
         if augment:
             image, mask = _scaled(image, mask, draw, scales)
@@ -53,7 +54,7 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), batch=Non
             image, mask = (tf.cond(flip, lambda x=x: tf.reverse(x, [1]), lambda x=x: x) for x in (image, mask))
         return image, mask[..., 0]
 
-    pairs = pairs.map(step, tf.data.AUTOTUNE, deterministic=True)
+    pairs = numbered.map(step, tf.data.AUTOTUNE, deterministic=True)
     if batch is not None:
         pairs = pairs.batch(batch)
     return pairs.prefetch(tf.data.AUTOTUNE)
@@ -71,8 +72,12 @@ class _Draws:
         return tf.random.stateless_uniform((), key, low, high)
 
 
-def _pair(example):
-    return tf.cast(example["image"], tf.float32), example["segmentation_mask"]
+def _decoded(example):
+    image, mask = example["image"], example["segmentation_mask"]
+    if image.dtype == tf.string:
+        image = tf.io.decode_image(image, channels=3, expand_animations=False)
+        mask = tf.io.decode_png(mask, channels=1)  # stored by the builders as grey levels, which are the ids
+    return tf.cast(tf.ensure_shape(image, (None, None, 3)), tf.float32), tf.ensure_shape(mask, (None, None, 1))
 
 
 def _scaled(image, mask, draw, scales):

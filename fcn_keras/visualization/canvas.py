@@ -121,8 +121,9 @@ def draw_panel(ax, picture, title=None, **options):
 
 
 def draw_image(ax, image, title=None):
-    """A photograph, smoothed to the size it is shown at."""
-    return draw_panel(ax, image, title, interpolation="auto")
+    """A photograph: smoothed when it is shown reduced, pixel by pixel when it is small."""
+    small = max(image.shape) <= 256
+    return draw_panel(ax, image, title, interpolation="nearest" if small else "auto")
 
 
 def annotate_regions(ax, ids, class_names, palette):

@@ -1,0 +1,137 @@
+"""The pixel loss against a NumPy oracle; void; labels that are no classes."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_keras.losses import PixelCrossentropy
+
+CLASSES = 5
+
+
+def batch(seed=0, void_share=0.3, shape=(2, 6, 7)):
+    generator = np.random.default_rng(seed)
+    masks = generator.integers(0, CLASSES, shape).astype("uint8")
+    masks[generator.uniform(size=shape) < void_share] = 255
+    return masks, generator.normal(scale=3, size=(*shape, CLASSES)).astype("float32")
+
+
+def oracle(masks, logits, void=255):
+    """Cross-entropy of every labelled pixel."""
+    logits = logits.astype("float64")
+    shifted = logits - logits.max(-1, keepdims=True)
+    log_softmax = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    labelled = masks != void
+    return -np.take_along_axis(log_softmax[labelled], masks[labelled][:, None].astype(int), 1)
+
+
+def test_mean_and_sum_run_over_the_labelled_pixels():
+    masks, logits = batch()
+    expected = oracle(masks, logits)
+    assert float(PixelCrossentropy()(masks, logits)) == pytest.approx(expected.mean(), rel=1e-5)
+    assert float(PixelCrossentropy(reduction="sum")(masks, logits)) == pytest.approx(expected.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32"])
+def test_masks_of_any_type_with_or_without_a_channel_axis(dtype):
+    masks, logits = batch()
+    expected = oracle(masks, logits).mean()
+    assert float(PixelCrossentropy()(masks.astype(dtype), logits)) == pytest.approx(expected, rel=1e-5)
+    assert float(PixelCrossentropy()(masks[..., None].astype(dtype), logits)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("void", [0, 4, -1])
+def test_another_void(void):
+    masks, logits = batch()
+    masks = np.where(masks == 255, void, masks.astype("int32"))
+    expected = oracle(masks, logits, void).mean()
+    assert float(PixelCrossentropy(void=void)(masks, logits)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_void_pixels_have_no_gradient():
+    masks, logits = batch()
+    logits = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = PixelCrossentropy()(masks, logits)
+    gradient = tape.gradient(loss, logits).numpy()
+    labelled = masks != 255
+    assert (gradient[~labelled] == 0).all()
+    softmax = np.exp(logits[labelled]) / np.exp(logits[labelled]).sum(-1, keepdims=True)
+    expected = (softmax - np.eye(CLASSES)[masks[labelled]]) / labelled.sum()
+    np.testing.assert_allclose(gradient[labelled], expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_batch_that_is_all_void_costs_exactly_nothing(reduction):
+    masks, logits = batch(void_share=1.1)
+    logits = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = PixelCrossentropy(reduction=reduction)(masks, logits)
+    assert float(loss) == 0
+    assert (tape.gradient(loss, logits).numpy() == 0).all()
+
+
+def test_the_authors_summed_loss_starts_at_pixels_times_log_classes():
+    """500 × 375 pixels of VOC, 21 classes, score layers at zero: 187,500 ln 21 ≈ 5.7e5; more than float16 holds."""
+    loss = float(PixelCrossentropy(reduction="sum")(np.zeros((1, 375, 500), "uint8"), np.zeros((1, 375, 500, 21), "float32")))
+    assert loss == pytest.approx(187_500 * np.log(21), rel=1e-5)
+    assert loss > np.finfo("float16").max
+
+
+@pytest.mark.parametrize("label", [CLASSES, 254, -1])
+def test_labels_outside_the_classes_stop_the_training(label):
+    masks, logits = batch()
+    masks = masks.astype("int32")
+    masks[0, 0, 0] = label
+    message = rf"(?s)outside \[0, {CLASSES}\).*void \(255\).*Mend.*{label}"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        PixelCrossentropy()(masks, logits)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        tf.function(PixelCrossentropy())(tf.constant(masks), tf.constant(logits))
+
+
+def scorer():
+    image = keras.Input((None, None, 3))
+    return keras.Model(image, keras.layers.Conv2D(CLASSES, 1)(image))
+
+
+def test_labels_outside_the_classes_stop_fit():
+    masks, _ = batch()
+    images = np.zeros((*masks.shape, 3), "float32")
+    model = scorer()
+    model.compile("sgd", PixelCrossentropy(), jit_compile=False)
+    model.fit(images, masks, verbose=0)
+    masks[1, 2, 3] = 200
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"labels outside \[0, 5\)"):
+        model.fit(images, masks, verbose=0)
+
+
+def test_it_learns_inside_fit():
+    generator = np.random.default_rng(1)
+    images = generator.uniform(size=(4, 8, 8, 3)).astype("float32")
+    masks = images.argmax(-1).astype("uint8")
+    masks[:, :2] = 255
+    model = scorer()
+    model.compile(keras.optimizers.Adam(0.1), PixelCrossentropy(), jit_compile=False)
+    history = model.fit(images, masks, epochs=30, verbose=0).history["loss"]
+    assert history[-1] < 0.5 * history[0]
+
+
+def test_saved_inside_a_model(tmp_path):
+    model = scorer()
+    model.compile("sgd", PixelCrossentropy(void=7, reduction="sum", name="pixels"))
+    model.save(tmp_path / "model.keras")
+    loss = keras.saving.load_model(tmp_path / "model.keras").loss
+    assert isinstance(loss, PixelCrossentropy)
+    assert loss.get_config() == {"void": 7, "reduction": "sum", "name": "pixels"}
+    copy = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert copy.get_config() == loss.get_config()
+
+
+@pytest.mark.parametrize("reduction", ["none", None, "sum_over_batch_size"])
+def test_reductions_of_another_kind(reduction):
+    with pytest.raises(ValueError, match=f"{reduction!r}: expected"):
+        PixelCrossentropy(reduction=reduction)

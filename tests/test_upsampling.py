@@ -1,0 +1,157 @@
+"""Bilinear upsampling against closed forms, a scatter oracle in NumPy, Keras' own layer and PyTorch."""
+
+import keras
+import numpy as np
+import pytest
+
+from fcn_keras.upsampling import Bilinear, BilinearConv2DTranspose, BilinearUpsampling2D, bilinear_kernel
+
+LAYERS = [(factor, kernel) for factor in (1, 2, 3, 8, 16, 32) for kernel in (2 * factor - 1, 2 * factor)]
+
+
+def scores(height, width, channels=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(2, height, width, channels)).astype("float32")
+
+
+def painted(x, factor, kernel):
+    """Figure 14-27 in NumPy: one copy of the kernel for each unit, scaled by its value, added up."""
+    batch, height, width, channels = x.shape
+    size = kernel.shape[0]
+    canvas = np.zeros((batch, factor * (height - 1) + size, factor * (width - 1) + size, channels))
+    for i in range(height):
+        for j in range(width):
+            rows, columns = slice(factor * i, factor * i + size), slice(factor * j, factor * j + size)
+            canvas[:, rows, columns] += kernel[:, :, None] * x[:, None, None, i, j].astype("float64")
+    return canvas
+
+
+def test_kernels_by_hand():
+    np.testing.assert_array_equal(bilinear_kernel(1), [[1]])
+    np.testing.assert_array_equal(bilinear_kernel(2), np.full((2, 2), 0.25))
+    np.testing.assert_array_equal(bilinear_kernel(3), np.outer([0.5, 1, 0.5], [0.5, 1, 0.5]))
+    np.testing.assert_array_equal(bilinear_kernel(4), np.outer([0.25, 0.75, 0.75, 0.25], [0.25, 0.75, 0.75, 0.25]))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 16, 31, 64])
+def test_kernel_is_caffes_filler(size):
+    """(1 − |x − c| / f)(1 − |y − c| / f), f = ⌊(k + 1) / 2⌋, c = f − 1 for odd k and f − 0.5 for even k."""
+    f = (size + 1) // 2
+    c = f - 1 if size % 2 else f - 0.5
+    expected = [[(1 - abs(x - c) / f) * (1 - abs(y - c) / f) for x in range(size)] for y in range(size)]
+    kernel = bilinear_kernel(size)
+    assert kernel.dtype == np.float32
+    np.testing.assert_allclose(kernel, expected, rtol=1e-6)
+
+
+def test_initializer_keeps_channels_apart():
+    kernel = keras.ops.convert_to_numpy(Bilinear()((4, 4, 5, 5)))
+    for i in range(5):
+        for j in range(5):
+            np.testing.assert_array_equal(kernel[:, :, i, j], bilinear_kernel(4) if i == j else 0)
+    assert keras.ops.dtype(Bilinear()((4, 4, 5, 5), dtype="float16")) == "float16"
+
+
+@pytest.mark.parametrize(("factor", "kernel"), LAYERS)
+@pytest.mark.parametrize("size", [(1, 1), (3, 5)])
+def test_both_layers_paint_kernels_and_add(factor, kernel, size):
+    x = scores(*size)
+    expected = painted(x, factor, bilinear_kernel(kernel))
+    for layer in (BilinearConv2DTranspose(3, factor, kernel), BilinearUpsampling2D(factor, kernel)):
+        result = layer(x)
+        assert tuple(result.shape) == expected.shape == tuple(layer.compute_output_shape(x.shape))
+        np.testing.assert_allclose(result, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize(("factor", "kernel"), LAYERS)
+def test_the_twins_are_equal(factor, kernel):
+    x = scores(7, 4)
+    slow, fast = BilinearConv2DTranspose(3, factor, kernel)(x), BilinearUpsampling2D(factor, kernel)(x)
+    np.testing.assert_allclose(slow, fast, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 8, 16, 32])
+def test_cropped_it_is_keras_bilinear_upsampling_but_for_the_border(factor):
+    x, border = scores(5, 7), factor // 2
+    expected = keras.layers.UpSampling2D(factor, interpolation="bilinear")(x)
+    canvas = BilinearUpsampling2D(factor)(x)[:, border:-border, border:-border]
+    assert canvas.shape == expected.shape
+    inside = (slice(None), slice(border, -border), slice(border, -border))
+    np.testing.assert_allclose(canvas[inside], expected[inside], atol=1e-5)
+    assert not np.allclose(canvas[:, 0], expected[:, 0], atol=1e-3)  # Keras repeats the edge, the canvas fades out
+
+
+@pytest.mark.parametrize(("factor", "kernel"), [(2, 3), (2, 4), (8, 16), (8, 15)])
+def test_a_transposed_convolution_of_pytorch(factor, kernel):
+    torch = pytest.importorskip("torch")
+    x = scores(5, 3)
+    weights = np.zeros((3, 3, kernel, kernel), "float32")  # in, out, rows, columns
+    weights[range(3), range(3)] = bilinear_kernel(kernel)
+    theirs = torch.nn.functional.conv_transpose2d(
+        torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(weights), stride=factor
+    )
+    ours = BilinearUpsampling2D(factor, kernel)(x)
+    np.testing.assert_allclose(ours, theirs.numpy().transpose(0, 2, 3, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("factor", "kernel"), [(2, 4), (2, 3), (32, 64), (32, 63)])
+def test_straight_lines_stay_straight(factor, kernel):
+    """Between the units the canvas is linear, and constants stay constant: what bilinear means."""
+    ramp = np.broadcast_to(np.arange(6, dtype="float32")[None, :, None, None], (1, 6, 6, 1))
+    canvas = np.asarray(BilinearUpsampling2D(factor, kernel)(ramp))[0, :, :, 0]
+    centres = factor * np.arange(6) + (kernel - 1) / 2
+    inside = slice(int(np.ceil(centres[0])), int(centres[-1]) + 1)
+    expected = (np.arange(canvas.shape[0]) - centres[0]) / factor
+    np.testing.assert_allclose(canvas[inside, canvas.shape[1] // 2], expected[inside], atol=1e-5)
+
+
+def test_gradients_flow_to_scores_and_kernel():
+    import tensorflow as tf
+
+    x, layer = tf.constant(scores(3, 4)), BilinearConv2DTranspose(3, 2)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        slow = tf.reduce_sum(tf.square(layer(x)))
+        fast = tf.reduce_sum(tf.square(BilinearUpsampling2D(2)(x)))
+    np.testing.assert_allclose(tape.gradient(slow, x), tape.gradient(fast, x), rtol=1e-4, atol=1e-4)
+    gradient = np.abs(tape.gradient(slow, layer.kernel))
+    assert np.isfinite(gradient).all() and (gradient > 0).all()  # channels may learn to mix
+
+
+def test_gradient_of_the_fast_twin_under_mixed_precision():
+    layer = BilinearUpsampling2D(2, dtype="mixed_float16")
+    assert layer(scores(3, 3)).dtype == "float16"
+
+
+@pytest.mark.parametrize("make", [lambda: BilinearConv2DTranspose(3, 4, 7), lambda: BilinearUpsampling2D(4, 7)])
+def test_save_and_load(tmp_path, make):
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, make()(image))
+    model.set_weights([2 * weights + 0.1 for weights in model.get_weights()])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(model(scores(3, 4)), loaded(scores(3, 4)))
+    assert loaded.layers[-1].get_config() == model.layers[-1].get_config()
+
+
+def test_sizes_known_only_when_run():
+    image = keras.Input((None, None, 2))
+    model = keras.Model(image, BilinearUpsampling2D(2)(image))
+    assert model.output_shape == (None, None, None, 2)
+    for size in (1, 4, 9):
+        assert model.predict(scores(size, size + 1, 2), verbose=0).shape[1:3] == (2 * size + 2, 2 * size + 4)
+
+
+@pytest.mark.parametrize(("factor", "kernel"), [(2, 2), (2, 5), (32, 32), (0, None), (-1, None)])
+def test_kernels_that_do_not_interpolate(factor, kernel):
+    for make in (lambda: BilinearConv2DTranspose(3, factor, kernel), lambda: BilinearUpsampling2D(factor, kernel)):
+        with pytest.raises(ValueError, match=rf"factor={factor}, kernel_size=.*expected"):
+            make()
+
+
+def test_other_wrong_shapes():
+    with pytest.raises(ValueError, match="size 0"):
+        bilinear_kernel(0)
+    with pytest.raises(ValueError, match=r"\(4, 3, 2, 2\).*square"):
+        Bilinear()((4, 3, 2, 2))
+    with pytest.raises(ValueError, match=r"\(4, 4, 5, 3\).*as many filters"):
+        BilinearConv2DTranspose(5, 2)(scores(2, 2))

@@ -15,6 +15,7 @@ POOLS = {
     keras.layers.GlobalAveragePooling2D: keras.layers.AveragePooling2D,
     keras.layers.GlobalMaxPooling2D: keras.layers.MaxPooling2D,
 }
+HEAD = (*CHANNELWISE, keras.layers.Dense, keras.layers.Conv2D, keras.layers.Flatten, keras.layers.Reshape)
 
 
 def convolutionalize(classifier, *, logits=True, padding="valid", name=None):
@@ -54,10 +55,12 @@ def convolutionalize(classifier, *, logits=True, padding="valid", name=None):
     Reference: Long et al. (CVPR 2015), §3.1, Figure 2.
     """
     _require_classifier(classifier)
+    if padding not in ("valid", "same"):
+        raise ValueError(f'Found padding={padding!r}: expected "valid" or "same".')
     head = _split_head(classifier)
     trunk = any_size(classifier, head[0].input)
     scores = _convolutional_head(trunk.output, head, logits, padding)
-    return keras.Model(trunk.input, scores, name=name or f"{classifier.name}_fcn")
+    return keras.Model(trunk.inputs[0], scores, name=name or f"{classifier.name}_fcn")
 
 
 def any_size(model, outputs=None, name=None):
@@ -85,6 +88,8 @@ def any_size(model, outputs=None, name=None):
     clone = keras.models.clone_model(part, input_tensors=[image], clone_function=copy)
     for source, target in zip(part.layers, clone.layers, strict=True):
         target.set_weights(source.get_weights())
+        if isinstance(target, keras.layers.Normalization):
+            target.finalize_state()  # it computes with copies of its weights
     return clone
 
 
@@ -107,10 +112,13 @@ def _split_head(classifier):
     while True:
         layer, node_index, _ = tensor._keras_history
         sources = layer._inbound_nodes[node_index].input_tensors
-        if len(sources) != 1 or isinstance(layer, keras.Model):
+        if len(sources) != 1 or not isinstance(layer, (*HEAD, *POOLS)):
+            flattens = [i for i, x in enumerate(head) if isinstance(x, keras.layers.Flatten) and len(x.input.shape) == 4]
+            if flattens:  # on a map of one unit, behind which the search has gone on
+                return head[flattens[0] :]
             raise ValueError(
                 f"Cannot convert {classifier.name!r} past layer {layer.name!r} ({type(layer).__name__}): expected a "
-                "plain chain Flatten or global pooling → Dense … at its end."
+                "plain chain at its end, Flatten or global pooling → Dense, with Dropout, activations and normalization."
             )
         head.insert(0, layer)
         (tensor,) = sources
@@ -127,6 +135,7 @@ def _is_vector(tensor):
 
 def _convolutional_head(x, head, logits, padding):
     """Applies the converted layers of `head` to the feature map `x`."""
+    scoring = _last_scores(head)
     kernel = head[0].input.shape[1:3]  # what the next weights must cover: the own map, until a layer has covered it
     if type(head[0]) in POOLS:
         if not _is_linear(head):
@@ -134,20 +143,16 @@ def _convolutional_head(x, head, logits, padding):
             x = POOLS[type(head[0])](kernel, strides=1, padding=padding, name=head[0].name)(x)
         kernel = (1, 1)
     for layer in head[1:] if type(head[0]) in POOLS else head:
-        last = layer is _last_scores(head)
         if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D):
             if isinstance(layer, keras.layers.Dense):
                 _require_size(kernel, layer)
-            x = _convolution(layer, kernel, padding, linear=last and logits)(x)
+            x = _convolution(layer, kernel, padding, linear=logits and layer is scoring)(x)
             kernel = (1, 1)
         elif isinstance(layer, CHANNELWISE):
-            if not (logits and _is_after(layer, _last_scores(head), head)):
+            if kernel != (1, 1):
+                _require_pointwise(layer)
+            if not (logits and _is_final_activation(layer, head)):
                 x = _copied(layer)(x)
-        elif not isinstance(layer, keras.layers.Flatten | keras.layers.Reshape):
-            raise ValueError(
-                f"Cannot convert layer {layer.name!r} ({type(layer).__name__}): expected Dense, Dropout, an activation or "
-                "a normalization between the feature map and the scores."
-            )
     return x
 
 
@@ -159,15 +164,26 @@ def _last_scores(head):
     return scoring[-1]
 
 
-def _is_after(layer, other, head):
-    return head.index(layer) > head.index(other)
+def _is_final_activation(layer, head):
+    is_activation = isinstance(layer, keras.layers.Activation | keras.layers.Softmax)
+    return is_activation and head.index(layer) > head.index(_last_scores(head))
 
 
 def _is_linear(head):
-    """Whether averaging the scores is scoring the average: one layer with weights, nothing bent before it."""
-    before = head[1 : head.index(_last_scores(head))]
+    """Whether averaging the scores is scoring the average: one layer with weights, nothing bent around it."""
     passing = keras.layers.Dropout | keras.layers.Identity | keras.layers.Reshape | keras.layers.Flatten
-    return isinstance(head[0], keras.layers.GlobalAveragePooling2D) and all(isinstance(x, passing) for x in before)
+    others = [layer for layer in head[1:] if layer is not _last_scores(head) and not _is_final_activation(layer, head)]
+    return isinstance(head[0], keras.layers.GlobalAveragePooling2D) and all(isinstance(x, passing) for x in others)
+
+
+def _require_pointwise(layer):
+    """Between Flatten and the first weights, only what treats every number alike has a twin on a larger map."""
+    over_all = keras.layers.BatchNormalization | keras.layers.LayerNormalization | keras.layers.Softmax
+    if isinstance(layer, over_all) or getattr(layer, "activation", None) is keras.activations.softmax:
+        raise ValueError(
+            f"Cannot convert layer {layer.name!r} ({type(layer).__name__}): it works on flattened places. "
+            "Mend: put it before Flatten, or behind the first Dense."
+        )
 
 
 def _require_size(kernel, layer):

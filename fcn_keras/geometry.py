@@ -31,6 +31,7 @@ POINTWISE = (
 )
 POINTWISE_BY_NAME = {"LayerScale", "StochasticDepth"}  # ConvNeXt's own, not exported by Keras
 GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+INTERPOLATION_WIDTHS = {"nearest": 1, "bilinear": 2, "bicubic": 4, "lanczos3": 6, "lanczos5": 10}  # in units
 MERGES = (
     keras.layers.Add,
     keras.layers.Average,
@@ -180,8 +181,10 @@ def _of_layer(layer, incoming, axis):
         return geometry.shifted(-layer.padding[axis][0])
     if isinstance(layer, keras.layers.Cropping2D):
         return geometry.shifted(layer.cropping[axis][0])
-    if isinstance(layer, keras.layers.UpSampling2D):  # half-pixel centres, as a kernel as wide as the factor
-        return geometry.upsampled(layer.size[axis], kernel=layer.size[axis])
+    if isinstance(layer, keras.layers.UpSampling2D):  # half-pixel centres
+        factor = layer.size[axis]
+        kernel = INTERPOLATION_WIDTHS[layer.interpolation] * factor
+        return geometry.upsampled(factor, kernel, crop=(kernel - factor) / 2)
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return _transposed(layer, geometry, axis)
     if hasattr(layer, "strides") and (hasattr(layer, "kernel_size") or hasattr(layer, "pool_size")):

@@ -8,6 +8,7 @@ import math
 import keras
 
 from . import backbones, geometry
+from .convolutionalize import any_size
 from .framing import CropLike, PadToStride
 from .upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
@@ -123,12 +124,14 @@ def refine(model, upsampling=None, name=None):
         raise ValueError(f"Cannot refine model {model.name!r}: expected one made by FCN32s, FCN16s or refine.")
     if "score_pool3" in layers:
         raise ValueError(f"Cannot refine model {model.name!r}: an FCN-8s is the finest of the paper.")
+    upsampling = upsampling or _upsampling_of(layers)
+    _require_upsampling(upsampling)
     finest = 8 if "score_pool4" in layers else 16
     finer = _assemble(
         num_classes=layers["score_fr"].filters,
-        backbone=keras.models.clone_model(layers["backbone"]),
+        backbone=any_size(layers["backbone"]),
         preprocessing=layers["preprocessing"].mode,
-        upsampling=upsampling or _upsampling_of(layers),
+        upsampling=upsampling,
         finest=finest,
         skip_scales=(1, 1),
         name=name or f"fcn{finest}s",
@@ -148,11 +151,17 @@ def _upsampling_of(layers):
     return "learned_inner" if learned else "frozen"
 
 
+def _require_upsampling(upsampling):
+    if upsampling not in UPSAMPLINGS:
+        raise ValueError(f"Found upsampling={upsampling!r}: expected one of {UPSAMPLINGS}.")
+
+
 def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales, name):
     if num_classes < 2:
         raise ValueError(f"Found num_classes={num_classes}: expected 2 or more; the background is a class too.")
-    if upsampling not in UPSAMPLINGS:
-        raise ValueError(f"Found upsampling={upsampling!r}: expected one of {UPSAMPLINGS}.")
+    _require_upsampling(upsampling)
+    if not isinstance(skip_scales, tuple | list) or len(skip_scales) != 2:
+        raise ValueError(f"Found skip_scales={skip_scales!r}: expected two factors, of the maps at strides 16 and 8.")
     backbone = backbones.get(backbone)
     tapped = backbone.tapped(weights, head)
     return _assemble(num_classes, tapped, backbone.preprocessing, upsampling, finest, skip_scales, name)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from .backbones import WEIGHTS, MiniVGG
 from .datasets import prepare
 
-EPOCHS = 16
+EPOCHS = 10
 BATCH = 32
 LEARNING_RATE = 1e-3
 SEED = 1

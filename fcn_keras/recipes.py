@@ -49,7 +49,7 @@ RECIPES = {
     "shapes": Recipe(
         data="shapes",
         backbone="mini_vgg",
-        rungs=_rungs((4, 3e-3), (10, 1e-3), (5, 5e-4), (5, 5e-4)),
+        rungs=_rungs((3, 3e-3), (6, 1e-3), (3, 5e-4), (3, 5e-4)),
         batch=8,
         size=None,
         scales=None,
@@ -58,7 +58,7 @@ RECIPES = {
     "camvid": Recipe(
         data="camvid",
         backbone="mobilenet_v2",
-        rungs=_rungs((3, 3e-3), (12, 5e-4), (6, 4e-4), (8, 4e-4)),
+        rungs=_rungs((3, 3e-3), (10, 5e-4), (5, 4e-4), (7, 4e-4)),
         batch=4,
         size=(240, 336),
         scales=(0.75, 1.5),
@@ -67,7 +67,7 @@ RECIPES = {
     "voc": Recipe(
         data="voc",
         backbone="mobilenet_v2",
-        rungs=_rungs((3, 3e-3), (12, 5e-4), (6, 4e-4), (8, 4e-4)),
+        rungs=_rungs((3, 3e-3), (10, 5e-4), (5, 4e-4), (7, 4e-4)),
         batch=4,
         size=(336, 336),
         scales=(0.75, 1.5),
@@ -76,14 +76,14 @@ RECIPES = {
 }
 
 
-def ladder(recipe, directory, *, source=None, data_dir=None, train_split="train", seed=0, **options):
+def ladder(recipe, directory, *, source=None, data_dir=None, splits=("train", "validation"), seed=0, **options):
     """A ladder that follows a recipe.
 
     Args:
         recipe: A `Recipe`, or a name in `RECIPES`; `dataclasses.replace` makes a changed one.
         directory: Folder of the run.
         source, data_dir: As in `fcn_keras.datasets.prepare`.
-        train_split: Split to train on, such as ``"train[:100]"``.
+        splits: What to train on and what to measure on, such as ``("train[:100]", "test")``.
         seed: Seed of the run.
         **options: Passed on to `fcn_keras.training.Ladder`.
 
@@ -106,8 +106,8 @@ def ladder(recipe, directory, *, source=None, data_dir=None, train_split="train"
     def train(epoch_seed):
         augment = {} if recipe.scales is None else {"augment": True, "scales": recipe.scales, "size": recipe.size}
         return datasets.load(
-            recipe.data, train_split, data_dir=data_dir, batch=recipe.batch, seed=epoch_seed, **augment
+            recipe.data, splits[0], data_dir=data_dir, batch=recipe.batch, seed=epoch_seed, **augment
         )
 
-    validation = datasets.load(recipe.data, "validation", data_dir=data_dir, batch=recipe.validation_batch)
+    validation = datasets.load(recipe.data, splits[1], data_dir=data_dir, batch=recipe.validation_batch)
     return Ladder(directory, recipe.rungs, train, validation, names, recipe.backbone, seed=seed, **options)

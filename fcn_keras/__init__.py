@@ -1,13 +1,14 @@
 """fcn_keras: fully convolutional networks for semantic segmentation, in Keras 3.
 
 >>> model = fcn_keras.FCN8s(num_classes=21, backbone="mini_vgg", weights=None)
->>> model.compile("adam", loss=fcn_keras.losses.PixelCrossentropy(), metrics=[fcn_keras.metrics.SegmentationMetrics(21)])
+>>> loss, metric = fcn_keras.losses.PixelCrossentropy(), fcn_keras.metrics.SegmentationMetrics(21)
+>>> model.compile("adam", loss=loss, metrics=[metric])
 >>> mask = fcn_keras.segment(model, np.zeros((100, 150, 3)))
 >>> mask.shape
 (100, 150)
 
-Images are RGB in 0–255, ``(H, W, 3)``; masks hold integer class ids, ``(H, W)``, void is 255; models give logits ``(H, W, C)`` at the
-size of the image. The chapters under ``notebooks/`` tell the story.
+Images are RGB in 0–255, ``(H, W, 3)``; masks hold integer class ids, ``(H, W)``, void is 255; models give logits
+``(H, W, C)`` at the size of the image. The chapters under ``notebooks/`` tell the story.
 """
 
 import importlib

@@ -6,7 +6,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from . import recipes  # noqa: E402  (TensorFlow reads its log level when it is imported)
+from . import recipes
 
 
 def main(arguments=None):
@@ -24,9 +24,13 @@ def main(arguments=None):
     """
     parser = argparse.ArgumentParser(prog="python -m fcn_keras", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    ladder = commands.add_parser("ladder", help="train FCN-32s-fixed, 32s, 16s and 8s and print Table 2; goes on where it was stopped")
+    ladder = commands.add_parser(
+        "ladder", help="train FCN-32s-fixed, 32s, 16s and 8s and print Table 2; goes on where it was stopped"
+    )
     ladder.add_argument("recipe", choices=recipes.RECIPES, help="data set and schedule")
-    ladder.add_argument("--source", help="folder of camvid (train, trainannot, …) or voc (VOCdevkit); needed the first time")
+    ladder.add_argument(
+        "--source", help="folder of camvid (train, trainannot, …) or voc (VOCdevkit); needed the first time"
+    )
     ladder.add_argument("--directory", help="folder of the run (default: runs/RECIPE-SEED)")
     ladder.add_argument("--data-dir", help="folder of the prepared data (default: data/)")
     ladder.add_argument("--seed", type=int, default=0, help="default: %(default)s")

@@ -22,8 +22,8 @@ class Preprocessing(keras.layers.Layer):
     """From RGB in 0–255 to what a pretrained network was trained on, as `keras.applications` defines it.
 
     Args:
-        mode: ``"caffe"`` (BGR minus the mean colour: VGG, ResNet), ``"tf"`` (−1 to 1: MobileNetV2), ``"torch"`` (unit variance per
-            channel) or ``"none"`` (the network scales by itself: EfficientNetV2, ConvNeXt, MiniVGG).
+        mode: ``"caffe"`` (BGR minus the mean colour: VGG, ResNet), ``"tf"`` (−1 to 1: MobileNetV2), ``"torch"`` (unit
+            variance per channel) or ``"none"`` (the network scales by itself: EfficientNetV2, ConvNeXt, MiniVGG).
 
     Raises:
         ValueError: If the mode is none of these.
@@ -61,7 +61,8 @@ class Backbone:
     """A pretrained network and what an FCN needs to know of it.
 
     Args:
-        build: Function from ``weights`` (a name, a path or None) to a Keras model; with its top if `fully_connected` names layers.
+        build: Function from ``weights`` (a name, a path or None) to a Keras model; with its top if `fully_connected`
+            names layers.
         taps: Names of the layers to tap at strides 8, 16 and 32, in this order.
         preprocessing: Mode of `Preprocessing`.
         fully_connected: Names of the classifier's `Dense` layers that ``head="fc"`` takes over behind the last tap.
@@ -85,23 +86,22 @@ class Backbone:
 
         Args:
             weights: ``"pretrained"``, another name or path that `build` knows, or None for random weights.
-            head: ``"fc"`` takes the classifier's fully connected layers over as convolutions, biases included, with dropout of
-                0.5 behind each; ``"light"`` drops them; ``"auto"`` is ``"fc"`` where there are some.
+            head: ``"fc"`` takes the classifier's fully connected layers over as convolutions, biases included, with
+                dropout of 0.5 behind each; ``"light"`` drops them; ``"auto"`` is ``"fc"`` where there are some.
 
         Raises:
             ValueError: If there is no such head or tap.
         """
         weights = self.pretrained if weights == "pretrained" else weights
         if head not in ("auto", "fc", "light") or (head == "fc" and not self.fully_connected):
-            raise ValueError(
-                f'Found head={head!r}: expected "auto", "light"' + (' or "fc".' if self.fully_connected else
-                ", as this backbone has no fully connected layers.")  # fmt: skip
+            known = (
+                '"auto", "fc" or "light"'
+                if self.fully_connected
+                else '"auto" or "light": it has no dense layers to keep'
             )
+            raise ValueError(f"Found head={head!r} for this backbone: expected {known}.")
         network = self.build(weights)
-        if self.fully_connected:
-            network = convolutionalize(network, padding="same")
-        else:
-            network = any_size(network)
+        network = convolutionalize(network, padding="same") if self.fully_connected else any_size(network)
         maps = [_tap(network, name) for name in self.taps]
         if head != "light":
             for name in self.fully_connected:
@@ -118,7 +118,9 @@ def _tap(network, name):
         return network.get_layer(name).output
     except ValueError:
         last = [layer.name for layer in network.layers][-5:]
-        raise ValueError(f"Backbone {network.name!r} has no layer {name!r} to tap: its last layers are {last}.") from None
+        raise ValueError(
+            f"Backbone {network.name!r} has no layer {name!r} to tap: its last layers are {last}."
+        ) from None
 
 
 def _application(constructor, **kwargs):
@@ -131,7 +133,7 @@ def _application(constructor, **kwargs):
             if weights != "imagenet" or "URL fetch failure" not in str(error):
                 raise
             raise RuntimeError(
-                f"The ImageNet weights of {constructor.__name__} are not on this machine and could not be downloaded ({error}). "
+                f"The ImageNet weights of {constructor.__name__} are not on this machine, and no download came: {error}. "
                 f"Mend: connect once, or copy the file into {pathlib.Path(keras.config.keras_home()) / 'models'} "
                 "(the environment variable KERAS_HOME moves it), or pass weights=None, or use backbone='mini_vgg'."
             ) from error
@@ -139,11 +141,11 @@ def _application(constructor, **kwargs):
     return build
 
 
-def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None, name="mini_vgg"):  # noqa: N802
+def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None, name="mini_vgg"):
     """A VGG16 in small: five poolings, total stride 32, fc6 and fc7. The pretrained CNN of the offline walkthrough.
 
-    Takes RGB images in 0–255; the scaling is its first layer. Its 670,000 weights were trained on the single objects of the ``shapes``
-    data by ``python -m fcn_keras.pretrain``.
+    Takes RGB images in 0–255; the scaling is its first layer. Its 670,000 weights were trained on the single objects
+    of the ``shapes`` data by ``python -m fcn_keras.pretrain``.
 
     Args:
         num_classes: Number of classes of the top.
@@ -153,7 +155,8 @@ def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None,
         name: Name of the model.
 
     Returns:
-        A Functional model from images to softmax probabilities ``(batch, num_classes)``, or to the map ``pool5`` without the top.
+        A Functional model from images to softmax probabilities ``(batch, num_classes)``, or to the map ``pool5``
+        without the top.
 
     Raises:
         ValueError: If the weights do not fit the number of classes.
@@ -163,7 +166,8 @@ def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None,
     >>> MiniVGG(weights=None).output_shape
     (None, 9)
 
-    Reference: configuration of Simonyan & Zisserman (ICLR 2015), the paper's VGG16, with 16 to 128 channels in place of 64 to 512.
+    Reference: configuration of Simonyan & Zisserman (ICLR 2015), the paper's VGG16, with 16 to 128 channels in place
+    of 64 to 512.
     """
     if weights == "shapes" and include_top and num_classes != 9:
         raise ValueError(f'Found num_classes={num_classes}: the weights "shapes" know 9. Mend: weights=None.')

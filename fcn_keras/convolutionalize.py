@@ -1,10 +1,11 @@
 """From an image classifier to a fully convolutional network (완전 합성곱 신경망) with the same weights.
 
-A `Dense` layer on a flattened ``h × w × c`` map is a convolution whose kernel covers the whole map, so its weights, reshaped to
-``(h, w, c, units)``, slide over larger maps. A classifier that averages its last map needs even less: where only a linear layer
-follows, the average of the scores is the score of the average.
+A `Dense` layer on a flattened ``h × w × c`` map is a convolution whose kernel covers the whole map, so its weights,
+reshaped to ``(h, w, c, units)``, slide over larger maps. A classifier that averages its last map needs even less:
+where only a linear layer follows, the average of the scores is the score of the average.
 
-Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.1, Figure 2; *Hands-On Machine Learning*, chapter 14, "Fully Convolutional Networks".
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.1, Figure 2; *Hands-On Machine Learning*, chapter 14, "Fully
+Convolutional Networks".
 """
 
 import keras
@@ -21,22 +22,24 @@ HEAD = (*CHANNELWISE, keras.layers.Dense, keras.layers.Conv2D, keras.layers.Flat
 def convolutionalize(classifier, *, logits=True, padding="valid", name=None):
     """Turns a Keras image classifier into the fully convolutional network with the same weights.
 
-    - ``Flatten → Dense …``: the first `Dense` becomes a convolution as large as the flattened map, the others 1×1 convolutions.
-      On the classifier's own image size the map has one unit, and it holds the classifier's output.
-    - ``GlobalAveragePooling2D →`` one linear `Dense`: the pooling is left out, so that the map keeps its places; the mean
-      over the map is the classifier's output.
-    - A global pooling followed by anything that is not linear (ConvNeXt's normalization, hidden layers) becomes a window of the size
-      of the classifier's own last map, slid with stride 1; again one unit on the own size.
+    - ``Flatten → Dense …``: the first `Dense` becomes a convolution as large as the flattened map, the others 1×1
+      convolutions. On the classifier's own image size the map has one unit, and it holds the classifier's output.
+    - ``GlobalAveragePooling2D →`` one linear `Dense`: the pooling is left out, so that the map keeps its places; the
+      mean over the map is the classifier's output.
+    - A global pooling followed by anything that is not linear (ConvNeXt's normalization, hidden layers) becomes a
+      window of the size of the classifier's own last map, slid with stride 1; again one unit on the own size.
 
-    The weights are copied; the classifier is left as it is. Preprocessing stays where it was: feed what the classifier was fed.
+    The weights are copied; the classifier is left as it is. Preprocessing stays where it was: feed what the
+    classifier was fed.
 
     Args:
-        classifier: A built Functional or Sequential model with one image input ``(H, W, C)``, channels last, ending in Flatten or a global
-            pooling and `Dense` layers, with `Dropout`, activations and normalization allowed between and after them: every
-            classifier of `keras.applications` with its top, for instance.
-        logits: Whether to drop the final softmax or sigmoid and give scores, which may be interpolated and averaged. With
-            False the final activation is applied at each unit.
-        padding: ``"valid"``, the classifier slid over the image, or ``"same"``, one unit per unit of the last feature map.
+        classifier: A built Functional or Sequential model with one image input ``(H, W, C)``, channels last, ending
+            in Flatten or a global pooling and `Dense` layers, with `Dropout`, activations and normalization allowed
+            between and after them: every classifier of `keras.applications` with its top, for instance.
+        logits: Whether to drop the final softmax or sigmoid and give scores, which may be interpolated and averaged.
+            With False the final activation is applied at each unit.
+        padding: ``"valid"``, the classifier slid over the image, or ``"same"``, one unit per unit of the last feature
+            map.
         name: Name of the new model; by default the classifier's with ``_fcn`` behind it.
 
     Returns:
@@ -79,13 +82,13 @@ def any_size(model, outputs=None, name=None):
     >>> any_size(keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(96, 96, 3))).input_shape
     (None, None, None, 3)
     """
-    part = keras.Model(model.inputs, model.outputs if outputs is None else outputs, name=name or model.name)
+    part = keras.Model(model.inputs[0], model.outputs if outputs is None else outputs, name=name or model.name)
     image = keras.Input((None, None, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
 
     def copy(layer):
         return any_size(layer) if isinstance(layer, keras.Model) else type(layer).from_config(layer.get_config())
 
-    clone = keras.models.clone_model(part, input_tensors=[image], clone_function=copy)
+    clone = keras.models.clone_model(part, input_tensors=image, clone_function=copy)
     for source, target in zip(part.layers, clone.layers, strict=True):
         target.set_weights(source.get_weights())
         if isinstance(target, keras.layers.Normalization):
@@ -113,12 +116,14 @@ def _split_head(classifier):
         layer, node_index, _ = tensor._keras_history
         sources = layer._inbound_nodes[node_index].input_tensors
         if len(sources) != 1 or not isinstance(layer, (*HEAD, *POOLS)):
-            flattens = [i for i, x in enumerate(head) if isinstance(x, keras.layers.Flatten) and len(x.input.shape) == 4]
+            flattens = [
+                i for i, x in enumerate(head) if isinstance(x, keras.layers.Flatten) and len(x.input.shape) == 4
+            ]
             if flattens:  # on a map of one unit, behind which the search has gone on
                 return head[flattens[0] :]
             raise ValueError(
                 f"Cannot convert {classifier.name!r} past layer {layer.name!r} ({type(layer).__name__}): expected a "
-                "plain chain at its end, Flatten or global pooling → Dense, with Dropout, activations and normalization."
+                "plain chain at its end: Flatten or global pooling → Dense, with Dropout, activations, normalization."
             )
         head.insert(0, layer)
         (tensor,) = sources
@@ -189,7 +194,7 @@ def _require_pointwise(layer):
 def _require_size(kernel, layer):
     if None in kernel:
         raise ValueError(
-            f"Cannot convert layer {layer.name!r}: the feature map it was trained on has size {kernel}, expected numbers. "
+            f"Cannot convert layer {layer.name!r}: the map it was trained on has size {kernel}, expected numbers. "
             "Mend: build the classifier with its own input_shape, such as (224, 224, 3)."
         )
 
@@ -198,7 +203,9 @@ def _convolution(layer, kernel, padding, linear):
     """The convolution with the weights of a Dense layer (or of a 1×1 convolution), bias kept."""
     if isinstance(layer, keras.layers.Conv2D):
         if layer.kernel_size != (1, 1):
-            raise ValueError(f"Cannot convert layer {layer.name!r}: found kernel {layer.kernel_size} on one unit, expected 1×1.")
+            raise ValueError(
+                f"Cannot convert layer {layer.name!r}: found kernel {layer.kernel_size} on one unit, expected 1×1."
+            )
         units, values = layer.filters, layer.get_weights()
     else:
         units, values = layer.units, layer.get_weights()

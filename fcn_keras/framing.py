@@ -1,6 +1,7 @@
 """Any image size in, that size out: pad the image until the strides fit, crop the result back onto it.
 
-Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.1; the authors' nets pad by 100 and crop by 19 (32s), 27 (16s), 31 (8s).
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.1; the authors' nets pad by 100 and crop by 19 (32s), 27 (16s),
+31 (8s).
 """
 
 import keras
@@ -13,7 +14,8 @@ register = keras.saving.register_keras_serializable(package="fcn_keras")
 class PadToStride(keras.layers.Layer):
     """Pads an image so that its sides are multiples of the network's total stride.
 
-    Takes ``(batch, H, W, channels)``. Each side grows by ``before`` pixels in front and by at least ``after`` pixels behind.
+    Takes ``(batch, H, W, channels)``. Each side grows by ``before`` pixels in front and by at least ``after`` pixels
+    behind.
 
     Args:
         stride: Total stride of the network that follows, in pixels.

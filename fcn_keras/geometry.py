@@ -190,8 +190,8 @@ def _of_layer(layer, incoming, axis):
     if hasattr(layer, "strides") and (hasattr(layer, "kernel_size") or hasattr(layer, "pool_size")):
         return _convolved(layer, geometry, axis)
     raise ValueError(
-        f"Cannot follow the image through layer {layer.name!r} ({type(layer).__name__}): expected convolutions, pooling, "
-        "padding, cropping, upsampling, merges and pointwise layers. Mend: give the layer a method "
+        f"Cannot follow the image through layer {layer.name!r} ({type(layer).__name__}): expected convolutions, "
+        "pooling, padding, cropping, upsampling, merges and pointwise layers. Mend: give the layer a method "
         "`geometry(incoming)` that returns the Geometry of its output."
     )
 

@@ -7,8 +7,8 @@ import keras
 class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
     """Softmax cross-entropy of every pixel that has a label, on logits.
 
-    Takes integer masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` and logits ``(batch, H, W, C)``. A batch without a single
-    labelled pixel costs 0. On TensorFlow a label outside ``[0, C)`` that is not void stops the training with the
+    Takes integer masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` and logits ``(batch, H, W, C)``. A batch without a
+    single labelled pixel costs 0. On TensorFlow a label outside ``[0, C)`` that is not void stops the training with the
     label found; elsewhere `fcn_keras.datasets.load` is the guard.
 
     Args:

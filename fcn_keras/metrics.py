@@ -1,6 +1,7 @@
 """The paper's four metrics, from one confusion matrix.
 
-With ``n_ij`` the number of pixels of class ``i`` predicted as class ``j`` and ``t_i`` the number of pixels of class ``i``:
+With ``n_ij`` the number of pixels of class ``i`` predicted as class ``j`` and ``t_i`` the number of pixels of class
+``i``:
 
 - pixel accuracy: ``sum_i n_ii / sum_i t_i``
 - mean accuracy: the mean over classes of ``n_ii / t_i``
@@ -50,8 +51,8 @@ def scores(confusion):
         confusion: Tensor ``(C, C)`` of pixel counts, rows are the truth.
 
     Returns:
-        A dict of scalars in ``[0, 1]``: ``pixel_accuracy``, ``mean_accuracy``, ``mean_iu``, ``frequency_weighted_iu``, all 0 for an
-        empty matrix.
+        A dict of scalars in ``[0, 1]``: ``pixel_accuracy``, ``mean_accuracy``, ``mean_iu``,
+        ``frequency_weighted_iu``, all 0 for an empty matrix.
 
     Example:
 
@@ -100,8 +101,9 @@ def _mean_where(values, occurs):
 class SegmentationMetrics(keras.metrics.Metric):
     """Streams one confusion matrix and gives the paper's four metrics as a dict.
 
-    Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``, in ``compile``, in ``tf.function`` and
-    under ``tf.distribute``. Counts are exact integers: 64 bits, on JAX 32 (2.1e9 pixels per cell).
+    Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``, in
+    ``compile``, in ``tf.function`` and under ``tf.distribute``. Counts are exact integers: 64 bits, on JAX 32 (2.1e9
+    pixels per cell).
 
     Args:
         num_classes: Number of classes ``C``.

@@ -16,21 +16,23 @@ STRIDES = (8, 16, 32)
 UPSAMPLINGS = ("frozen", "learned_inner", "learned")
 
 
-def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn32s"):  # noqa: N802
+def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn32s"):
     """FCN-32s: the classes of the last map, upsampled ×32.
 
-    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255 to logits ``(batch, H, W, num_classes)``, for every size from 1×1 up.
-    Preprocessing, padding to the stride and cropping are inside. Score layers start at zero, upsampling starts bilinear.
+    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255 to logits ``(batch, H, W, num_classes)``, for
+    every size from 1×1 up. Preprocessing, padding to the stride and cropping are inside. Score layers start at zero,
+    upsampling starts bilinear.
 
     Args:
         num_classes: Number of classes, background included; at least 2.
-        backbone: ``"vgg16"`` (the paper's), ``"vgg19"``, ``"mobilenet_v2"``, ``"resnet50"``, ``"efficientnet_v2_b0"``, ``"mini_vgg"``, or a
-            `fcn_keras.backbones.Backbone` of your own.
-        weights: ``"pretrained"`` (ImageNet; ``"shapes"`` for mini_vgg), ``None`` for random weights, or what the backbone's constructor takes.
-        head: ``"fc"`` keeps the classifier's fc6 and fc7, biases included, as convolutions; ``"light"`` drops them; ``"auto"`` is
-            ``"fc"`` where the backbone has them.
-        upsampling: ``"frozen"`` bilinear, ``"learned_inner"`` (every transposed convolution but the last is learned, from a bilinear
-            start: the CVPR paper) or ``"learned"``.
+        backbone: ``"vgg16"`` (the paper's), ``"vgg19"``, ``"mobilenet_v2"``, ``"resnet50"``,
+            ``"efficientnet_v2_b0"``, ``"mini_vgg"``, or a `fcn_keras.backbones.Backbone` of your own.
+        weights: ``"pretrained"`` (ImageNet; ``"shapes"`` for mini_vgg), ``None`` for random weights, or what the
+            backbone's constructor takes.
+        head: ``"fc"`` keeps the classifier's fc6 and fc7, biases included, as convolutions; ``"light"`` drops them;
+            ``"auto"`` is ``"fc"`` where the backbone has them.
+        upsampling: ``"frozen"`` bilinear, ``"learned_inner"`` (every transposed convolution but the last is learned,
+            from a bilinear start: the CVPR paper) or ``"learned"``.
         name: Name of the model.
 
     Returns:
@@ -51,11 +53,11 @@ def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
     return _build(num_classes, backbone, weights, head, upsampling, 32, (1, 1), name)
 
 
-def FCN16s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn16s"):  # noqa: N802
+def FCN16s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn16s"):
     """FCN-16s: the scores of the last map, upsampled ×2, plus those of the map at stride 16; then ×16.
 
-    Arguments, returns and errors as in `FCN32s`; further layers: ``upscore2``, ``score_pool4``, ``upscore16``. To start from a trained
-    FCN-32s, as the paper does, use `refine`.
+    Arguments, returns and errors as in `FCN32s`; further layers: ``upscore2``, ``score_pool4``, ``upscore16``. To
+    start from a trained FCN-32s, as the paper does, use `refine`.
 
     Example:
 
@@ -67,7 +69,7 @@ def FCN16s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
     return _build(num_classes, backbone, weights, head, upsampling, 16, (1, 1), name)
 
 
-def FCN8s(  # noqa: N802
+def FCN8s(
     num_classes,
     backbone="vgg16",
     weights="pretrained",
@@ -78,12 +80,13 @@ def FCN8s(  # noqa: N802
 ):
     """FCN-8s: as FCN-16s, and once more ×2 with the map at stride 8; then ×8.
 
-    Arguments, returns and errors as in `FCN32s`; further layers: ``upscore2``, ``score_pool4``, ``upscore_pool4``, ``score_pool3``,
-    ``upscore8``. To start from a trained FCN-16s, as the paper does, use `refine`.
+    Arguments, returns and errors as in `FCN32s`; further layers: ``upscore2``, ``score_pool4``, ``upscore_pool4``,
+    ``score_pool3``, ``upscore8``. To start from a trained FCN-16s, as the paper does, use `refine`.
 
     Args:
-        skip_scales: Factors of the maps at strides 16 and 8 before they are scored. ``(0.01, 0.0001)`` is the authors' FCN-8s-at-once,
-            trained without stages: it keeps the large activations of the lower maps from drowning the top.
+        skip_scales: Factors of the maps at strides 16 and 8 before they are scored. ``(0.01, 0.0001)`` is the
+            authors' FCN-8s-at-once, trained without stages: it keeps the large activations of the lower maps from
+            drowning the top.
 
     Example:
 
@@ -97,9 +100,10 @@ def FCN8s(  # noqa: N802
 def refine(model, upsampling=None, name=None):
     """The next finer net, started from a coarser one: FCN-32s → FCN-16s → FCN-8s.
 
-    Every weight is copied; the new score layer is zero, so the new skip connection adds nothing yet. The first predictions are those of
-    the coarser net, exactly where the units of the backbone lie on pixels (MobileNetV2, ResNet50, EfficientNetV2). Where they lie
-    between pixels (VGG), ×2 then ×16 is not quite ×32: the tent's peak is cut off, and scores differ slightly near unit centres.
+    Every weight is copied; the new score layer is zero, so the new skip connection adds nothing yet. The first
+    predictions are those of the coarser net, exactly where the units of the backbone lie on pixels (MobileNetV2,
+    ResNet50, EfficientNetV2). Where they lie between pixels (VGG), ×2 then ×16 is not quite ×32: the tent's peak is
+    cut off, and scores differ slightly near unit centres.
 
     Args:
         model: A model made by `FCN32s`, `FCN16s` or this function, perhaps loaded from a file. It is left as it is.
@@ -117,7 +121,8 @@ def refine(model, upsampling=None, name=None):
     >>> fcn32s = FCN32s(21, backbone="mini_vgg", weights=None)
     >>> fcn16s = refine(fcn32s)
 
-    Reference: Long et al. (CVPR 2015), §4.2: "initialised with the parameters of the coarser net", the new layer with zeros.
+    Reference: Long et al. (CVPR 2015), §4.2: "initialised with the parameters of the coarser net", the new layer with
+    zeros.
     """
     layers = {layer.name: layer for layer in model.layers}
     if "backbone" not in layers or "score_fr" not in layers:
@@ -138,7 +143,7 @@ def refine(model, upsampling=None, name=None):
     )
     for layer in finer.layers:
         source = layers.get(layer.name)
-        if source is not None:
+        if source is not None and len(source.weights) == len(layer.weights):  # upsampling may be of another kind
             layer.set_weights(source.get_weights())
     return finer
 
@@ -169,7 +174,8 @@ def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales
 
 def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name):
     """The wiring of Figure 3, with every crop taken from the geometry of the backbone's taps."""
-    before, after = _margins(_checked(geometry.of_outputs(backbone))[-1])
+    _require_taps(backbone)
+    before, after = _margins(geometry.of_outputs(backbone)[-1])
     taps = geometry.of_outputs(backbone, incoming=geometry.Geometry(offset=-before))
     image = keras.Input((None, None, 3), name="image")
     x = PadToStride(STRIDES[-1], before, after, backbones.MEAN_COLOUR, name="pad")(image)
@@ -190,10 +196,17 @@ def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_sca
     return keras.Model(image, logits, name=name)
 
 
-def _checked(taps):
-    if tuple(tap.stride for tap in taps) != STRIDES:
-        raise ValueError(f"Found taps at strides {[tap.stride for tap in taps]}: expected {STRIDES}, in this order.")
-    return taps
+def _require_taps(backbone):
+    strides = tuple(tap.stride for tap in geometry.of_outputs(backbone))
+    if strides != STRIDES:
+        raise ValueError(f"Found taps at strides {list(strides)}: expected {STRIDES}, in this order.")
+    side = 32 * STRIDES[-1]
+    units = [shape[1] for shape in backbone.compute_output_shape((1, side, side, 3))]
+    if units != [side // stride for stride in STRIDES]:
+        raise ValueError(
+            f"Found taps of {units} units for {side} pixels: expected {[side // s for s in STRIDES]}, one per "
+            'stride. Mend: padding="same", or ZeroPadding2D, where the backbone loses units at its border.'
+        )
 
 
 def _margins(top):
@@ -218,8 +231,9 @@ def _skip(features, num_classes, scale, name):
 def _upsampled(scores, place, reference, target, learned, name):
     """Upsamples `scores` onto the units of `reference`.
 
-    Unit 0 of the scores lies `shift` target units behind unit 0 of the target. On the painted canvas it is the kernel's centre, so
-    the canvas is cropped by the difference; an odd kernel has its centre on a unit, an even one between two.
+    Unit 0 of the scores lies `shift` target units behind unit 0 of the target. On the painted canvas it is the
+    kernel's centre, so the canvas is cropped by the difference; an odd kernel has its centre on a unit, an even one
+    between two.
     """
     factor = round(place.stride / target.stride)
     shift = (place.offset - target.offset) / target.stride
@@ -228,5 +242,9 @@ def _upsampled(scores, place, reference, target, learned, name):
         layer = BilinearConv2DTranspose(scores.shape[-1], factor, kernel, dtype="float32", name=name)
     else:
         layer = BilinearUpsampling2D(factor, kernel, dtype="float32", name=name)
-    crop = CropLike(round((kernel - 1) / 2 - shift), dtype="float32", name=f"{name}_crop")
-    return crop([layer(scores), reference])
+    offset = round((kernel - 1) / 2 - shift)
+    if offset < 0:
+        raise ValueError(
+            f"Layer {name!r}: its map starts {shift:g} units behind the finer one, expected at most {(kernel - 1) / 2:g}."
+        )
+    return CropLike(offset, dtype="float32", name=f"{name}_crop")([layer(scores), reference])

@@ -1,7 +1,7 @@
-"""Trains the embedded CNN: MiniVGG on the single objects of the shapes data. ``python -m fcn_keras.pretrain``
+"""Trains the embedded CNN, MiniVGG, on the single objects of the shapes data: ``python -m fcn_keras.pretrain``.
 
-The classifier learns from objects on their own, as VGG16 did from ImageNet; the segmentation networks then start from it.
-Takes about ten minutes on two CPU cores and writes ``fcn_keras/weights/mini_vgg.weights.h5``.
+The classifier learns from objects on their own, as VGG16 did from ImageNet; the segmentation networks then start from
+it. Takes about ten minutes on two CPU cores and writes ``fcn_keras/weights/mini_vgg.weights.h5``.
 """
 
 import argparse
@@ -69,8 +69,12 @@ def pretrain(path=WEIGHTS / "mini_vgg.weights.h5", epochs=EPOCHS, data_dir=None,
     keras.utils.set_random_seed(SEED)
     train, validation = objects("train", data_dir=data_dir, seed=SEED), objects("validation", data_dir=data_dir)
     model = MiniVGG(weights=None)
-    rate = keras.optimizers.schedules.CosineDecay(0.0, len(train) * epochs, warmup_target=LEARNING_RATE, warmup_steps=200)
-    model.compile(keras.optimizers.AdamW(rate), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, len(train) * epochs, warmup_target=LEARNING_RATE, warmup_steps=200
+    )
+    model.compile(
+        keras.optimizers.AdamW(rate), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+    )
     model.fit(train, validation_data=validation, epochs=epochs, verbose=verbose, shuffle=False)
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

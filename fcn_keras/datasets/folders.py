@@ -61,7 +61,9 @@ def require_same_size(image, mask):
     except OSError as error:
         raise ValueError(f"Image {image} cannot be read ({error}): expected a whole JPEG or PNG file.") from error
     if size != mask.shape:
-        raise ValueError(f"Image {image} is {size[0]}×{size[1]}, its mask {mask.shape[0]}×{mask.shape[1]}: expected one size.")
+        raise ValueError(
+            f"Image {image} is {size[0]}×{size[1]}, its mask {mask.shape[0]}×{mask.shape[1]}: expected one size."
+        )
 
 
 def require_folder(found, needed, what):
@@ -71,10 +73,14 @@ def require_folder(found, needed, what):
         ValueError: If the folder is not given, or lacks something.
     """
     if found is None:
-        raise ValueError(f"{what} is read from a folder: found none. Mend: pass source=, the folder that holds {', '.join(needed)}.")
+        raise ValueError(
+            f"{what} is read from a folder: found none. Mend: pass source=, the folder that holds {', '.join(needed)}."
+        )
     missing = [name for name in needed if not (pathlib.Path(found) / name).exists()]
     if missing:
-        raise ValueError(f"{what}: {found} lacks {', '.join(missing)}. Mend: pass the folder that holds {', '.join(needed)}.")
+        raise ValueError(
+            f"{what}: {found} lacks {', '.join(missing)}. Mend: pass the folder that holds {', '.join(needed)}."
+        )
 
 
 def pairs(images, masks, stems=None, suffixes=(".jpg", ".png")):

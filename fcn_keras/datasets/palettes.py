@@ -6,8 +6,8 @@ import numpy as np
 def voc_palette(n=256):
     """The colours of PASCAL VOC's masks.
 
-    The bits of an id are dealt out to red, green and blue in turn, from the highest bit of the colours down: bits 0, 3 and 6 of the id
-    are bits 7, 6 and 5 of its red, and so on.
+    The bits of an id are dealt out to red, green and blue in turn, from the highest bit of the colours down: bits 0,
+    3 and 6 of the id are bits 7, 6 and 5 of its red, and so on.
 
     Args:
         n: Number of colours, 1 to 256.

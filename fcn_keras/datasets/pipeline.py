@@ -1,7 +1,8 @@
 """From single examples to batches: the joint augmentation of image and mask, and its order.
 
-Masks are resized to the nearest id, never interpolated; what lies outside an image is void in the mask. Every random draw is a function
-of the seed and of the example's place in the split, so a run can be repeated bit for bit, whatever the number of threads.
+Masks are resized to the nearest id, never interpolated; what lies outside an image is void in the mask. Every random
+draw is a function of the seed and of the example's place in the split, so a run can be repeated bit for bit, whatever
+the number of threads.
 """
 
 import tensorflow as tf
@@ -13,14 +14,15 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), batch=Non
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
 
     Args:
-        examples: A `tf.data.Dataset` of dicts, images uint8 ``(H, W, 3)``, masks uint8 ``(H, W, 1)``; or both as the bytes of
-            JPEG and PNG files, which keeps the shuffle buffer small.
-        size: ``(height, width)`` that every image is cut or padded to; at a random place with `augment`, else centred. None
-            keeps each image's own size.
+        examples: A `tf.data.Dataset` of dicts, images uint8 ``(H, W, 3)``, masks uint8 ``(H, W, 1)``; or both as the
+            bytes of JPEG and PNG files, which keeps the shuffle buffer small.
+        size: ``(height, width)`` that every image is cut or padded to; at a random place with `augment`, else
+            centred. None keeps each image's own size.
         augment: Whether to scale, crop and flip (left to right) at random.
         scales: Smallest and largest factor of the random scale, drawn on a logarithmic scale.
         batch: Number of images in a batch; needs images of one size. None gives single examples.
-        seed: An integer shuffles the examples and fixes every random draw; give each epoch its own. None keeps the order.
+        seed: An integer shuffles the examples and fixes every random draw; give each epoch its own. None keeps the
+            order.
         void: Label of the padding in the masks.
 
     Returns:

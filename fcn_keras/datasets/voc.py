@@ -36,7 +36,8 @@ CLASS_NAMES = (
 class VocSegmentation(tfds.core.GeneratorBasedBuilder):
     """Builder of VOC's class masks from a folder with ``VOCdevkit`` or ``VOC2012`` in it (or that is one of them).
 
-    Splits: the official ``train`` and ``val``, called ``train`` and ``validation``. Configs: ``"2012"`` (default) and ``"2011"``.
+    Splits: the official ``train`` and ``val``, called ``train`` and ``validation``. Configs: ``"2012"`` (default) and
+    ``"2011"``.
 
     Example:
 

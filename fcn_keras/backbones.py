@@ -133,7 +133,7 @@ def _application(constructor, **kwargs):
             if weights != "imagenet" or "URL fetch failure" not in str(error):
                 raise
             raise RuntimeError(
-                f"The ImageNet weights of {constructor.__name__} are not on this machine, and no download came: {error}. "
+                f"The ImageNet weights of {constructor.__name__} are not here and could not be downloaded: {error}. "
                 f"Mend: connect once, or copy the file into {pathlib.Path(keras.config.keras_home()) / 'models'} "
                 "(the environment variable KERAS_HOME moves it), or pass weights=None, or use backbone='mini_vgg'."
             ) from error

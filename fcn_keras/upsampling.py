@@ -1,7 +1,7 @@
 """Bilinear upsampling as a transposed convolution (전치 합성곱), and its fast twin.
 
 A transposed convolution of stride ``f`` paints one copy of its kernel, scaled by the unit's value, ``f`` pixels
-further for each unit. Painted with a tent-shaped kernel, neighbouring copies add up to straight lines between the units:
+further for each unit. Painted with a tent-shaped kernel, neighbouring copies add up to straight lines between units:
 that is bilinear interpolation. `BilinearConv2DTranspose` starts so and can learn another kernel; `BilinearUpsampling2D`
 computes the same numbers without weights.
 

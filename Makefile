@@ -34,7 +34,8 @@ help: ## list the targets
 	  printf 'make %-12s %s\n' "$$target" "$$does"; done
 
 lab: $(READY) ## read and run the chapters in JupyterLab
-	TF_CPP_MIN_LOG_LEVEL=2 $(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/00_contents.ipynb $(ARGS)
+	TF_CPP_MIN_LOG_LEVEL=2 $(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)" \
+	  --LabApp.default_url=/lab/tree/notebooks/00_contents.ipynb $(ARGS)
 
 walkthrough: $(READY) ## run all chapters, write build/walkthrough/index.html (ARGS="--fast 2 3")
 	$(PY) notebooks/build.py $(ARGS)

@@ -78,8 +78,10 @@ def pretrain(path=WEIGHTS / "mini_vgg.weights.h5", epochs=EPOCHS, data_dir=None,
     model.fit(train, validation_data=validation, epochs=epochs, verbose=verbose, shuffle=False)
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    bare = MiniVGG(weights=None)  # a compiled model would save its optimizer's moments too, three times the size
+    bare.set_weights(model.get_weights())
     beside = path.with_name(f"partial-{path.name}")
-    model.save_weights(beside)
+    bare.save_weights(beside)
     os.replace(beside, path)
     return model.evaluate(validation, verbose=0, return_dict=True)["accuracy"]
 

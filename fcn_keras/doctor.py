@@ -130,19 +130,20 @@ def check_python():
 
 def check_tensorflow():
     """Imports TensorFlow in another process."""
-    return _check_import("TensorFlow", probe()["tensorflow"])
+    return _check_import("TensorFlow")
 
 
 def check_keras():
     """Imports Keras, with the backend that is set, in another process."""
-    return _check_import("Keras", probe()["keras"])
+    return _check_import("Keras")
 
 
-def _check_import(name, answer):
+def _check_import(name):
+    answer = probe()[name.lower()]
     if "found" in answer:
         return Check(name, "OK", answer["found"])
-    wrong_backend = check_backend().status == "FAIL"  # TensorFlow imports Keras: both stumble
-    mend = "see backend" if wrong_backend else INSTALL
+    # TensorFlow imports Keras: a wrong backend stops both.
+    mend = "see backend" if check_backend().status == "FAIL" else INSTALL
     return Check(name, "FAIL", " ".join(answer["error"].split())[:300], mend)
 
 
@@ -298,12 +299,7 @@ def examine(checks):
             yield check()
         except Exception as error:
             name = check.__name__.removeprefix("check_")
-            yield Check(
-                name,
-                "FAIL",
-                f"the check broke: {type(error).__name__}: {error}",
-                "report this line",
-            )
+            yield Check(name, "FAIL", f"the check broke: {type(error).__name__}: {error}", "report this line")
 
 
 def main(arguments=None):

@@ -22,7 +22,6 @@ def run(*command, **environment):
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=120,
     )
     return process.returncode, process.stdout
 

@@ -1,0 +1,136 @@
+"""Joint augmentation: whatever happens to the image happens to the mask, and every draw repeats."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_keras.datasets.pipeline import PAD_COLOUR, pipeline
+
+VOID = 255
+
+
+def id_at(rows, columns):
+    return ((rows // 8) * 5 + columns // 8) % 21
+
+
+def coordinates(count=24, height=50, width=70):
+    """Images that show in each pixel its own row and column, and masks that follow from them."""
+    rows, columns = np.mgrid[:height, :width]
+    images = [np.stack([rows, columns, np.full_like(rows, i)], -1) for i in range(count)]
+    masks = [id_at(rows, columns)[..., None]] * count
+    return dataset(images, masks)
+
+
+def dataset(images, masks):
+    return tf.data.Dataset.from_tensor_slices(
+        {"image": np.array(images, "uint8"), "segmentation_mask": np.array(masks, "uint8")}
+    )
+
+
+def drawn(examples, **options):
+    return [(image, mask) for image, mask in pipeline(examples, **options).as_numpy_iterator()]
+
+
+def assert_aligned(image, mask):
+    """Every pixel's mask is the one of the place that the image says it comes from; elsewhere void and the mean colour."""
+    outside = mask == VOID
+    np.testing.assert_allclose(image[outside], np.broadcast_to(np.float32(PAD_COLOUR), image[outside].shape), rtol=1e-6)
+    inside = np.round(image[~outside]).astype(int)
+    np.testing.assert_allclose(image[~outside], inside, atol=1e-3)
+    np.testing.assert_array_equal(mask[~outside], id_at(inside[:, 0], inside[:, 1]))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 40), (40, 90), (96, 96), None])
+def test_crops_pads_and_flips_keep_image_and_mask_together(size):
+    for image, mask in drawn(coordinates(), size=size, augment=True, scales=(1, 1), seed=3):
+        assert image.dtype == np.float32 and mask.dtype == np.uint8
+        assert image.shape == (*(size or (50, 70)), 3) and mask.shape == image.shape[:2]
+        assert_aligned(image, mask)
+        visible = min(size[0], 50) * min(size[1], 70) if size else 50 * 70
+        assert (mask != VOID).sum() == visible
+
+
+@pytest.mark.parametrize("scales", [(0.5, 0.5), (2, 2), (0.5, 2.0)])
+def test_scales_keep_image_and_mask_together(scales):
+    """Away from edges between ids, a resized image shows the colour of its id, and masks hold no ids of their own making."""
+    ids = np.kron(np.random.default_rng(0).choice([0, 3, 7, 20, VOID], (5, 7)), np.ones((16, 16), int))
+    images = np.repeat(np.stack([ids, 255 - ids, ids // 2], -1)[None], 12, axis=0)
+    examples = dataset(images, np.repeat(ids[None, ..., None], 12, axis=0))
+    for image, mask in drawn(examples, augment=True, scales=scales, seed=1):
+        assert set(np.unique(mask)) <= {0, 3, 7, 20, VOID}
+        windows = np.lib.stride_tricks.sliding_window_view(mask, (5, 5))
+        uniform = (windows == windows[:, :, 2:3, 2:3]).all((2, 3))
+        assert uniform.mean() > 0.2
+        middle, colours = mask[2:-2, 2:-2][uniform].astype(int), image[2:-2, 2:-2][uniform]
+        np.testing.assert_allclose(colours, np.stack([middle, 255 - middle, middle // 2], -1), atol=1e-3)
+
+
+def test_the_random_scale_covers_its_range():
+    sides = {image.shape[0] for image, _ in drawn(coordinates(60), augment=True, scales=(0.5, 2.0), seed=1)}
+    assert min(sides) >= 25 and max(sides) <= 100
+    assert min(sides) < 32 and max(sides) > 80 and len(sides) > 20
+
+
+def test_flips_go_left_to_right_only_and_about_half_the_time():
+    flips = []
+    for image, mask in drawn(coordinates(60), augment=True, scales=(1, 1), seed=0):
+        np.testing.assert_array_equal(image[:, 0, 0], np.arange(50))  # the top stays the top
+        flips.append(image[0, 0, 1] == 69)
+        assert_aligned(image, mask)
+    assert 15 < sum(flips) < 45
+
+
+def test_crops_reach_every_place():
+    tops = {int(round(float(image[0, 0, 0]))) for image, _ in drawn(coordinates(200), size=(46, 70), augment=True, scales=(1, 1), seed=0)}
+    assert tops == {0, 1, 2, 3, 4}
+
+
+def test_without_augmentation_the_middle_is_kept():
+    ((image, mask), *_) = drawn(coordinates(), size=(30, 90))
+    assert_aligned(image, mask)
+    np.testing.assert_allclose(image[:, 10:80, 0], np.broadcast_to(np.arange(10, 40)[:, None], (30, 70)), atol=1e-4)
+    assert (mask[:, :10] == VOID).all() and (mask[:, 80:] == VOID).all()
+    for i, (image, mask) in enumerate(drawn(coordinates())):  # each at its own size, in order
+        assert (image[..., 2] == i).all()
+        assert_aligned(image, mask)
+
+
+def test_another_void():
+    ((_, mask), *_) = drawn(coordinates(1), size=(64, 96), void=21)
+    assert (mask == 21).sum() == 64 * 96 - 50 * 70 and VOID not in mask
+
+
+def flat(examples, **options):
+    return np.stack([np.concatenate([image, mask[..., None]], -1) for image, mask in drawn(examples, **options)])
+
+
+def test_seeds_repeat_and_differ():
+    options = {"size": (32, 32), "augment": True}
+    first, again, other = (flat(coordinates(), seed=seed, **options) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    one_epoch = pipeline(coordinates(), seed=5, **options)
+    np.testing.assert_array_equal(*([mask for _, mask in one_epoch.as_numpy_iterator()] for _ in range(2)))
+
+
+def test_every_example_has_draws_of_its_own():
+    crops = [image[..., :2].tobytes() for image, _ in drawn(coordinates(), size=(32, 32), augment=True, scales=(1, 1), seed=5)]
+    assert len(set(crops)) > 20
+
+
+def test_a_seed_shuffles_and_loses_nothing():
+    orders = [[int(image[0, 0, 2]) for image, _ in drawn(coordinates(), seed=seed)] for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[0]) == sorted(orders[2]) == list(range(24)) != orders[0]
+
+
+def test_batches():
+    batches = pipeline(coordinates(10), size=(32, 48), batch=4)
+    assert len(batches) == 3
+    assert [mask.shape for _, mask in batches.as_numpy_iterator()] == [(4, 32, 48), (4, 32, 48), (2, 32, 48)]
+    assert batches.element_spec[0].shape.as_list() == [None, 32, 48, 3]
+
+
+def test_augmentation_without_a_seed():
+    with pytest.raises(ValueError, match="needs a seed: found None.*seed=0"):
+        pipeline(coordinates(1), augment=True)

@@ -5,6 +5,7 @@ strides 8, 16 and 32. Where the tapped units lie on the image is not written dow
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -132,9 +133,10 @@ def _application(constructor, **kwargs):
         except Exception as error:  # keras raises a bare Exception when a download fails
             if weights != "imagenet" or "URL fetch failure" not in str(error):
                 raise
+            folder = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
             raise RuntimeError(
                 f"The ImageNet weights of {constructor.__name__} are not here and could not be downloaded: {error}. "
-                f"Mend: connect once, or copy the file into {pathlib.Path(keras.config.keras_home()) / 'models'} "
+                f"Mend: connect once, or copy the file into {folder} "
                 "(the environment variable KERAS_HOME moves it), or pass weights=None, or use backbone='mini_vgg'."
             ) from error
 

@@ -101,10 +101,10 @@ def probe():
     command = [sys.executable, "-c", PROBE]
     try:
         process = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=300, env=environment
+            command, capture_output=True, text=True, errors="replace", timeout=900, env=environment
         )
     except subprocess.TimeoutExpired:
-        end, answers = "the import did not end within 300 s", {}
+        end, answers = "the import did not end within 15 minutes", {}
     else:
         end = _death(process)
         lines = process.stdout.splitlines()

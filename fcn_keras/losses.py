@@ -36,6 +36,7 @@ class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
         self.void = void
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = keras.ops.convert_to_tensor(y_true), keras.ops.convert_to_tensor(y_pred)
         if keras.backend.backend() == "tensorflow":
             _require_labels(y_true, y_pred.shape[-1], self.void)
         return super().call(y_true, y_pred)

@@ -112,6 +112,7 @@ class Ladder:
         self.directory.mkdir(parents=True, exist_ok=True)
         for number, rung in enumerate(self.rungs):
             self._climb(rung, seed=100_003 * self.seed + 1_009 * number)
+            self._write_table()
         return self.table()
 
     def model(self, name):
@@ -135,11 +136,10 @@ class Ladder:
 
     def _climb(self, rung, seed):
         progress = self._progress(rung.name)
+        if self.verbose:
+            for entry in progress["history"]:  # what was trained before is told again
+                print(_line(rung, entry))
         if "metrics" in progress:
-            if self.verbose:
-                print(
-                    f"{rung.name:<14} trained before: {progress['epoch']} epochs, {progress['training_seconds']:.0f} s"
-                )
             return
         keras.utils.set_random_seed(seed)
         if progress["epoch"]:
@@ -196,6 +196,8 @@ class Ladder:
         seconds = sum(entry["seconds"] for entry in progress["history"])
         progress |= {"metrics": metrics, "per_class_iu": per_class, "training_seconds": seconds}
         self._record(rung.name, progress)
+
+    def _write_table(self):
         _write_beside(self.directory / "table.md", lambda path: pathlib.Path(path).write_text(self.table()))
         table = {name: result["metrics"] for name, result in self.results().items()}
         _write_beside(self.directory / "table.json", lambda path: _dump(path, table))

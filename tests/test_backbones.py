@@ -136,7 +136,7 @@ def test_backbones_by_name_or_as_they_are():
 
 
 def test_heads_that_are_not_there():
-    with pytest.raises(ValueError, match="head='fc'.*no fully connected"):
+    with pytest.raises(ValueError, match="head='fc'.*no dense layers"):
         BACKBONES["mobilenet_v2"].tapped(None, "fc")
-    with pytest.raises(ValueError, match='head=\'heavy\'.*or "fc"'):
+    with pytest.raises(ValueError, match="head='heavy'.*expected .*fc"):
         BACKBONES["mini_vgg"].tapped(None, "heavy")

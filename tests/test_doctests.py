@@ -26,6 +26,8 @@ def few_shapes(tmp_path_factory):
         patch.setattr(Shapes, "SIZES", few)
         patch.setenv("FCN_KERAS_DATA", str(tmp_path_factory.mktemp("data")))
         tfds.disable_progress_bar()
+        for config in few:  # preparing prints, and examples show what they do themselves
+            fcn_keras.datasets.prepare("shapes", config)
         yield
 
 

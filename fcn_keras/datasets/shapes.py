@@ -34,6 +34,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     Example:
         >>> builder = Shapes(config="scenes", data_dir="data")
         >>> builder.download_and_prepare()
+        Downloading and preparing dataset ...
         >>> scenes = builder.as_dataset(split="train")
     """
 

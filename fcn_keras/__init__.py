@@ -13,11 +13,17 @@ Images are RGB in 0–255, ``(H, W, 3)``; masks hold integer class ids, ``(H, W)
 
 import importlib
 
-from . import backbones, framing, geometry, losses, metrics, upsampling
-from .backbones import MiniVGG
-from .convolutionalize import convolutionalize
-from .inference import segment
-from .models import FCN8s, FCN16s, FCN32s, refine
+try:
+    from . import backbones, framing, geometry, losses, metrics, upsampling
+    from .backbones import MiniVGG
+    from .convolutionalize import convolutionalize
+    from .inference import segment
+    from .models import FCN8s, FCN16s, FCN32s, refine
+except ImportError as error:
+    raise ImportError(
+        f"fcn_keras could not import what it needs: {error}. "
+        "Mend: run `make doctor` (or: python fcn_keras/doctor.py), which says what is missing."
+    ) from error
 
 __all__ = [
     "FCN8s",

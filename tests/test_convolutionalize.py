@@ -201,7 +201,13 @@ def test_a_map_of_one_unit_is_flattened_too():
 def test_adapted_normalization_and_augmentation_come_along():
     normalization = layers.Normalization()
     normalization.adapt(photos(64, 16, 16, 3) / 2 + 40)
-    stages = [normalization, layers.RandomFlip(seed=1), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(3)]
+    stages = [
+        normalization,
+        layers.RandomFlip(seed=1),
+        layers.Conv2D(4, 3),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(3),
+    ]
     classifier = keras.Sequential([keras.Input((16, 16, 3)), *stages])
     on_own_size(classifier)
 

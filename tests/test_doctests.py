@@ -12,7 +12,9 @@ import tensorflow_datasets as tfds
 
 import fcn_keras
 
-MODULES = sorted(m.name for m in pkgutil.walk_packages(fcn_keras.__path__, "fcn_keras.") if not m.name.endswith("__main__"))
+MODULES = sorted(
+    m.name for m in pkgutil.walk_packages(fcn_keras.__path__, "fcn_keras.") if not m.name.endswith("__main__")
+)
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 

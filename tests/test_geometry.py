@@ -238,7 +238,9 @@ def test_maps_of_different_strides_do_not_merge():
         trace(model)
 
 
-@pytest.mark.parametrize("layer", [keras.layers.Permute((2, 1, 3), name="odd"), keras.layers.Lambda(lambda x: x, name="odd")])
+@pytest.mark.parametrize(
+    "layer", [keras.layers.Permute((2, 1, 3), name="odd"), keras.layers.Lambda(lambda x: x, name="odd")]
+)
 def test_layers_that_move_pixels_unknown(layer):
     image = keras.Input((8, 8, 3))
     with pytest.raises(ValueError, match=r"'odd' \((Permute|Lambda)\).*geometry\(incoming\)"):

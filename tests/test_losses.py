@@ -76,7 +76,9 @@ def test_a_batch_that_is_all_void_costs_exactly_nothing(reduction):
 
 def test_the_authors_summed_loss_starts_at_pixels_times_log_classes():
     """500 × 375 pixels of VOC, 21 classes, score layers at zero: 187,500 ln 21 ≈ 5.7e5; more than float16 holds."""
-    loss = float(PixelCrossentropy(reduction="sum")(np.zeros((1, 375, 500), "uint8"), np.zeros((1, 375, 500, 21), "float32")))
+    loss = float(
+        PixelCrossentropy(reduction="sum")(np.zeros((1, 375, 500), "uint8"), np.zeros((1, 375, 500, 21), "float32"))
+    )
     assert loss == pytest.approx(187_500 * np.log(21), rel=1e-5)
     assert loss > float(np.finfo("float16").max)
 

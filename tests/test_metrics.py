@@ -77,7 +77,9 @@ def test_four_metrics(seed, absent):
 def test_a_class_that_is_only_predicted_counts_as_zero_iu_and_not_in_mean_accuracy():
     confusion = np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]])
     found = scores(confusion)
-    assert_scores(found, {"pixel_accuracy": 3 / 4, "mean_accuracy": 3 / 4, "mean_iu": 3 / 8, "frequency_weighted_iu": 3 / 4})
+    assert_scores(
+        found, {"pixel_accuracy": 3 / 4, "mean_accuracy": 3 / 4, "mean_iu": 3 / 8, "frequency_weighted_iu": 3 / 4}
+    )
     iu = np.asarray(class_iu(confusion))
     np.testing.assert_array_equal(iu[:2], [0.75, 0])
     assert math.isnan(iu[2])

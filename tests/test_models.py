@@ -282,9 +282,7 @@ def test_a_refined_vgg_starts_as_the_coarser_net_but_for_the_interpolation(mini)
     np.testing.assert_array_equal(before, after)
 
     scores = keras.Model(fcn32s.input, fcn32s.get_layer("score_fr").output)
-    np.testing.assert_array_equal(
-        scores(image), keras.Model(fcn16s.input, fcn16s.get_layer("score_fr").output)(image)
-    )
+    np.testing.assert_array_equal(scores(image), keras.Model(fcn16s.input, fcn16s.get_layer("score_fr").output)(image))
     for net, steps in ((fcn32s, [32]), (fcn16s, [2, 16])):
         assert_close(run(net, image), interpolated(run(scores, image), steps)[:, :70, :100])
 
@@ -293,9 +291,7 @@ def interpolated(x, factors):
     """Tents as matrices: each step's unit centres lie between pixels; outside the map there is zero."""
     for factor in factors:
         units = (np.arange(x.shape[1]) + 0.5) * factor - 0.5, (np.arange(x.shape[2]) + 0.5) * factor - 0.5
-        rows, columns = (
-            np.maximum(0, 1 - np.abs(np.arange(len(u) * factor)[:, None] - u) / factor) for u in units
-        )
+        rows, columns = (np.maximum(0, 1 - np.abs(np.arange(len(u) * factor)[:, None] - u) / factor) for u in units)
         x = np.einsum("yi,xj,bijc->byxc", rows, columns, x.astype("float64"))
     return x
 
@@ -341,7 +337,9 @@ def test_refining_an_own_backbone_with_adapted_normalization():
     for level in range(1, 6):
         x = keras.layers.Conv2D(4, 3, strides=2, padding="same", name=f"level{level}")(x)
     trunk = keras.Model(image, x)
-    coarse = randomize_scores(FCN32s(2, Backbone(lambda weights: trunk, ("level3", "level4", "level5"), pretrained=None)))
+    coarse = randomize_scores(
+        FCN32s(2, Backbone(lambda weights: trunk, ("level3", "level4", "level5"), pretrained=None))
+    )
     assert_close(run(refine(coarse), photo(33, 40)), run(coarse, photo(33, 40)))
 
 
@@ -386,7 +384,9 @@ def test_mixed_precision_gives_float32_logits(mini):
 
 def test_an_own_network_with_named_taps():
     trunk = keras.applications.MobileNetV2(weights=None, include_top=False, alpha=0.35, input_shape=(96, 96, 3))
-    own = Backbone(lambda weights: trunk, ("block_6_expand_relu", "block_13_expand_relu", "out_relu"), "tf", pretrained=None)
+    own = Backbone(
+        lambda weights: trunk, ("block_6_expand_relu", "block_13_expand_relu", "out_relu"), "tf", pretrained=None
+    )
     model = randomize_scores(FCN8s(CLASSES, own))
     assert run(model, photo(50, 70)).shape == (1, 50, 70, CLASSES)
     assert_deltas_land_on_centres(model)
@@ -409,7 +409,10 @@ def mini_backbone(**changes):
         ({"skip_scales": (0.1,)}, "skip_scales"),
         ({"skip_scales": 0.1}, "skip_scales=0.1"),
         ({"backbone": mini_backbone(taps=("pool3", "pool4", "pool6"))}, "no layer 'pool6'.*last layers"),
-        ({"backbone": mini_backbone(taps=("pool2", "pool4", "pool5"))}, r"strides \[4, 16, 32\]: expected \(8, 16, 32\)"),
+        (
+            {"backbone": mini_backbone(taps=("pool2", "pool4", "pool5"))},
+            r"strides \[4, 16, 32\]: expected \(8, 16, 32\)",
+        ),
         ({"backbone": mini_backbone(taps=("pool4", "pool3", "pool5"))}, r"strides \[16, 8, 32\]"),
     ],
 )

@@ -10,7 +10,9 @@ import pytest
 
 import fcn_keras
 
-MODULES = sorted(m.name for m in pkgutil.walk_packages(fcn_keras.__path__, "fcn_keras.") if not m.name.endswith("__main__"))
+MODULES = sorted(
+    m.name for m in pkgutil.walk_packages(fcn_keras.__path__, "fcn_keras.") if not m.name.endswith("__main__")
+)
 
 
 def fresh(code):

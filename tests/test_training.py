@@ -99,7 +99,13 @@ def test_every_rung_fills_a_line_of_the_table(climbed):
 def test_trained_models_are_of_the_rungs_kind(climbed):
     whole, _, _ = climbed
     last = {name: whole.model(name).layers[-1].name for name in ALL}
-    assert [last[name] for name in ALL] == ["upscore_crop", "upscore_crop", "upscore16_crop", "upscore8_crop", "upscore8_crop"]
+    assert [last[name] for name in ALL] == [
+        "upscore_crop",
+        "upscore_crop",
+        "upscore16_crop",
+        "upscore8_crop",
+        "upscore8_crop",
+    ]
     at_once = whole.model("FCN-8s-at-once")
     assert at_once.get_layer("scale_pool3").scale == pytest.approx(0.0001)
     for name in ALL:
@@ -185,7 +191,9 @@ def test_a_rung_that_is_not_trained_has_no_model(tmp_path):
         empty.model("FCN-16s")
 
 
-@pytest.mark.parametrize("names", [["FCN-16s"], ["FCN-16s", "FCN-32s"], ["FCN-32s", "FCN-8s"], ["FCN-32s-fixed", "FCN-16s"]])
+@pytest.mark.parametrize(
+    "names", [["FCN-16s"], ["FCN-16s", "FCN-32s"], ["FCN-32s", "FCN-8s"], ["FCN-32s-fixed", "FCN-16s"]]
+)
 def test_rungs_out_of_order(names, tmp_path):
     with pytest.raises(ValueError, match=r"Found rung FCN-\d+s without FCN-\d+s before it"):
         ladder(tmp_path, [Rung(name, 1, 1e-3) for name in names])

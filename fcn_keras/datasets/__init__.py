@@ -5,7 +5,9 @@ masks, file names, class names and palette in ``builder.info.metadata``). Tensor
 them is called.
 """
 
+import contextlib
 import importlib
+import logging
 import os
 import pathlib
 import sys
@@ -61,7 +63,8 @@ def prepare(name, config=None, *, source=None, data_dir=None):
         raise ValueError(f"Found data set {name!r}: expected one of {', '.join(BUILDERS)}.")
     module, cls = BUILDERS[name]
     make = getattr(importlib.import_module(f".{module}", __name__), cls)
-    builder = make(config=config, data_dir=pathlib.Path(data_dir or data_home()))
+    with _quiet("absl"):  # TFDS warns of the folder that it is about to fill
+        builder = make(config=config, data_dir=pathlib.Path(data_dir or data_home()))
     if not builder.is_prepared():
         print(f"Preparing {name} under {builder.data_dir} (once).", flush=True)
         if not sys.stderr.isatty():
@@ -74,6 +77,17 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     elif source is not None:
         _require_same_source(builder, pathlib.Path(source).expanduser().resolve())
     return builder
+
+
+@contextlib.contextmanager
+def _quiet(name):
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _require_same_source(builder, source):

@@ -56,7 +56,9 @@ def test_masks_in_grey(tmp_path):
 
 def test_masks_with_ids_that_are_no_classes(tmp_path):
     write_palette_png(tmp_path / "odd.png", [[0, 20, 21, 99, 255]])
-    with pytest.raises(ValueError, match=r"odd\.png holds the ids \[21, 99\]: expected 0–20, or 255 for void.*interpolation"):
+    with pytest.raises(
+        ValueError, match=r"odd\.png holds the ids \[21, 99\]: expected 0–20, or 255 for void.*interpolation"
+    ):
         read_mask(tmp_path / "odd.png", num_classes=21)
     with pytest.raises(ValueError, match=r"\[255\]: expected 0–98, or 99"):
         read_mask(tmp_path / "odd.png", num_classes=99, void=99)
@@ -273,6 +275,6 @@ def test_real_photographs_and_masks(shared_data, tmp_path, name, folder, counts,
     seen = set()
     for split in splits:
         for image, mask in split.as_numpy_iterator():
-            assert image.shape == (*mask.shape, 3) and 0 <= image.min() and image.max() <= 255
+            assert image.shape == (*mask.shape, 3) and image.min() >= 0 and image.max() <= 255
             seen |= set(np.unique(mask).tolist())
     assert seen == {*range(num_classes), 255}

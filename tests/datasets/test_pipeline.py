@@ -81,7 +81,10 @@ def test_flips_go_left_to_right_only_and_about_half_the_time():
 
 
 def test_crops_reach_every_place():
-    tops = {int(round(float(image[0, 0, 0]))) for image, _ in drawn(coordinates(200), size=(46, 70), augment=True, scales=(1, 1), seed=0)}
+    tops = {
+        int(round(float(image[0, 0, 0])))
+        for image, _ in drawn(coordinates(200), size=(46, 70), augment=True, scales=(1, 1), seed=0)
+    }
     assert tops == {0, 1, 2, 3, 4}
 
 
@@ -114,7 +117,10 @@ def test_seeds_repeat_and_differ():
 
 
 def test_every_example_has_draws_of_its_own():
-    crops = [image[..., :2].tobytes() for image, _ in drawn(coordinates(), size=(32, 32), augment=True, scales=(1, 1), seed=5)]
+    crops = [
+        image[..., :2].tobytes()
+        for image, _ in drawn(coordinates(), size=(32, 32), augment=True, scales=(1, 1), seed=5)
+    ]
     assert len(set(crops)) > 20
 
 

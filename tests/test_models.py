@@ -111,7 +111,7 @@ def test_vgg16_keeps_the_weights_and_biases_of_the_classifier():
     for name in ("block1_conv1", "fc1", "fc2"):
         layer = classifier.get_layer(name)
         layer.bias.assign(generator.normal(size=layer.bias.shape))
-    given = dataclasses.replace(BACKBONES["vgg16"], build=lambda weights: classifier)
+    given = dataclasses.replace(BACKBONES["vgg16"], build=lambda weights, given=classifier: given)
     model = FCN32s(CLASSES, given)
     trunk = model.get_layer("backbone")
     for layer in classifier.layers:

@@ -58,7 +58,7 @@ RECIPES = {
     "camvid": Recipe(
         data="camvid",
         backbone="mobilenet_v2",
-        rungs=_rungs((3, 3e-3), (10, 5e-4), (4, 4e-4), (6, 4e-4)),
+        rungs=_rungs((3, 3e-3), (10, 5e-4), (4, 4e-4), (5, 4e-4)),
         batch=4,
         size=(240, 336),
         scales=(0.75, 1.5),
@@ -67,7 +67,7 @@ RECIPES = {
     "voc": Recipe(
         data="voc",
         backbone="mobilenet_v2",
-        rungs=_rungs((3, 3e-3), (10, 5e-4), (4, 4e-4), (6, 4e-4)),
+        rungs=_rungs((3, 3e-3), (10, 5e-4), (4, 4e-4), (5, 4e-4)),
         batch=4,
         size=(336, 336),
         scales=(0.75, 1.5),

@@ -5,6 +5,8 @@ draw is a function of the seed and of the example's place in the split, so a run
 the number of threads.
 """
 
+import math
+
 import tensorflow as tf
 
 PAD_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB: near zero for any pretrained network
@@ -83,7 +85,7 @@ def _decoded(example):
 
 
 def _scaled(image, mask, draw, scales):
-    factor = tf.exp(draw.uniform(tf.math.log(scales[0]), tf.math.log(scales[1])))
+    factor = tf.exp(draw.uniform(math.log(scales[0]), math.log(scales[1])))
     size = tf.cast(tf.round(tf.cast(tf.shape(mask)[:2], tf.float32) * factor), tf.int32)
     image = tf.image.resize(image, size)
     return image, tf.image.resize(mask, size, method="nearest")

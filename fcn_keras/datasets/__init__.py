@@ -66,6 +66,8 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     with _quiet("absl"):  # TFDS warns of the folder that it is about to fill
         builder = make(config=config, data_dir=pathlib.Path(data_dir or data_home()))
     if not builder.is_prepared():
+        if source is None and builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+            raise ValueError(f"{name} is read from a folder, found none. Mend: {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         print(f"Preparing {name} under {builder.data_dir} (once).", flush=True)
         if not sys.stderr.isatty():
             tfds.disable_progress_bar()  # in a notebook or a log it is noise

@@ -40,7 +40,7 @@ class CamVid(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "11 classes; void is 255."}
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "Pass source=, the folder with train, trainannot, val and valannot."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "pass source=, the folder with train, trainannot, val and valannot."
 
     def _info(self):
         return tfds.core.DatasetInfo(

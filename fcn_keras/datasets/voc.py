@@ -48,7 +48,7 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Class masks of the official lists; void is 255."}
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "Pass source=, the folder that holds VOCdevkit/VOC2012."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "pass source=, the folder that holds VOCdevkit/VOC2012."
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=year, description=f"VOC{year}") for year in ("2012", "2011")]
 
     def _info(self):

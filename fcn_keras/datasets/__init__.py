@@ -63,21 +63,20 @@ def prepare(name, config=None, *, source=None, data_dir=None):
         raise ValueError(f"Found data set {name!r}: expected one of {', '.join(BUILDERS)}.")
     module, cls = BUILDERS[name]
     make = getattr(importlib.import_module(f".{module}", __name__), cls)
+    source = None if source is None else pathlib.Path(source).expanduser().resolve()
     with _quiet("absl"):  # TFDS warns of the folder that it is about to fill
         builder = make(config=config, data_dir=pathlib.Path(data_dir or data_home()))
-    if not builder.is_prepared():
-        if source is None and builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-            raise ValueError(f"{name} is read from a folder, found none. Mend: {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
-        print(f"Preparing {name} under {builder.data_dir} (once).", flush=True)
-        if not sys.stderr.isatty():
-            tfds.disable_progress_bar()  # in a notebook or a log it is noise
-        manual = None if source is None else pathlib.Path(source).expanduser().resolve()
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
-        )
-        (pathlib.Path(builder.data_dir) / "source.txt").write_text(f"{manual}\n")
-    elif source is not None:
-        _require_same_source(builder, pathlib.Path(source).expanduser().resolve())
+        if not builder.is_prepared():
+            _require_source(builder, name, source)
+            print(f"Preparing {name} under {builder.data_dir} (once).", flush=True)
+            if not sys.stderr.isatty():
+                tfds.disable_progress_bar()  # in a notebook or a log it is noise
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(manual_dir=source, try_download_gcs=False)
+            )
+            (pathlib.Path(builder.data_dir) / "source.txt").write_text(f"{source}\n")
+        elif source is not None:
+            _require_same_source(builder, source)
     return builder
 
 
@@ -90,6 +89,15 @@ def _quiet(name):
         yield
     finally:
         logger.setLevel(level)
+
+
+def _require_source(builder, name, source):
+    """Before TFDS looks: it would answer with an assertion."""
+    mend = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if mend and source is None:
+        raise ValueError(f"{name} is read from a folder, found none. Mend: {mend}")
+    if mend and not (source.is_dir() and any(source.iterdir())):
+        raise ValueError(f"{name}: the folder {source} is missing or empty. Mend: {mend}")
 
 
 def _require_same_source(builder, source):

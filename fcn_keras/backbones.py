@@ -98,7 +98,7 @@ class Backbone:
             known = (
                 '"auto", "fc" or "light"'
                 if self.fully_connected
-                else '"auto" or "light", as it has no fully connected layers'
+                else '"auto" or "light": it has no dense layers to keep'
             )
             raise ValueError(f"Found head={head!r} for this backbone: expected {known}.")
         network = self.build(weights)

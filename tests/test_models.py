@@ -404,7 +404,7 @@ def mini_backbone(**changes):
         ({"num_classes": 1}, "num_classes=1: expected 2 or more"),
         ({"backbone": "vgg"}, "backbone='vgg': expected one of vgg16, vgg19"),
         ({"head": "big"}, "head='big'"),
-        ({"backbone": "mobilenet_v2", "head": "fc"}, "head='fc'.*no fully connected"),
+        ({"backbone": "mobilenet_v2", "head": "fc"}, "head='fc'.*no dense layers"),
         ({"upsampling": "linear"}, "upsampling='linear': expected one of"),
         ({"skip_scales": (0.1,)}, "skip_scales"),
         ({"skip_scales": 0.1}, "skip_scales=0.1"),

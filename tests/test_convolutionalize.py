@@ -26,6 +26,10 @@ def photos(*shape, seed=1):
     return np.random.default_rng(seed).uniform(0, 255, shape).astype("float32")
 
 
+def run(model, images):
+    return np.asarray(model(keras.ops.convert_to_tensor(images)))
+
+
 def assert_close(found, expected, rtol):
     """To `rtol` of the largest score."""
     np.testing.assert_allclose(found, expected, rtol=0, atol=rtol * np.abs(expected).max())
@@ -34,10 +38,10 @@ def assert_close(found, expected, rtol):
 def on_own_size(classifier, rtol=1e-5):
     """The converted network on the classifier's own size: its mean over the map is the classifier's output."""
     image = photos(1, *classifier.input_shape[1:])
-    expected = classifier.predict_on_batch(image)
+    expected = run(classifier, image)
     assert np.ptp(expected) > 1e-3  # the random network does tell classes apart
     converted = convolutionalize(classifier)
-    maps = converted.predict_on_batch(image)
+    maps = run(converted, image)
     assert_close(maps.mean((1, 2)), expected, rtol)
     assert converted.input_shape == (None, None, None, 3)
     return maps.shape[1:3]
@@ -72,19 +76,19 @@ def mini():
 
 def test_mini_vgg_with_softmax_kept_and_with_logits(mini):
     image = photos(2, 96, 96, 3)
-    expected = mini.predict_on_batch(image)
-    kept = convolutionalize(mini, logits=False).predict_on_batch(image)
+    expected = run(mini, image)
+    kept = run(convolutionalize(mini, logits=False), image)
     assert_close(kept[:, 0, 0], expected, 1e-5)
-    logits = convolutionalize(mini).predict_on_batch(image)[:, 0, 0]
+    logits = run(convolutionalize(mini), image)[:, 0, 0]
     assert logits.min() < 0 or logits.max() > 1
     assert_close(np.array(keras.ops.softmax(logits)), expected, 1e-5)
 
 
 def test_classifier_and_copy_share_nothing(mini):
     image = photos(1, 96, 96, 3)
-    before, converted = mini.predict_on_batch(image), convolutionalize(mini)
+    before, converted = run(mini, image), convolutionalize(mini)
     converted.set_weights([0 * weights for weights in converted.get_weights()])
-    np.testing.assert_array_equal(mini.predict_on_batch(image), before)
+    np.testing.assert_array_equal(run(mini, image), before)
     assert mini.input_shape == (None, 96, 96, 3)
 
 
@@ -133,19 +137,19 @@ HEADS = {
 def test_sliding_it_equals_classifying_every_crop(head):
     classifier = valid_classifier(HEADS[head]())
     photo = photos(1, 20 + 4 * 3, 24 + 4 * 2, 3)
-    maps = convolutionalize(classifier).predict_on_batch(photo)
+    maps = run(convolutionalize(classifier), photo)
     assert maps.shape == (1, 4, 3, 3)
     crops = [photo[0, 4 * i : 4 * i + 20, 4 * j : 4 * j + 24] for i in range(4) for j in range(3)]
-    expected = classifier.predict_on_batch(np.stack(crops)).reshape(1, 4, 3, 3)
+    expected = run(classifier, np.stack(crops)).reshape(1, 4, 3, 3)
     assert_close(maps, expected, 1e-5)
 
 
 @pytest.mark.parametrize("height", [32, 33])
 def test_same_padding_gives_one_unit_per_unit_of_the_feature_map(mini, height):
     converted = convolutionalize(mini, padding="same")
-    assert converted.predict_on_batch(photos(1, height, 160, 3)).shape == (1, 1, 5, 9)
-    valid = convolutionalize(mini).predict_on_batch(photos(1, 128, 160, 3))
-    same = converted.predict_on_batch(photos(1, 128, 160, 3))
+    assert run(converted, photos(1, height, 160, 3)).shape == (1, 1, 5, 9)
+    valid = run(convolutionalize(mini), photos(1, 128, 160, 3))
+    same = run(converted, photos(1, 128, 160, 3))
     assert_close(same[:, 1:-1, 1:-1], valid, 1e-5)
 
 
@@ -180,14 +184,14 @@ def test_sequential_classifiers(make):
     classifier = keras.Sequential([keras.Input((32, 32, 3)), *make()])
     randomize(classifier)
     image = photos(1, 32, 32, 3)
-    expected = classifier.predict_on_batch(image)
-    logits = convolutionalize(classifier).predict_on_batch(image).mean((1, 2))
+    expected = run(classifier, image)
+    logits = run(convolutionalize(classifier), image).mean((1, 2))
     activation = keras.ops.sigmoid if make is sequential_hidden else keras.ops.softmax
     assert_close(np.array(activation(logits)), expected, 1e-5)
-    kept = convolutionalize(classifier, logits=False).predict_on_batch(image)
+    kept = run(convolutionalize(classifier, logits=False), image)
     if kept.shape[1:3] == (1, 1):
         assert_close(kept[:, 0, 0], expected, 1e-5)
-    assert convolutionalize(classifier).predict_on_batch(photos(1, 70, 45, 3)).shape[-1] == 5
+    assert run(convolutionalize(classifier), photos(1, 70, 45, 3)).shape[-1] == 5
 
 
 def test_a_map_of_one_unit_is_flattened_too():
@@ -231,8 +235,8 @@ def test_any_size_keeps_weights_and_names():
     for ours, theirs in zip(free.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     image = photos(2, 8, 8, 3)
-    np.testing.assert_allclose(free.predict_on_batch(image), model.predict_on_batch(image), rtol=1e-6)
-    assert free.predict_on_batch(photos(1, 30, 9, 3)).shape == (1, 28, 7, 4)
+    np.testing.assert_allclose(run(free, image), run(model, image), rtol=1e-6)
+    assert run(free, photos(1, 30, 9, 3)).shape == (1, 28, 7, 4)
 
 
 def test_mixed_precision_stays(mini):

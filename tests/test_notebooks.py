@@ -31,7 +31,9 @@ def each(paths):
 def test_runs(path):
     run = build.run_chapter(path, fast=True)
     assert not run.error, run.error
-    assert not [text for cell in run.notebook.cells for text in streams(cell, "stderr")]
+    errors = [text for cell in run.notebook.cells for text in streams(cell, "stderr")]
+    # Many small models in one kernel look to TensorFlow like one function that is traced over and over.
+    assert not [text for text in errors if "tf.function retracing" not in text]
 
 
 def streams(cell, name):

@@ -1,4 +1,4 @@
-"""The schedules that we measured: data, backbone, batch, epochs and learning rates of a ladder.
+"""Schedules of a ladder: data, backbone, batch, epochs and learning rates. Measured for shapes and CamVid; not for VOC.
 
 A recipe is a plain table; `ladder` turns it into a `fcn_keras.training.Ladder`. From the command line:
 ``python -m fcn_keras ladder shapes``.

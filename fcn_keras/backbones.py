@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 import keras
 
+from . import geometry
 from .convolutionalize import any_size, convolutionalize
+from .taps import find_taps
 
 WEIGHTS = pathlib.Path(__file__).parent / "weights"
 MEAN_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB, as in keras.applications: what lies outside an image
@@ -116,7 +118,7 @@ class Backbone:
 
 def _tap(network, name):
     try:
-        return network.get_layer(name).output
+        return geometry.outputs_inside(network.get_layer(name), network)[-1]
     except ValueError:
         last = [layer.name for layer in network.layers][-5:]
         raise ValueError(
@@ -239,21 +241,28 @@ BACKBONES = {
 
 
 def get(backbone):
-    """The `Backbone` of a name in `BACKBONES`, or the `Backbone` itself.
+    """The `Backbone` of a name in `BACKBONES`, of a Keras model, or the `Backbone` itself.
+
+    A Keras model is taken with its weights as they are, tapped where `fcn_keras.taps.find_taps` says, and fed with RGB
+    in 0–255: a model that wants another input needs a `Backbone` that names the preprocessing.
 
     Raises:
-        ValueError: If the name is not in the table.
+        ValueError: If the name is not in the table, or the model has no taps at strides 8, 16 and 32.
 
     Example:
 
     >>> get("vgg16").taps
     ('block3_pool', 'block4_pool', 'block5_pool')
+    >>> get(keras.applications.DenseNet121(weights=None, include_top=False)).taps
+    ('pool3_conv', 'pool4_conv', 'relu')
     """
     if isinstance(backbone, Backbone):
         return backbone
+    if isinstance(backbone, keras.Model):
+        return Backbone(lambda weights: backbone, find_taps(backbone), pretrained=None)
     if backbone not in BACKBONES:
         raise ValueError(
-            f"Found backbone={backbone!r}: expected one of {', '.join(BACKBONES)}, or a fcn_keras.backbones.Backbone "
-            "with the layers to tap in a model of your own."
+            f"Found backbone={backbone!r}: expected one of {', '.join(BACKBONES)}, a Keras model, or a "
+            "fcn_keras.backbones.Backbone with the layers to tap in a model of your own."
         )
     return BACKBONES[backbone]

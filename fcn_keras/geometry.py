@@ -30,6 +30,8 @@ POINTWISE = (
     keras.layers.SpatialDropout2D,
 )
 POINTWISE_BY_NAME = {"LayerScale", "StochasticDepth"}  # ConvNeXt's own, not exported by Keras
+ELEMENTWISE = {"Add", "Divide", "HardSigmoid", "Maximum", "Minimum", "Multiply", "Relu", "Relu6", "Sigmoid", "Silu",
+               "Subtract", "Tanh", "TrueDivide"}  # of keras.ops, as in `x + y`: no layers  # fmt: skip
 GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 INTERPOLATION_WIDTHS = {"nearest": 1, "bilinear": 2, "bicubic": 4, "lanczos3": 6, "lanczos5": 10}  # in units
 MERGES = (
@@ -101,13 +103,14 @@ class Geometry:
 
 
 def trace(model, axis=0):
-    """Follows an image axis through a Keras Functional or Sequential model.
+    """Follows an image axis through a Keras Functional or Sequential model, or through a list of layers.
 
     ``same`` padding is taken for inputs whose side is a multiple of the total stride: there, and only there, it does
     not depend on the size of the image.
 
     Args:
-        model: A built Functional or Sequential model with one image input ``(H, W, C)``, channels last.
+        model: A built Functional or Sequential model with one image input ``(H, W, C)``, channels last; or a list of
+            layers, built or not, each fed by the one before.
         axis: 0 for the rows of the image, 1 for its columns.
 
     Returns:
@@ -123,16 +126,30 @@ def trace(model, axis=0):
     >>> vgg16 = keras.applications.VGG16(weights=None, include_top=False)
     >>> trace(vgg16)["block5_pool"]
     Geometry(stride=32, receptive_field=212, offset=15.5)
+    >>> trace([keras.layers.Conv2D(8, 3, name="conv"), keras.layers.MaxPooling2D(2, name="pool")])["pool"]
+    Geometry(stride=2, receptive_field=4, offset=1.5)
 
     Reference: Long et al. (CVPR 2015), §3; receptive fields and strides of VGG16's pools: 44/8, 100/16, 212/32.
     """
+    if isinstance(model, list | tuple):
+        return _of_chain(model, axis)
     known = {id(model.inputs[0]): Geometry()}
     geometries = {}
     for layer in model.layers:
-        for output in _outputs_inside(layer, model):
+        for output in outputs_inside(layer, model):
             geometry = _of_tensor(output, known, axis)
             if geometry is not None:
                 geometries[layer.name] = geometry
+    return geometries
+
+
+def _of_chain(layers, axis):
+    geometries, geometry = {}, Geometry()
+    for layer in layers:
+        nested = isinstance(layer, keras.Model)
+        geometry = of_outputs(layer, axis, geometry)[0] if nested else _of_layer(layer, [geometry], axis)
+        if geometry is not None:
+            geometries[layer.name] = geometry
     return geometries
 
 
@@ -142,8 +159,24 @@ def of_outputs(model, axis=0, incoming=None):
     return [_of_tensor(output, known, axis) for output in model.outputs]
 
 
-def _outputs_inside(layer, model):
-    """Output tensors of the calls of `layer` that belong to `model` (a shared layer may have more)."""
+def outputs_inside(layer, model):
+    """Output tensors of the calls of a layer inside a model.
+
+    A shared layer has more of them elsewhere, and a nested model's own ``output`` lies inside itself.
+
+    Args:
+        layer: A layer of `model`, perhaps a model itself.
+        model: A Functional or Sequential model.
+
+    Returns:
+        A list of Keras tensors.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()])
+    >>> [tensor.shape for tensor in outputs_inside(model.layers[0], model)]
+    [(None, 8, 8, 3)]
+    """
     if isinstance(model, keras.Sequential):
         model = model._functional
     nodes = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
@@ -168,7 +201,8 @@ def _of_layer(layer, incoming, axis):
         return layer.geometry(incoming)
     if None in incoming or isinstance(layer, keras.layers.Flatten):
         return None
-    if isinstance(layer, MERGES):
+    elementwise = not isinstance(layer, keras.layers.Layer) and type(layer).__name__ in ELEMENTWISE
+    if isinstance(layer, MERGES) or elementwise:
         return _merged(layer, incoming)
     (geometry,) = incoming
     if isinstance(layer, GLOBAL):  # the place is kept: squeeze-and-excitation multiplies it back onto its own map

@@ -202,6 +202,31 @@ def test_nested_models_sequential_models_and_heads():
     assert trace(block)[block.layers[-1].name] == Geometry(2, 3, 1)
 
 
+def test_a_list_of_layers_is_a_chain():
+    block = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, strides=2)], name="block")
+    layers = [
+        keras.layers.ZeroPadding2D(100, name="pad"),
+        keras.layers.Conv2D(8, 3, name="conv1_1"),
+        block,
+        keras.layers.Conv2DTranspose(8, 4, strides=2, name="up"),
+        keras.layers.Flatten(name="flat"),
+    ]
+    found = trace(layers)
+    assert found == {
+        "pad": Geometry(1, 1, -100),
+        "conv1_1": Geometry(1, 3, -99),
+        "block": Geometry(2, 5, -98),
+        "up": Geometry(1, 7, -99.5),
+    }
+
+
+def test_operators_between_layers():
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(3, 3, name="conv")(image)
+    x = keras.layers.ReLU(name="after")(2 * x + keras.ops.multiply(x, x) / 3)
+    assert trace(keras.Model(image, x))["after"] == Geometry(1, 3, 1)
+
+
 def test_a_layer_used_twice():
     x = image = keras.Input((64, 64, 3))
     conv = keras.layers.Conv2D(3, 3, name="shared")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fcn_keras import visualization
+from fcn_keras.geometry import Geometry
 from fcn_keras.visualization.canvas import region_centers
 
 NAMES = ["background", "disc", "box", "pole"]
@@ -382,3 +383,30 @@ def test_figures_leave_the_readers_settings_alone(image):
     before = dict(plt.rcParams)
     visualization.show(image)
     assert dict(plt.rcParams) == before
+
+
+def test_units_lie_where_the_geometry_says():
+    maps = {"fine": Geometry(8, 44, 3.5), "coarse": Geometry(32, 404, 12.5)}
+    ax = visualization.units_over_pixels(maps, pixels=96).axes[0]
+    fine, coarse = (line for line in ax.lines if line.get_marker() == "o")
+    np.testing.assert_array_equal(fine.get_xdata(), np.arange(3.5, 96, 8))
+    np.testing.assert_array_equal(coarse.get_xdata(), [12.5, 44.5, 76.5])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["pixels", "fine", "coarse"]
+    assert {"8 i + 3.5", "32 i + 12.5"} <= {text.get_text() for text in ax.texts}
+
+
+def test_units_outside_the_image_and_a_receptive_field():
+    padded = {"pool4": Geometry(16, 100, -91.5)}
+    ax = visualization.units_over_pixels(padded, pixels=64, windows=["pool4"], margin=100).axes[0]
+    (line,) = (line for line in ax.lines if line.get_marker() == "o")
+    np.testing.assert_array_equal(line.get_xdata(), np.arange(-91.5, 164, 16))
+    bar = ax.patches[-1]
+    assert (bar.get_x(), bar.get_width()) == (16 * 8 - 91.5 - 50, 100)  # unit 8 is the nearest to pixel 31.5
+    assert "unit 8 sees 100 pixels" in {text.get_text() for text in ax.texts}
+
+
+def test_units_of_no_map():
+    with pytest.raises(ValueError, match="no maps to draw"):
+        visualization.units_over_pixels({})
+    with pytest.raises(ValueError, match="no map 'fc7': expected one of pool4"):
+        visualization.units_over_pixels({"pool4": Geometry(16)}, windows=["fc7"])

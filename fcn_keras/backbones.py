@@ -17,6 +17,7 @@ from .taps import find_taps
 
 WEIGHTS = pathlib.Path(__file__).parent / "weights"
 MEAN_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB, as in keras.applications: what lies outside an image
+BERKELEY_BGR = (104.00699, 116.66877, 122.67892)
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 
@@ -26,7 +27,8 @@ class Preprocessing(keras.layers.Layer):
 
     Args:
         mode: ``"caffe"`` (BGR minus the mean colour: VGG, ResNet), ``"tf"`` (−1 to 1: MobileNetV2), ``"torch"`` (unit
-            variance per channel) or ``"none"`` (the network scales by itself: EfficientNetV2, ConvNeXt, MiniVGG).
+            variance per channel), ``"none"`` (the network scales by itself: EfficientNetV2, ConvNeXt, MiniVGG) or
+            ``"berkeley"`` (BGR minus the mean colour to the decimals of the FCN authors).
 
     Raises:
         ValueError: If the mode is none of these.
@@ -39,13 +41,17 @@ class Preprocessing(keras.layers.Layer):
 
     def __init__(self, mode, **kwargs):
         super().__init__(**kwargs)
-        if mode not in ("caffe", "tf", "torch", "none"):
-            raise ValueError(f'Found preprocessing mode {mode!r}: expected "caffe", "tf", "torch" or "none".')
+        if mode not in ("caffe", "tf", "torch", "none", "berkeley"):
+            raise ValueError(
+                f'Found preprocessing mode {mode!r}: expected "caffe", "tf", "torch", "none" or "berkeley".'
+            )
         self.mode = mode
 
     def call(self, images):
         if self.mode == "none":
             return images
+        if self.mode == "berkeley":
+            return keras.ops.flip(images, axis=-1) - keras.ops.convert_to_tensor(BERKELEY_BGR, dtype=images.dtype)
         return keras.applications.imagenet_utils.preprocess_input(images, "channels_last", self.mode)
 
     def compute_output_shape(self, input_shape):

@@ -258,4 +258,4 @@ def _merged(layer, incoming):
         return dataclasses.replace(local, receptive_field=math.inf)
     start = min(g.offset - (g.receptive_field - 1) / 2 for g in incoming)
     end = max(g.offset + (g.receptive_field - 1) / 2 for g in incoming)
-    return Geometry(incoming[0].stride, int(end - start) + 1, (start + end) / 2)
+    return Geometry(incoming[0].stride, math.ceil(end - start) + 1, (start + end) / 2)

@@ -7,13 +7,12 @@ import math
 
 import keras
 
-from . import backbones, geometry
+from . import backbones, fusion, geometry
 from .convolutionalize import any_size
-from .framing import CropLike, PadToStride
-from .upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
+from .framing import PadToStride
+from .upsampling import BilinearConv2DTranspose
 
 STRIDES = (8, 16, 32)
-UPSAMPLINGS = ("frozen", "learned_inner", "learned")
 
 
 def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn32s"):
@@ -26,7 +25,8 @@ def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
     Args:
         num_classes: Number of classes, background included; at least 2.
         backbone: ``"vgg16"`` (the paper's), ``"vgg19"``, ``"mobilenet_v2"``, ``"resnet50"``,
-            ``"efficientnet_v2_b0"``, ``"mini_vgg"``, or a `fcn_keras.backbones.Backbone` of your own.
+            ``"efficientnet_v2_b0"``, ``"mini_vgg"``; a Keras model, whose taps are found; or a
+            `fcn_keras.backbones.Backbone` of your own. See `fcn_keras.backbones.get`.
         weights: ``"pretrained"`` (ImageNet; ``"shapes"`` for mini_vgg), ``None`` for random weights, or what the
             backbone's constructor takes.
         head: ``"fc"`` keeps the classifier's fc6 and fc7, biases included, as convolutions; ``"light"`` drops them;
@@ -130,7 +130,7 @@ def refine(model, upsampling=None, name=None):
     if "score_pool3" in layers:
         raise ValueError(f"Cannot refine model {model.name!r}: an FCN-8s is the finest of the paper.")
     upsampling = upsampling or _upsampling_of(layers)
-    _require_upsampling(upsampling)
+    fusion.require_upsampling(upsampling)
     finest = 8 if "score_pool4" in layers else 16
     finer = _assemble(
         num_classes=layers["score_fr"].filters,
@@ -156,15 +156,10 @@ def _upsampling_of(layers):
     return "learned_inner" if learned else "frozen"
 
 
-def _require_upsampling(upsampling):
-    if upsampling not in UPSAMPLINGS:
-        raise ValueError(f"Found upsampling={upsampling!r}: expected one of {UPSAMPLINGS}.")
-
-
 def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales, name):
     if num_classes < 2:
         raise ValueError(f"Found num_classes={num_classes}: expected 2 or more; the background is a class too.")
-    _require_upsampling(upsampling)
+    fusion.require_upsampling(upsampling)
     if not isinstance(skip_scales, tuple | list) or len(skip_scales) != 2:
         raise ValueError(f"Found skip_scales={skip_scales!r}: expected two factors, of the maps at strides 16 and 8.")
     backbone = backbones.get(backbone)
@@ -173,26 +168,16 @@ def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales
 
 
 def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name):
-    """The wiring of Figure 3, with every crop taken from the geometry of the backbone's taps."""
+    """Padding, preprocessing, backbone and the wiring of Figure 3, placed by the geometry of the backbone's taps."""
     _require_taps(backbone)
     before, after = _margins(geometry.of_outputs(backbone)[-1])
     taps = geometry.of_outputs(backbone, incoming=geometry.Geometry(offset=-before))
     image = keras.Input((None, None, 3), name="image")
     x = PadToStride(STRIDES[-1], before, after, backbones.MEAN_COLOUR, name="pad")(image)
     x = backbones.Preprocessing(preprocessing, name="preprocessing")(x)
-    pool3, pool4, top = backbone(x)
-
-    scores, place = _score(num_classes, "score_fr")(top), taps[2]
-    if finest <= 16:
-        skip = _skip(pool4, num_classes, skip_scales[0], "pool4")
-        scores = _upsampled(scores, place, skip, taps[1], upsampling != "frozen", "upscore2")
-        scores, place = keras.layers.Add(dtype="float32", name="fuse_pool4")([scores, skip]), taps[1]
-    if finest <= 8:
-        skip = _skip(pool3, num_classes, skip_scales[1], "pool3")
-        scores = _upsampled(scores, place, skip, taps[0], upsampling != "frozen", "upscore_pool4")
-        scores, place = keras.layers.Add(dtype="float32", name="fuse_pool3")([scores, skip]), taps[0]
-    last = {32: "upscore", 16: "upscore16", 8: "upscore8"}[finest]
-    logits = _upsampled(scores, place, image, geometry.Geometry(), upsampling == "learned", last)
+    logits = fusion.fuse(
+        backbone(x), taps, image, num_classes, finest=finest, upsampling=upsampling, skip_scales=skip_scales
+    )
     return keras.Model(image, logits, name=name)
 
 
@@ -215,37 +200,3 @@ def _margins(top):
     before = max(0, math.ceil(top.offset - half))
     after = max(0, math.ceil(half - top.offset))
     return before, after
-
-
-def _score(num_classes, name):
-    """A 1×1 convolution to classes, zero at the start; in float32 under mixed precision too, as all behind it."""
-    return keras.layers.Conv2D(num_classes, 1, kernel_initializer="zeros", dtype="float32", name=name)
-
-
-def _skip(features, num_classes, scale, name):
-    if scale != 1:
-        features = keras.layers.Rescaling(scale, name=f"scale_{name}")(features)
-    return _score(num_classes, f"score_{name}")(features)
-
-
-def _upsampled(scores, place, reference, target, learned, name):
-    """Upsamples `scores` onto the units of `reference`.
-
-    Unit 0 of the scores lies `shift` target units behind unit 0 of the target. On the painted canvas it is the
-    kernel's centre, so the canvas is cropped by the difference; an odd kernel has its centre on a unit, an even one
-    between two.
-    """
-    factor = round(place.stride / target.stride)
-    shift = (place.offset - target.offset) / target.stride
-    kernel = 2 * factor - 1 if round(2 * shift) % 2 == 0 else 2 * factor
-    if learned:
-        layer = BilinearConv2DTranspose(scores.shape[-1], factor, kernel, dtype="float32", name=name)
-    else:
-        layer = BilinearUpsampling2D(factor, kernel, dtype="float32", name=name)
-    offset = round((kernel - 1) / 2 - shift)
-    if offset < 0:
-        raise ValueError(
-            f"Layer {name!r}: its map starts {shift:g} units behind the finer one, "
-            f"expected at most {(kernel - 1) / 2:g}."
-        )
-    return CropLike(offset, dtype="float32", name=f"{name}_crop")([layer(scores), reference])

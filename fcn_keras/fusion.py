@@ -1,0 +1,123 @@
+"""Score, upsample, fuse: from the maps of a network to logits at the size of the image.
+
+The wiring of the paper's Figure 3, for any network whose maps' places are known. Kernels and crops are not written
+down: they follow from the places.
+
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2, Figure 3.
+"""
+
+import keras
+
+from .framing import CropLike
+from .geometry import Geometry
+from .upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
+
+UPSAMPLINGS = ("frozen", "learned_inner", "learned")
+LAST = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the authors' names
+
+
+def require_upsampling(upsampling):
+    """Raises a clear error unless `upsampling` is one of `UPSAMPLINGS`.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if upsampling not in UPSAMPLINGS:
+        raise ValueError(f"Found upsampling={upsampling!r}: expected one of {UPSAMPLINGS}.")
+
+
+def fuse(maps, places, image, num_classes, *, finest=32, upsampling="frozen", skip_scales=(1, 1), padded=False):
+    """Logits at the size of the image, from the maps of a network at strides 8, 16 and 32.
+
+    Args:
+        maps: Tensors ``(batch, h, w, channels)`` at strides 8, 16 and 32; only the last for ``finest=32``.
+        places: Their `fcn_keras.geometry.Geometry` s, in pixels of `image`.
+        image: Tensor ``(batch, H, W, channels)``: the logits get its height and width.
+        num_classes: Number of classes.
+        finest: Stride of the finest map that is scored: 32, 16 or 8.
+        upsampling: ``"frozen"``, ``"learned_inner"`` or ``"learned"``, as in `fcn_keras.FCN32s`.
+        skip_scales: Factors of the maps at strides 16 and 8 before they are scored.
+        padded: Whether the maps reach so far beyond the image that a finer one may be cropped where it starts before
+            the coarser, as in the authors' nets.
+
+    Returns:
+        Tensor ``(batch, H, W, num_classes)``, float32.
+
+    Raises:
+        ValueError: If a map starts so far behind the one it is laid on that its upsampled scores leave a gap.
+
+    Example:
+
+    >>> image = keras.Input((None, None, 3))
+    >>> top = keras.layers.Conv2D(16, 32, strides=32, padding="same")(image)
+    >>> fuse([top], [Geometry(32, 32, 15.5)], image, num_classes=21).shape
+    (None, None, None, 21)
+
+    Reference: Long et al. (CVPR 2015), §4.2, Figure 3.
+    """
+    learned = upsampling != "frozen"
+    scores, place = _score(num_classes, "score_fr")(maps[-1]), places[-1]
+    if finest <= 16:
+        skip = _skip(maps[1], num_classes, skip_scales[0], "pool4")
+        scores, place = _fused(scores, place, skip, places[1], learned, "upscore2", "pool4", padded)
+    if finest <= 8:
+        skip = _skip(maps[0], num_classes, skip_scales[1], "pool3")
+        scores, place = _fused(scores, place, skip, places[0], learned, "upscore_pool4", "pool3", padded)
+    name = LAST[finest]
+    scores, offset = _upsampled(scores, place, Geometry(), upsampling == "learned", name)
+    if offset < 0:
+        raise _gap(name, place, Geometry(), "image")
+    return _crop(offset, f"{name}_crop")([scores, image])
+
+
+def _score(num_classes, name):
+    """A 1×1 convolution to classes, zero at the start; in float32 under mixed precision too, as all behind it."""
+    return keras.layers.Conv2D(num_classes, 1, kernel_initializer="zeros", dtype="float32", name=name)
+
+
+def _skip(features, num_classes, scale, name):
+    if scale != 1:
+        features = keras.layers.Rescaling(scale, name=f"scale_{name}")(features)
+    return _score(num_classes, f"score_{name}")(features)
+
+
+def _fused(scores, place, skip, target, learned, name, skip_name, padded):
+    """The sum of upsampled scores and a skip's, and its place: the map that starts first is cropped to the other."""
+    scores, offset = _upsampled(scores, place, target, learned, name)
+    if offset >= 0:
+        scores = _crop(offset, f"{name}_crop")([scores, skip])
+    elif not padded:
+        raise _gap(name, place, target, f"map of {skip_name}")
+    else:
+        skip = _crop(-offset, f"score_{skip_name}_crop")([skip, scores])
+        target = target.shifted(-offset)
+    return keras.layers.Add(dtype="float32", name=f"fuse_{skip_name}")([scores, skip]), target
+
+
+def _upsampled(scores, place, target, learned, name):
+    """Paints `scores` at the stride of `target`: the canvas, and the units to cut off it in front.
+
+    Unit 0 of the scores lies `shift` target units behind unit 0 of the target. On the canvas it is the kernel's
+    centre, so the canvas is cropped by the difference; an odd kernel has its centre on a unit, an even one between
+    two.
+    """
+    factor = round(place.stride / target.stride)
+    shift = (place.offset - target.offset) / target.stride
+    kernel = 2 * factor - 1 if round(2 * shift) % 2 == 0 else 2 * factor
+    if learned:
+        layer = BilinearConv2DTranspose(scores.shape[-1], factor, kernel, dtype="float32", name=name)
+    else:
+        layer = BilinearUpsampling2D(factor, kernel, dtype="float32", name=name)
+    return layer(scores), round((kernel - 1) / 2 - shift)
+
+
+def _gap(name, place, target, finer):
+    behind = (place.offset - target.offset) / target.stride
+    return ValueError(
+        f"Layer {name!r}: its map starts {behind:g} units behind the {finer}, further than its upsampled scores reach. "
+        "Mend: pad the network in front, so that the first units of its maps lie on each other."
+    )
+
+
+def _crop(offset, name):
+    return CropLike(offset, dtype="float32", name=name)

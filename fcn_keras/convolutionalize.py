@@ -89,11 +89,54 @@ def any_size(model, outputs=None, name=None):
         return any_size(layer) if isinstance(layer, keras.Model) else type(layer).from_config(layer.get_config())
 
     clone = keras.models.clone_model(part, input_tensors=image, clone_function=copy)
-    for source, target in zip(part.layers, clone.layers, strict=True):
-        target.set_weights(source.get_weights())
-        if isinstance(target, keras.layers.Normalization):
-            target.finalize_state()  # it computes with copies of its weights
+    copy_weights(part, clone)
     return clone
+
+
+def as_functional(model):
+    """The Functional model inside a Sequential one; a Functional model as it is.
+
+    Args:
+        model: A built Functional or Sequential model.
+
+    Raises:
+        ValueError: If it is of another kind, or has not been built.
+
+    Example:
+
+    >>> type(as_functional(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()]))).__name__
+    'Functional'
+    """
+    functional = model._functional if isinstance(model, keras.Sequential) else model
+    if not isinstance(functional, keras.Model) or not hasattr(functional, "operations"):
+        raise ValueError(
+            f"Found model {getattr(model, 'name', model)!r} of type {type(model).__name__}: expected a Functional or "
+            "Sequential Keras model, built."
+        )
+    return functional
+
+
+def copy_weights(source, target):
+    """Gives each layer of a model the weights of the layer of the same name in another model.
+
+    Args:
+        source: A model.
+        target: A model; its nested models, and layers without weights or without a namesake, are left as they are.
+
+    Raises:
+        ValueError: If the weights of two namesakes differ in shape.
+
+    Example:
+
+    >>> trained, fresh = (keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="out")]) for _ in range(2))
+    >>> copy_weights(trained, fresh)
+    """
+    theirs = {layer.name: layer for layer in source.layers}
+    for layer in target.layers:
+        if layer.weights and layer.name in theirs and not isinstance(layer, keras.Model):
+            layer.set_weights(theirs[layer.name].get_weights())
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # it computes with copies of its weights
 
 
 def _require_classifier(model):

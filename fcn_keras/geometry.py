@@ -177,10 +177,26 @@ def outputs_inside(layer, model):
     >>> [tensor.shape for tensor in outputs_inside(model.layers[0], model)]
     [(None, 8, 8, 3)]
     """
-    if isinstance(model, keras.Sequential):
-        model = model._functional
-    nodes = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
-    return [t for node in layer._inbound_nodes if id(node) in nodes for t in node.output_tensors]
+    return [tensor for node in calls(model) if node.operation is layer for tensor in node.output_tensors]
+
+
+def calls(model):
+    """The calls of layers and operators inside a model, from the image to the output.
+
+    Args:
+        model: A Functional or Sequential model.
+
+    Returns:
+        A list of Keras nodes, each with its ``operation``, ``input_tensors`` and ``output_tensors``.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU(name="relu")])
+    >>> [node.operation.name for node in calls(model)][1:]
+    ['relu']
+    """
+    by_depth = (model._functional if isinstance(model, keras.Sequential) else model)._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
 def _of_tensor(tensor, known, axis):

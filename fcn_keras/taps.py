@@ -56,16 +56,14 @@ def _bottlenecks(model):
 
     As many paths lead into such a layer times out of it as there are paths in all.
     """
-    functional = model._functional if isinstance(model, keras.Sequential) else model
-    nodes = [node for depth in sorted(functional._nodes_by_depth, reverse=True)
-             for node in functional._nodes_by_depth[depth]]  # fmt: skip
+    nodes = geometry.calls(model)
     makers = {id(tensor): index for index, node in enumerate(nodes) for tensor in node.output_tensors}
     sources = [[makers[id(tensor)] for tensor in node.input_tensors] for node in nodes]
     into = [1] * len(nodes)
     for index, origins in enumerate(sources):
         if origins:
             into[index] = sum(into[origin] for origin in origins)
-    end = makers[id(functional.outputs[0])]
+    end = makers[id(model.outputs[0])]
     out = [0] * len(nodes)
     out[end] = 1
     for index in reversed(range(len(nodes))):

@@ -1,0 +1,216 @@
+"""Released weight files, on files that the tests write byte by byte."""
+
+import struct
+import sys
+
+import numpy as np
+import peer
+import pytest
+
+from fcn_keras import berkeley
+from fcn_keras.berkeley.caffemodel import read_caffemodel
+
+WIDTH = 1 / 16
+
+
+def net(name, **kwargs):
+    return getattr(berkeley, name)(**{"num_classes": peer.CLASSES, "width": WIDTH, **kwargs})
+
+
+# A writer of the wire format, from its definition: a key (number << 3 | kind), then a varint, four bytes, or a length
+# and bytes.
+
+
+def varint(n):
+    parts = []
+    while n > 127:
+        parts.append(n & 127 | 128)
+        n >>= 7
+    return bytes([*parts, n])
+
+
+def field(number, content):
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def blob(array, legacy=False):
+    data = field(5, np.ascontiguousarray(array, "<f4").tobytes())
+    if legacy:
+        shape = (1,) * (4 - array.ndim) + array.shape
+        return b"".join(field(number, n) for number, n in enumerate(shape, start=1)) + data
+    return data + field(7, field(1, b"".join(varint(n) for n in array.shape)))
+
+
+def caffemodel(state, legacy=False):
+    """Every layer, those without weights among them, and fields that the reader does not know."""
+    names = list(dict.fromkeys(key.rpartition(".")[0] for key in state))
+    message = field(1, b"net") + field(2 if legacy else 100, field(4 if legacy else 1, b"relu") + field(5, 18))
+    for name in names:
+        blobs = [state[key] for key in (f"{name}.weight", f"{name}.bias") if key in state]
+        body = b"".join(field(6 if legacy else 7, blob(array, legacy)) for array in blobs)
+        body += field(2, b"bottom") + (field(5, 4) if legacy else field(9, b"crop"))
+        message += field(2 if legacy else 100, field(4 if legacy else 1, name.encode()) + body)
+    return message
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content, name="net.caffemodel"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else caffemodel(content))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("name", peer.NETS)
+def test_a_caffemodel_gives_what_the_state_dict_gives(written, name, legacy):
+    one, other, state = net(name), net(name), peer.state_dict(name)
+    loaded = berkeley.load_caffemodel(one, written(caffemodel(state, legacy)))
+    assert set(loaded) == {key.rpartition(".")[0] for key in state}
+    berkeley.load_state_dict(other, state)
+    for ours, theirs in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    kernel = one.get_layer("fc6").get_weights()[0]
+    np.testing.assert_array_equal(kernel[2, 4, 1, 3], state["fc6.weight"][3, 1, 2, 4])
+
+
+def test_reading_alone(written):
+    state = peer.state_dict("FCN32s")
+    found = read_caffemodel(written(state))
+    np.testing.assert_array_equal(found["conv1_1"][0], state["conv1_1.weight"])
+    assert [array.shape for array in found["upscore"]] == [(5, 5, 64, 64)] and "relu" not in found
+
+
+def test_scales_of_the_net_at_once(written):
+    state = peer.state_dict("FCN8sAtOnce") | {
+        "scale_pool4.weight": np.full(32, 0.01),
+        "scale_pool3.weight": np.full(16, 1e-4),
+    }
+    assert "scale_pool3" in berkeley.load_caffemodel(net("FCN8sAtOnce"), written(state))
+    state["scale_pool3.weight"] = np.full(16, 1e-3)
+    with pytest.raises(ValueError, match="layer 'scale_pool3': found a scale other than the net's 0.0001"):
+        berkeley.load_caffemodel(net("FCN8sAtOnce"), written(state))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_classifiers_inner_products_become_convolutions(written, legacy):
+    """ImageNet's VGG16, from which FCN-32s starts: fc6 and fc7 as matrices, flattened C, H, W; and an fc8 of its own."""
+    state = {k: v for k, v in peer.state_dict("FCN32s").items() if not k.startswith(("score", "upscore"))}
+    flat = {k: v.reshape(len(v), -1) if k in ("fc6.weight", "fc7.weight") else v for k, v in state.items()}
+    flat["fc8.weight"] = np.ones((10, 256), "float32")
+    model = net("FCN32s")
+    loaded = berkeley.load_caffemodel(model, written(caffemodel(flat, legacy)), strict=False)
+    assert "fc6" in loaded and "fc8" not in loaded
+    np.testing.assert_array_equal(model.get_layer("fc6").get_weights()[0], state["fc6.weight"].transpose(2, 3, 1, 0))
+    assert not np.any(model.get_layer("score_fr").get_weights()[0])
+
+
+def test_learned_transposed_convolutions(written):
+    state = peer.state_dict("FCN8s", bilinear=False)
+    model = net("FCN8s", upsampling="learned")
+    berkeley.load_caffemodel(model, written(state))
+    kernel = model.get_layer("upscore8").get_weights()[0]
+    np.testing.assert_array_equal(kernel[3, 7, 1, 2], state["upscore8.weight"][2, 1, 3, 7])
+    with pytest.raises(ValueError, match=r"layer 'upscore2': found a transposed.*not the frozen bilinear.*\"learned\""):
+        berkeley.load_caffemodel(net("FCN8s"), written(state))
+
+
+def without(state, layer):
+    return {key: value for key, value in state.items() if key.rpartition(".")[0] != layer}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: without(s, "conv3_2"), r"missing \['conv3_2'\], unknown \[\]"),
+        (lambda s: s | {"fc8.weight": np.ones((2, 3))}, r"missing \[\], unknown \['fc8'\]"),
+        (lambda s: s | {"fc7.weight": np.ones((256, 255, 1, 1))}, r"'fc7': found .*\(256, 255, 1, 1\).*expected \[\(256, 256, 1, 1\)"),
+        (lambda s: s | {"fc7.bias": np.ones(255)}, r"'fc7': found arrays of shapes .*\(255,\)"),
+        (lambda s: {k: v for k, v in s.items() if k != "conv5_1.bias"}, r"'conv5_1': found arrays of shapes \[\(32, 32, 3, 3\)\], expected"),
+        (lambda s: s | {"upscore.bias": np.ones(5)}, "'upscore': found a transposed"),
+        (lambda s: s | {"upscore.weight": s["upscore.weight"][:, :, ::2, ::2]}, "'upscore': found a transposed"),
+        (lambda s: s | {"upscore.weight": s["upscore.weight"] * 1.01}, "'upscore': found a transposed"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_and_nothing_is_loaded(written, change, message):
+    state = change(peer.state_dict("FCN32s"))
+    for load, source in ((berkeley.load_caffemodel, written(state)), (berkeley.load_state_dict, state)):
+        model = net("FCN32s")
+        before = model.get_weights()
+        with pytest.raises(ValueError, match=message):
+            load(model, source)
+        for ours, theirs in zip(before, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def damaged():
+    whole = caffemodel(peer.state_dict("FCN32s"))
+    doubles = field(100, field(1, b"conv1_1") + field(7, field(8, np.ones(4).tobytes()) + field(7, field(1, b"\x04"))))
+    unpacked = b"".join(varint(5 << 3 | 5) + struct.pack("<f", 1.0) for _ in range(4)) + field(7, field(1, b"\x04"))
+    return {
+        "cut": (whole[: len(whole) // 2], "cut off"),
+        "text": (b"name: 'VGG_ILSVRC_16_layers'\ninput: 'data'\n", "caffemodel"),
+        "empty": (b"", "holds no layer with weights"),
+        "no weights": (field(1, b"net") + field(100, field(1, b"relu")), "holds no layer with weights"),
+        "doubles": (doubles, r"layer 'conv1_1': found 0 bytes of weights for the shape \(4,\), expected 16.*single precision"),
+        "unpacked": (field(100, field(1, b"conv1_1") + field(7, unpacked)), "layer 'conv1_1': found 0 bytes"),
+        "short": (field(100, field(1, b"fc7") + field(7, field(5, bytes(12)) + field(7, field(1, b"\x04")))), "found 12 bytes of weights for the shape"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", damaged())
+def test_damaged_files(written, kind):
+    content, message = damaged()[kind]
+    with pytest.raises(ValueError, match=message):
+        berkeley.load_caffemodel(net("FCN32s"), written(content))
+
+
+def test_numbers_that_are_no_whole_floats(written):
+    odd = field(100, field(1, b"fc7") + field(7, field(5, bytes(13)) + field(7, field(1, b"\x03"))))
+    with pytest.raises(ValueError, match=r"layer 'fc7': found 13 bytes of weights for the shape \(3,\), expected 12"):
+        berkeley.load_caffemodel(net("FCN32s"), written(odd))
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(ValueError, match="No caffemodel at"):
+        berkeley.load_caffemodel(net("FCN32s"), tmp_path / "no.caffemodel")
+    with pytest.raises(ValueError, match="No weights at"):
+        berkeley.load_state_dict(net("FCN32s"), tmp_path / "no.npz")
+
+
+def test_npz_files_and_other_endings(tmp_path):
+    state = peer.state_dict("FCN16s")
+    np.savez(tmp_path / "net.npz", **state)
+    one, other = net("FCN16s"), net("FCN16s")
+    berkeley.load_state_dict(one, tmp_path / "net.npz")
+    berkeley.load_state_dict(other, state)
+    np.testing.assert_array_equal(one(peer.picture(9, 9)), other(peer.picture(9, 9)))
+    np.savez(tmp_path / "pickled.npz", **{"fc7.weight": np.array([{}], dtype=object)})
+    with pytest.raises(ValueError, match="allow_pickle"):
+        berkeley.load_state_dict(one, tmp_path / "pickled.npz")
+    (tmp_path / "net.h5").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"expected a mapping, or a file that ends in \.npz or \.pth"):
+        berkeley.load_state_dict(one, tmp_path / "net.h5")
+    with pytest.raises(ValueError, match="the name 'fc7.gamma', expected names such as"):
+        berkeley.load_state_dict(one, {"fc7.gamma": np.ones(3)})
+
+
+def test_pth_files(tmp_path):
+    torch = pytest.importorskip("torch")
+    state = peer.state_dict("FCN8s")
+    torch.save({name: torch.from_numpy(value) for name, value in state.items()}, tmp_path / "net.pth")
+    one, other = net("FCN8s"), net("FCN8s")
+    berkeley.load_state_dict(one, tmp_path / "net.pth")
+    berkeley.load_state_dict(other, state)
+    np.testing.assert_array_equal(one(peer.picture(9, 9)), other(peer.picture(9, 9)))
+
+
+def test_pth_files_without_pytorch(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "net.pth").write_bytes(b"")
+    with pytest.raises(ImportError, match="needs PyTorch. Mend: pip install torch"):
+        berkeley.load_state_dict(net("FCN8s"), tmp_path / "net.pth")

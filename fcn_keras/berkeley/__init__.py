@@ -4,5 +4,23 @@
 """
 
 from .nets import FCN8s, FCN8sAtOnce, FCN16s, FCN32s, FCNAlexNet
+from .seg11valid import evaluate_seg11valid
+from .solver import CVPR, RELEASED, CaffeSGD, mean_l2, mean_learning_rate
+from .weights import load_caffemodel, load_state_dict, state_dict
 
-__all__ = ["FCN8s", "FCN8sAtOnce", "FCN16s", "FCN32s", "FCNAlexNet"]
+__all__ = [
+    "CVPR",
+    "RELEASED",
+    "CaffeSGD",
+    "FCN8s",
+    "FCN8sAtOnce",
+    "FCN16s",
+    "FCN32s",
+    "FCNAlexNet",
+    "evaluate_seg11valid",
+    "load_caffemodel",
+    "load_state_dict",
+    "mean_l2",
+    "mean_learning_rate",
+    "state_dict",
+]

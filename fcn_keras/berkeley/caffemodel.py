@@ -54,12 +54,12 @@ def read_caffemodel(path):
         raise ValueError(f"No caffemodel at {path}. Mend: check the path and its spelling.")
     try:
         net = _message("Net").FromString(path.read_bytes())
-    except DecodeError as error:
+        layers = {layer.name.decode(): layer.blobs for layer in [*net.layers, *net.layer]}
+    except (DecodeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} cannot be read as a caffemodel ({error}): it is another kind of file, or cut off. "
             "Mend: download it again."
         ) from error
-    layers = {layer.name.decode(): layer.blobs for layer in [*net.layers, *net.layer]}
     if not any(layers.values()):
         raise ValueError(f"{path} holds no layer with weights: expected a caffemodel (not a prototxt or solverstate).")
     return {name: [_array(blob, name, path) for blob in blobs] for name, blobs in layers.items() if blobs}

@@ -6,11 +6,13 @@ correlate, and the nets turn RGB into the BGR that ``conv1_1`` was trained on.
 """
 
 import pathlib
+import pickle
+import zipfile
 
 import keras
 import numpy as np
 
-from ..inference import to_numpy
+from ..images import to_numpy
 from ..upsampling import BilinearUpsampling2D, bilinear_kernel
 from .caffemodel import read_caffemodel
 
@@ -22,7 +24,7 @@ def load_caffemodel(model, path, strict=True):
     (fc6 as ``(4096, 25088)``) become the convolutions that they are.
 
     Args:
-        model: A net of this package, such as `FCN8s`; layers are matched by name.
+        model: A net such as `FCN8s`, or another model of convolutions; layers are matched by name.
         path: The file.
         strict: Whether the file must hold every layer of the net and no other. False takes what has a namesake: the
             ImageNet classifier for a FCN-32s to start from, or FCN-32s for a FCN-16s.
@@ -31,12 +33,12 @@ def load_caffemodel(model, path, strict=True):
         The names of the layers that were loaded.
 
     Raises:
-        ValueError: If the file cannot be read, if a layer is missing, unknown or of another shape, or if the file's
-            transposed convolutions are not the frozen bilinear ones of `model`.
+        ValueError: If the file cannot be read, if a layer is missing, unknown or of another shape, if a weight is not
+            finite, or if the file's transposed convolutions are not the frozen bilinear ones of `model`.
 
     Example:
 
-    >>> load_caffemodel(FCN8s(), "fcn8s-heavy-pascal.caffemodel")  # doctest: +SKIP
+    >>> load_caffemodel(fcn_keras.berkeley.FCN8s(), "fcn8s-heavy-pascal.caffemodel")  # doctest: +SKIP
 
     Reference: the files that the net definitions of the authors link to.
     """
@@ -47,9 +49,9 @@ def load_state_dict(model, source, strict=True):
     """Loads weights by name: ``conv1_1.weight``, ``conv1_1.bias``, … in the shapes of Caffe and PyTorch.
 
     Args:
-        model: A net of this package; layers are matched by name.
-        source: A mapping from names to arrays or tensors; an ``.npz`` file; or a ``.pth`` file, which needs PyTorch.
-            Pickled objects are not read.
+        model: As in `load_caffemodel`.
+        source: A mapping from names to arrays or tensors, such as `state_dict` gives; an ``.npz`` file; or a ``.pth``
+            file, which needs PyTorch. Pickled objects are not read.
         strict: As in `load_caffemodel`.
 
     Returns:
@@ -59,12 +61,14 @@ def load_state_dict(model, source, strict=True):
         ValueError: As `load_caffemodel`, or if a name does not end in ``.weight`` or ``.bias``.
         ImportError: If a ``.pth`` file is given and PyTorch is not installed.
 
-    Example:
+    Example: a FCN-16s that starts from a FCN-32s.
 
-    >>> model = FCN32s(width=1 / 16)
-    >>> load_state_dict(model, {"fc7.bias": np.ones(256)}, strict=False)
-    Traceback (most recent call last):
-    ValueError: the mapping, layer 'fc7': found arrays of shapes [(256,)], expected [(256, 256, 1, 1), (256,)].
+    >>> from fcn_keras.berkeley import FCN16s, FCN32s
+    >>> fcn32s, fcn16s = FCN32s(width=1 / 16), FCN16s(width=1 / 16)
+    >>> load_state_dict(fcn16s, state_dict(fcn32s), strict=False)[-2:]
+    ['fc7', 'score_fr']
+
+    Reference: staged training, Long et al. (CVPR 2015), §4.2.
     """
     found = "the mapping" if hasattr(source, "items") else str(source)
     weights, biases = {}, {}
@@ -77,22 +81,66 @@ def load_state_dict(model, source, strict=True):
     return _load(model, arrays, found, strict)
 
 
+def state_dict(model):
+    """The weights of a net by name, in the shapes of Caffe and PyTorch: what `load_state_dict` reads.
+
+    Args:
+        model: As in `load_caffemodel`.
+
+    Returns:
+        A dict from ``conv1_1.weight``, ``conv1_1.bias``, … to arrays. Frozen bilinear upsampling is written out as the
+        transposed convolution that it stands for.
+
+    Raises:
+        ValueError: If a layer with weights is no convolution.
+
+    Example:
+
+    >>> np.savez("fcn8s.npz", **state_dict(fcn_keras.berkeley.FCN8s(width=1 / 16)))
+    """
+    arrays = {}
+    for layer in filter(_wanted, model.layers):
+        if isinstance(layer, BilinearUpsampling2D):
+            arrays[f"{layer.name}.weight"] = _bilinear(layer)
+        elif layer.weights:
+            _require_convolution(layer, model.name)
+            kernel, *bias = layer.get_weights()
+            arrays[f"{layer.name}.weight"] = kernel.transpose(3, 2, 0, 1)
+            arrays |= {f"{layer.name}.bias": array for array in bias}
+    return arrays
+
+
 def _state_dict(source):
     if hasattr(source, "items"):
         return source
     path = pathlib.Path(source)
     if not path.is_file():
         raise ValueError(f"No weights at {path}. Mend: check the path and its spelling.")
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    if path.suffix in (".pth", ".pt"):
-        try:
-            import torch
-        except ImportError as error:
-            raise ImportError(f"Reading {path} needs PyTorch. Mend: pip install torch.") from error
-        return torch.load(path, map_location="cpu", weights_only=True)
-    raise ValueError(f"Found {path}: expected a mapping, or a file that ends in .npz or .pth.")
+    if path.suffix not in (".npz", ".pth", ".pt"):
+        raise ValueError(f"Found {path}: expected a mapping, or a file that ends in .npz or .pth.")
+    try:
+        arrays = _npz(path) if path.suffix == ".npz" else _pth(path)
+    except (ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} cannot be read ({type(error).__name__}): it is another kind of file, cut off, or holds pickled "
+            "objects, which are never read. Mend: download it again, or save arrays alone."
+        ) from error
+    if not hasattr(arrays, "items"):
+        raise ValueError(f"{path}: found a {type(arrays).__name__}, expected a mapping from names to weights.")
+    return arrays
+
+
+def _npz(path):
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _pth(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(f"Reading {path} needs PyTorch. Mend: pip install torch.") from error
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _load(model, arrays, source, strict):
@@ -106,6 +154,10 @@ def _load(model, arrays, source, strict):
             "Mend: the net of that file; or strict=False, which takes the layers that both have."
         )
     loaded = [name for name in layers if name in arrays]
+    if not loaded:
+        raise ValueError(
+            f"{source} has no layer of {model.name}: found {unknown}, expected names such as {missing[:3]}."
+        )
     values = {name: _converted(layers[name], arrays[name], f"{source}, layer {name!r}") for name in loaded}
     for name, value in values.items():
         layers[name].set_weights(value)
@@ -118,10 +170,13 @@ def _wanted(layer):
 
 def _converted(layer, arrays, where):
     """The arrays as the layer's weights; none for layers that hold constants, which must be the same."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(f"{where}: found weights that are not finite. Mend: take a file of before training diverged.")
     if isinstance(layer, BilinearUpsampling2D):
         return _require_bilinear(layer, arrays, where)
     if isinstance(layer, keras.layers.Rescaling):
         return _require_scale(layer, arrays, where)
+    _require_convolution(layer, where)
     kernel_shape, *bias_shape = (tuple(weight.shape) for weight in layer.weights)
     h, w, i, o = kernel_shape
     expected = [(o, i, h, w), *bias_shape]
@@ -140,14 +195,23 @@ def _as_convolution(array, shape):
     return array.reshape(shape) if fits else array
 
 
+def _require_convolution(layer, where):
+    if not isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
+        raise ValueError(f"{where}: {layer.name!r} is a {type(layer).__name__} layer; expected convolutions alone.")
+
+
+def _bilinear(layer):
+    """The kernel ``(I, O, h, w)`` of the transposed convolution that frozen upsampling stands for."""
+    channels = layer.input.shape[-1]
+    return np.eye(channels, dtype="float32")[:, :, None, None] * bilinear_kernel(layer.kernel_size)
+
+
 def _require_bilinear(layer, arrays, where):
-    size = layer.kernel_size
-    channels = arrays[0].shape[0]
-    expected = np.eye(channels)[:, :, None, None] * bilinear_kernel(size)
+    expected, size = _bilinear(layer), layer.kernel_size
     if len(arrays) != 1 or arrays[0].shape != expected.shape or np.abs(arrays[0] - expected).max() > 1e-5:
         raise ValueError(
             f"{where}: found a transposed convolution that is not the frozen bilinear one, {size} × {size}, alike for "
-            'each class. Mend: build the net with upsampling="learned".'
+            f'each of {len(expected)} classes. Mend: build the net with upsampling="learned".'
         )
     return []
 

@@ -72,7 +72,7 @@ def load_state_dict(model, source, strict=True):
     """
     found = "the mapping" if hasattr(source, "items") else str(source)
     weights, biases = {}, {}
-    for key, value in _state_dict(source).items():
+    for key, value in _mapping(source).items():
         layer, _, kind = key.rpartition(".")
         if kind not in ("weight", "bias"):
             raise ValueError(f"{found}: found the name {key!r}, expected names such as conv1_1.weight, conv1_1.bias.")
@@ -110,7 +110,7 @@ def state_dict(model):
     return arrays
 
 
-def _state_dict(source):
+def _mapping(source):
     if hasattr(source, "items"):
         return source
     path = pathlib.Path(source)
@@ -131,7 +131,7 @@ def _state_dict(source):
 
 
 def _npz(path):
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # closed even where np.load fails
         return dict(arrays)
 
 

@@ -85,26 +85,31 @@ def test_strides_and_receptive_fields_are_the_papers():
     assert offsets == [-95.5, -91.5, 12.5, -11.5, -23.5, -31]
 
 
-@pytest.mark.parametrize(("unit", "name"), [(5, "pool3"), (4, "pool4"), (3, "pool5"), (2, "fc7")])
-def test_the_pixels_that_change_a_unit_are_its_receptive_field(unit, name):
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("name", "field"), [("pool3", 44), ("pool4", 100), ("pool5", 212), ("fc7", 404)])
+def test_the_pixels_that_change_a_unit_are_its_receptive_field(name, field, axis):
     """Finite differences: one line of the image is changed at a time, within and just beyond the window predicted."""
     whole = net("FCN32s")
     for layer in whole.layers:  # positive weights: nothing cancels, and no ReLU closes
         layer.set_weights([np.abs(w) + 0.01 for w in layer.get_weights()])
     model = keras.Model(whole.input, whole.get_layer(name).output)
     place = geometry.trace(whole)[name]
-    unit += int(np.ceil(((place.receptive_field - 1) / 2 - place.offset) / place.stride))  # whole window in the image
-    first = int(place.centre(unit) - (place.receptive_field - 1) / 2)
-    last = first + place.receptive_field - 1
-    image = np.full((1, last + 40, 8, 3), 200.0, "float32")
+    reach = (field - 1) / 2
+    unit = 2 + int(np.ceil((reach - place.offset) / place.stride))  # its whole window lies in the image
+    first = int(place.centre(unit) - reach)
+    image = np.full((1, 8, first + field + 40, 3), 200.0, "float32")
 
-    def answer(row):
+    def answer(line):
         changed = image.copy()
-        changed[:, row] += 40
-        return float(np.abs(model(changed)[0, unit] - model(image)[0, unit]).max())
+        if line is not None:
+            changed[:, :, line] += 40
+        changed = changed if axis else changed.swapaxes(1, 2)
+        return np.take(model(changed), unit, axis=1 + axis)
 
-    assert answer(first - 1) == answer(last + 1) == 0
-    assert answer(first) > 0 and answer(last) > 0
+    before, last = answer(None), first + field - 1
+    lines = {line: np.abs(answer(line) - before).max() for line in (first - 1, first, last, last + 1)}
+    assert lines[first - 1] == lines[last + 1] == 0
+    assert min(lines[first], lines[last]) > 0
 
 
 def vgg_size(n):
@@ -160,39 +165,57 @@ def test_outputs_have_the_size_of_the_image(name):
         assert model(np.zeros((1, *size, 3), "float32")).shape == (1, *size, peer.CLASSES)
 
 
-def unpadded_vgg16(state):
-    """The same layers and weights up to fc7 without the padding of 100: fc6 pads by 3 instead."""
-    layers, stages = [keras.Input((None, None, 3))], iter("12345")
+def unpadded(state):
+    """The package's FCN-32s on the same layers without the padding of 100: fc6 pads by 3 instead."""
+    x = image = keras.Input((None, None, 3))
+    stages = iter("12345")
     for layer in peer.VGG[:-1]:
         if layer == "pool":
-            layers.append(keras.layers.MaxPooling2D(2, padding="same", name=f"pool{next(stages)}"))
+            x = keras.layers.MaxPooling2D(2, name=f"pool{next(stages)}")(x)
         else:
-            layers.append(keras.layers.Conv2D(layer[1], layer[3], padding="same", activation="relu", name=layer[0]))
-    model = keras.Sequential(layers)
-    berkeley.load_state_dict(model, state, strict=False)
+            name, filters, _, kernel = layer
+            x = keras.layers.Conv2D(filters, kernel, padding="same", activation="relu", name=name)(x)
+    vgg16, taps = keras.Model(image, x), ("pool3", "pool4", "fc7")
+    berkeley.load_state_dict(vgg16, state, strict=False)
+    backbone = fcn_keras.backbones.Backbone(lambda weights: vgg16, taps, preprocessing="berkeley", pretrained=None)
+    model = fcn_keras.FCN32s(peer.CLASSES, backbone)
+    berkeley.load_state_dict(model, {k: v for k, v in state.items() if k.startswith("score_fr")}, strict=False)
     return model
 
 
+def at(model, layer, image):
+    return np.array(keras.Model(model.input, model.get_layer(layer).output)(image))
+
+
 def test_without_the_padding_only_the_border_differs():
-    """Unit i of fc7 lies at 32 i + 15.5 without, at 32 i + 12.5 with it: three more pixels in front bring them together."""
-    state, image = peer.state_dict("FCN32s"), peer.picture(560, 530)
-    padded, unpadded = net("FCN32s"), unpadded_vgg16(state)
-    berkeley.load_state_dict(padded, state)
-    features = keras.Model(padded.input, padded.get_layer("fc7").output)(image)
-    ready = padded.get_layer("preprocessing")(image)
-    others = unpadded(np.pad(ready, [(0, 0), (3, 0), (3, 0), (0, 0)]))
-    place = geometry.trace(padded)["fc7"]
-    assert geometry.trace(unpadded)["fc7"] == geometry.Geometry(32, 404, place.offset + 3)
-    reach = (place.receptive_field - 1) / 2
-    inside = [
-        [n for n in range(features.shape[axis]) if reach <= place.centre(n) <= image.shape[axis] - 1 - reach]
-        for axis in (1, 2)
-    ]
-    assert min(map(len, inside)) >= 4
-    difference = np.abs(np.array(features) - np.array(others)[:, : features.shape[1], : features.shape[2]])
-    largest = np.abs(features).max()
-    assert difference[:, inside[0]][:, :, inside[1]].max() < 1e-5 * largest
-    assert difference[:, 0].max() > 1e-2 * largest and difference[:, :, -1].max() > 1e-2 * largest
+    """Scores lie at 32 i + 15.5 without, at 32 i + 12.5 with it: three mean-coloured lines in front bring both together.
+
+    Then the scores whose receptive field lies in the image are the same, and so are the logits between them.
+    """
+    state, image = peer.state_dict("FCN32s"), peer.picture(620, 600)
+    one, other = net("FCN32s"), unpadded(state)
+    berkeley.load_state_dict(one, state)
+    mean = np.array([122.67892, 116.66877, 104.00699], "float32")
+    later = np.pad(image - mean, [(0, 0), (3, 0), (3, 0), (0, 0)]) + mean
+    scores, unpadded_scores = at(one, "score_fr", image), at(other, "score_fr", later)
+    place = geometry.trace(one)["score_fr"]
+    assert place == geometry.Geometry(32, 404, 12.5)
+    assert geometry.trace(other)["score_fr"] == geometry.Geometry(32, 404, 15.5)
+
+    def inside(size):
+        return [n for n in range(size // 32) if 201.5 <= place.centre(n) <= size - 1 - 201.5]
+
+    rows, columns = inside(620), inside(600)
+    assert len(rows) == len(columns) == 7
+    difference = np.abs(scores - unpadded_scores[:, : scores.shape[1], : scores.shape[2]])
+    assert difference[:, rows][:, :, columns].max() < 1e-4 * np.abs(scores).max()
+    for line in (difference[:, 0], difference[:, -1], difference[:, :, 0], difference[:, :, -1]):
+        assert line.max() > 1e-2 * np.abs(scores).max()
+
+    difference = np.abs(np.array(one(image)) - np.array(other(later))[:, 3:, 3:])[0]
+    window = [slice(int(place.centre(n[0])) + 1, int(place.centre(n[-1])) + 1) for n in (rows, columns)]
+    assert difference[*window].max() < 1e-4 * np.abs(scores).max()
+    assert difference.max() > 1e-2 * np.abs(scores).max()
 
 
 def test_full_width_is_vgg16():
@@ -205,9 +228,6 @@ def test_score_layers_start_at_zero_and_a_finer_net_from_a_coarser_one():
     assert not np.any(fcn16s.get_layer("score_pool4").get_weights()[0])
     names = berkeley.load_state_dict(fcn16s, peer.state_dict("FCN32s"), strict=False)
     assert "score_fr" in names and "score_pool4" not in names
-    np.testing.assert_array_equal(
-        fcn16s.get_layer("fuse_pool4").input[0].shape, fcn16s.get_layer("upscore2").output.shape
-    )
     scores = [keras.Model(m.input, m.get_layer("score_fr").output)(peer.picture(40, 50)) for m in (fcn32s, fcn16s)]
     np.testing.assert_array_equal(*scores)
 

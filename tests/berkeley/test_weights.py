@@ -7,7 +7,7 @@ import numpy as np
 import peer
 import pytest
 
-from fcn_keras import berkeley
+from fcn_keras import MiniVGG, berkeley
 from fcn_keras.berkeley.caffemodel import read_caffemodel
 
 WIDTH = 1 / 16
@@ -134,6 +134,9 @@ def without(state, layer):
         (lambda s: s | {"upscore.bias": np.ones(5)}, "'upscore': found a transposed"),
         (lambda s: s | {"upscore.weight": s["upscore.weight"][:, :, ::2, ::2]}, "'upscore': found a transposed"),
         (lambda s: s | {"upscore.weight": s["upscore.weight"] * 1.01}, "'upscore': found a transposed"),
+        (lambda s: s | {"upscore.weight": s["upscore.weight"][:4, :4]}, "'upscore': found a transposed.*each of 5 classes"),
+        (lambda s: s | {"upscore.weight": s["upscore.weight"] * np.nan}, "'upscore': found weights that are not finite"),
+        (lambda s: s | {"score_fr.bias": np.full(5, np.inf)}, "'score_fr': found weights that are not finite"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_and_nothing_is_loaded(written, change, message):
@@ -154,6 +157,7 @@ def damaged():
     return {
         "cut": (whole[: len(whole) // 2], "cut off"),
         "text": (b"name: 'VGG_ILSVRC_16_layers'\ninput: 'data'\n", "caffemodel"),
+        "names": (field(100, field(1, b"\xff\xfe")), "cannot be read as a caffemodel"),
         "empty": (b"", "holds no layer with weights"),
         "no weights": (field(1, b"net") + field(100, field(1, b"relu")), "holds no layer with weights"),
         "doubles": (doubles, r"layer 'conv1_1': found 0 bytes of weights for the shape \(4,\), expected 16.*single precision"),
@@ -190,8 +194,10 @@ def test_npz_files_and_other_endings(tmp_path):
     berkeley.load_state_dict(other, state)
     np.testing.assert_array_equal(one(peer.picture(9, 9)), other(peer.picture(9, 9)))
     np.savez(tmp_path / "pickled.npz", **{"fc7.weight": np.array([{}], dtype=object)})
-    with pytest.raises(ValueError, match="allow_pickle"):
-        berkeley.load_state_dict(one, tmp_path / "pickled.npz")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "net.npz").read_bytes()[:-5000])
+    for name in ("pickled.npz", "cut.npz"):
+        with pytest.raises(ValueError, match=f"{name} cannot be read.*pickled objects, which are never read"):
+            berkeley.load_state_dict(one, tmp_path / name)
     (tmp_path / "net.h5").write_bytes(b"")
     with pytest.raises(ValueError, match=r"expected a mapping, or a file that ends in \.npz or \.pth"):
         berkeley.load_state_dict(one, tmp_path / "net.h5")
@@ -207,6 +213,12 @@ def test_pth_files(tmp_path):
     berkeley.load_state_dict(one, tmp_path / "net.pth")
     berkeley.load_state_dict(other, state)
     np.testing.assert_array_equal(one(peer.picture(9, 9)), other(peer.picture(9, 9)))
+    (tmp_path / "text.pth").write_text("weights")
+    with pytest.raises(ValueError, match=r"text\.pth cannot be read \(UnpicklingError\)"):
+        berkeley.load_state_dict(one, tmp_path / "text.pth")
+    torch.save([torch.ones(3)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match=r"list\.pth: found a list, expected a mapping"):
+        berkeley.load_state_dict(one, tmp_path / "list.pth")
 
 
 def test_pth_files_without_pytorch(tmp_path, monkeypatch):
@@ -214,3 +226,47 @@ def test_pth_files_without_pytorch(tmp_path, monkeypatch):
     (tmp_path / "net.pth").write_bytes(b"")
     with pytest.raises(ImportError, match="needs PyTorch. Mend: pip install torch"):
         berkeley.load_state_dict(net("FCN8s"), tmp_path / "net.pth")
+
+
+def test_files_of_another_net(written):
+    """Without `strict` too, a file that has nothing for the net is a mistake."""
+    path = written({"res2a.weight": np.ones((2, 3, 1, 1), "float32")})
+    with pytest.raises(
+        ValueError, match=r"no layer of voc_fcn32s: found \['res2a'\], expected names such as \['conv1_1'"
+    ):
+        berkeley.load_caffemodel(net("FCN32s"), path, strict=False)
+    with pytest.raises(ValueError, match="'fc6' is a Dense layer; expected convolutions alone"):
+        berkeley.load_state_dict(MiniVGG(weights=None), {"fc6.weight": np.ones((160, 1152))}, strict=False)
+    with pytest.raises(ValueError, match="'fc6' is a Dense layer; expected convolutions alone"):
+        berkeley.state_dict(MiniVGG(weights=None))
+
+
+@pytest.mark.parametrize("upsampling", ["frozen", "learned"])
+@pytest.mark.parametrize("name", peer.NETS)
+def test_weights_go_out_as_they_came_in(name, upsampling):
+    model, state = net(name, upsampling=upsampling), peer.state_dict(name, bilinear=upsampling == "frozen")
+    berkeley.load_state_dict(model, state)
+    out = berkeley.state_dict(model)
+    assert out.keys() == state.keys()
+    for key, array in out.items():
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, state[key], rtol=0, atol=1e-7 if key.startswith("upscore") else 0)
+
+
+def test_staged_nets_start_from_each_other():
+    """32s → 16s → 8s: the new score layer is zero, so a finer net starts from what the coarser one says."""
+    coarser = net("FCN32s", upsampling="learned_inner")
+    berkeley.load_state_dict(coarser, peer.state_dict("FCN32s"))
+    image = peer.picture(75, 98)
+    for name, new in (("FCN16s", "score_pool4"), ("FCN8s", "score_pool3")):
+        finer = net(name, upsampling="learned_inner")
+        if name == "FCN8s":  # what the coarser net has learned there is handed on
+            coarser.get_layer("upscore2").set_weights([1.5 * coarser.get_layer("upscore2").get_weights()[0]])
+        loaded = berkeley.load_state_dict(finer, berkeley.state_dict(coarser), strict=False)
+        assert new not in loaded and ("upscore2" in loaded) == (name == "FCN8s")
+        assert not any(np.any(w) for w in finer.get_layer(new).get_weights())
+        before, after = np.array(coarser(image)), np.array(finer(image))
+        # twice ×2 cuts the peak off a tent between pixels: scores move by 11 % (16s) and 3 % (8s) of their spread here,
+        # where neighbouring units have nothing in common; equal and linear neighbours do not move at all
+        assert np.sqrt(np.mean((after - before) ** 2)) < (0.15 if name == "FCN16s" else 0.05) * np.std(before)
+        coarser = finer

@@ -1,220 +1,186 @@
-"""An image of any size in, a mask of the same size out."""
+"""An image of any size in, a mask of the same size out: whole, or tile by tile in bounded memory."""
 
-import functools
-import os
+import itertools
+import math
+import numbers
 
 import keras
 import numpy as np
-from PIL import Image, ImageOps
 
-VOID = 255
-
-
-def to_numpy(x):
-    """A NumPy array from a TensorFlow, JAX, PyTorch or NumPy one, whatever the Keras backend.
-
-    Args:
-        x: Tensor or array of any rank, or nested lists of numbers; on any device.
-
-    Returns:
-        NumPy array of the same shape and type.
-
-    Example:
-        >>> to_numpy(keras.ops.ones((2, 3))).shape
-        (2, 3)
-    """
-    if hasattr(x, "detach"):  # PyTorch: leave the gradient tape and the GPU
-        x = x.detach().cpu().numpy()
-    return x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x)
+from . import runner
+from .images import read_image, to_numpy
+from .resizing import resize_span, source_span
 
 
-def read_image(source):
-    """Reads one RGB image, from a file or from an array, and checks it.
-
-    A file is turned upright (EXIF orientation) and converted to RGB: palettes are looked up, grey
-    is repeated, transparent pixels show white.
-
-    Args:
-        source: Path of an image file, or array or tensor `(H, W, 3)`, RGB, 0-255.
-
-    Returns:
-        Array `(H, W, 3)`: `uint8` from files and integers, `float32` from floats.
-
-    Raises:
-        ValueError: The file is missing or not an image, or the array is not one RGB image in 0-255.
-
-    Example:
-        >>> read_image(np.zeros((5, 7, 3), "uint8")).shape
-        (5, 7, 3)
-    """
-    if isinstance(source, (str, os.PathLike)):
-        return _read_file(source)
-    image = to_numpy(source)
-    _check_shape(image.shape)
-    _check_range(image)
-    return image.astype("uint8" if np.issubdtype(image.dtype, np.integer) else "float32")
-
-
-def segment(model, image):
+def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
     """Labels every pixel of one image: the class with the largest logit.
 
     The model runs with an argmax at its end, on the model's device, so that only the mask comes
-    back. That function is kept on the model. On TensorFlow one trace serves images of every size,
-    unless a layer must know the size beforehand; JAX compiles once for each new size.
+    back. That function is kept on the model. On TensorFlow one trace serves images and tiles of
+    every size, unless a layer must know the size beforehand; JAX compiles once for each new size.
+
+    With `tile`, memory goes with the tile and no longer with the image: only the image and the mask
+    are held whole. The logits are those of the whole image (see `fcn_keras.tiling`), so there are
+    no seams.
+
+    With `scales` or `flip`, the softmax probabilities of several passes, brought back to the size of
+    the image, are averaged before the argmax; with `tile`, too, this is what the whole image gives.
 
     Args:
         model: Keras model from `(B, H, W, 3)` images, 0-255, to logits `(B, H, W, C)`, C > 1.
-        image: Path of an image file, or array or tensor `(H, W, 3)`, RGB, 0-255, of any size.
+        image: Path of an image file, or array or tensor `(H, W, 3)`, RGB, 0-255, of any size; a
+            `numpy.memmap` of `uint8` is read tile by tile.
+        tile: Side of a tile in pixels, or `(height, width)`, at least the model's total stride: what
+            one run of the model labels. It sees a halo besides, 160 to 288 pixels on each side for
+            the nets of this package, so 1024 is a good size. None: the whole image in one run.
+        scales: Sizes, relative to the image, at which the model sees it: `(0.75, 1, 1.25)`, say.
+        flip: Whether the model sees the image mirrored left to right, too.
+        progress: Whether to show a progress bar; by default where the model runs more than once.
 
     Returns:
         Array `(H, W)` of class ids in `[0, C)`, at the size of the image: `uint8`, or `int32` when
         C > 255.
 
     Raises:
-        ValueError: `image` is not one RGB image in 0-255, or the model does not return one logit
-            per class for each of its pixels.
+        ValueError: `image` is not one RGB image in 0-255, the model does not return one logit per
+            class for each of its pixels, another argument is none of the above, or `tile` is given
+            for a model that takes in the whole image at once (squeeze-and-excitation, global
+            pooling) or that `fcn_keras.geometry` cannot follow.
 
     Example:
         >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(21, 1)])
         >>> segment(model, np.zeros((5, 7, 3), "uint8")).shape
         (5, 7)
+        >>> segment(model, np.zeros((500, 700, 3), "uint8"), tile=256, progress=False).shape
+        (500, 700)
 
     Reference:
         Long, Shelhamer & Darrell, CVPR 2015, section 3: a net of convolutions only takes an input
         of any size and returns an output of corresponding size.
     """
-    image = read_image(image)
-    segmenter = getattr(model, "_segmenter", None)
-    if segmenter is None or not segmenter.is_current(model):
-        segmenter = model._segmenter = _Segmenter(model)
-    return segmenter(image)
+    image, run, passes = read_image(image), runner.of(model), _passes(scales, flip)
+    averaged = passes != [(1, False)]
+    mask = np.empty(image.shape[:2], runner.id_type(run.classes))
+    for place, values in _tiles(model, "probabilities" if averaged else "labels", image, tile, passes, progress):
+        mask[place] = to_numpy(runner.ENDINGS["labels"](values) if averaged else values)
+    return mask
 
 
-class _Segmenter:
-    """A model with argmax at its end, compiled once."""
+def logits(model, image, tile=None, progress=None):
+    """The logits of every pixel of one image: what the model says before a class is chosen.
 
-    def __init__(self, model):
-        self.variables = _variable_ids(model)
-        shape = getattr(model, "input_shape", None) if model.built else None
-        if shape is not None and (not isinstance(shape, tuple) or len(shape) != 4):
-            raise ValueError(f"{model.name} takes inputs of shape {shape}; expected one input (B, H, W, 3).")
-        self.input_size = shape[1:3] if shape else (None, None)
-        images = keras.Input(batch_shape=shape or (None, None, None, 3))
-        logits = model(images)
-        self.name = model.name
-        self._check_logits(logits)
-        ids = "uint8" if logits.shape[-1] <= VOID else "int32"
-        labels = keras.ops.cast(keras.ops.argmax(logits, axis=-1), ids)
-        self.run = _compiled(keras.Model(images, labels))
+    Args:
+        model, image, tile, progress: As in `segment`.
 
-    def is_current(self, model):
-        """False once layers gained or lost variables, as in `quantize` or `enable_lora`."""
-        return self.variables == _variable_ids(model)
+    Returns:
+        Float32 array `(H, W, C)`: 4 C bytes for each pixel of the image, in memory at once.
 
-    def __call__(self, image):
-        size = image.shape[:2]
-        if any(fixed not in (None, n) for fixed, n in zip(self.input_size, size, strict=True)):
-            raise ValueError(
-                f"{self.name} takes images of {_by(self.input_size)} only, this one is {_by(size)}."
-                " Build the model with input shape (None, None, 3), or resize the image."
-            )
-        mask = to_numpy(self.run(image[None].astype("float32")))[0]
-        if mask.shape != size:
-            raise ValueError(
-                f"{self.name} returns maps of {_by(mask.shape)} for an image of {_by(size)}. End it"
-                " with an upsampling to the size of its input, as FCN32s, FCN16s and FCN8s do."
-            )
-        return mask
+    Raises:
+        ValueError: As in `segment`.
 
-    def _check_logits(self, logits):
-        shape = getattr(logits, "shape", None)
-        if shape is None or len(shape) != 4 or shape[-1] is None:
-            found = "several outputs" if shape is None else f"an output of shape {tuple(shape)}"
-            raise ValueError(f"{self.name} returns {found}; expected logits (B, H, W, classes).")
-        if shape[-1] == 1:
-            raise ValueError(
-                f"{self.name} returns one channel, so that argmax is 0 everywhere. Give background"
-                " and object a channel each: num_classes=2."
-            )
-
-
-def _compiled(model):
-    """The model as a function of a batch, which on TensorFlow serves every size with one trace.
-
-    `predict_on_batch` traces the first two sizes, and on a GPU compiles each size with XLA.
+    Example:
+        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(21, 1)])
+        >>> logits(model, np.zeros((5, 7, 3), "uint8")).shape
+        (5, 7, 21)
     """
-    if keras.backend.backend() != "tensorflow":
-        return model.predict_on_batch
-    import tensorflow as tf
-
-    call = functools.partial(model, training=False)
-    any_size = tf.function(call, input_signature=[tf.TensorSpec(model.input_shape, "float32")])
-    try:
-        any_size.get_concrete_function()
-    except Exception:  # a layer that must know its size, as UpSampling2D("bilinear") in Keras 3.15
-        return tf.function(call)
-    return any_size
+    return _assembled(model, "logits", read_image(image), tile, [(1, False)], progress)
 
 
-def _variable_ids(model):
-    return [id(variable) for variable in model.variables]
+def probabilities(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
+    """The softmax probabilities of every pixel of one image, averaged over scales and flips.
+
+    Args:
+        model, image, tile, scales, flip, progress: As in `segment`.
+
+    Returns:
+        Float32 array `(H, W, C)` that sums to 1 over the classes.
+
+    Raises:
+        ValueError: As in `segment`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+        >>> image = np.zeros((5, 7, 3), "uint8")
+        >>> probabilities(model, image, scales=(0.5, 1), flip=True, progress=False)[0, 0]
+        array([0.5, 0.5], dtype=float32)
+    """
+    return _assembled(model, "probabilities", read_image(image), tile, _passes(scales, flip), progress)
 
 
-def _by(size):
-    return " x ".join("any" if n is None else str(n) for n in size)
+def _passes(scales, flip):
+    """Pairs of a scale and whether the image is mirrored."""
+    is_list = isinstance(scales, tuple | list) and len(scales) > 0
+    if not is_list or not all(isinstance(scale, numbers.Real) and 0 < scale < math.inf for scale in scales):
+        raise ValueError(f"Found scales={scales!r}: expected positive numbers, such as (0.75, 1, 1.25), or (1,).")
+    if flip not in (True, False):
+        raise ValueError(f"Found flip={flip!r}: expected True or False.")
+    return [(scale, mirrored) for scale in scales for mirrored in ([False, True] if flip else [False])]
 
 
-def _read_file(path):
-    if not os.path.isfile(path):
-        raise ValueError(f"No image file at {os.fspath(path)!r}. Check the path and its spelling.")
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{os.fspath(path)!r} cannot be read as an image: {error}") from error
-    if image.mode == "F" or image.mode.startswith("I"):
-        raise ValueError(
-            f"{os.fspath(path)!r} holds grey levels of more than 8 bits (mode {image.mode!r}). Read"
-            " it with PIL, scale it to 0-255 and pass the array (H, W, 3)."
-        )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
+def _assembled(model, ending, image, tile, passes, progress):
+    whole = np.empty((*image.shape[:2], runner.of(model).classes), "float32")
+    for place, values in _tiles(model, ending, image, tile, passes, progress):
+        whole[place] = to_numpy(values)
+    return whole
 
 
-def _check_shape(shape):
-    mend = ""
-    if len(shape) == 2:
-        mend = " A grey image: np.stack([image] * 3, axis=-1)."
-    elif len(shape) == 4:
-        mend = " A batch: pass its images one by one, image = batch[i]."
-    elif len(shape) == 3 and shape[-1] == 1:
-        mend = " A grey image: np.repeat(image, 3, axis=-1)."
-    elif len(shape) == 3 and shape[-1] == 4:
-        mend = " An image with alpha: image[..., :3]."
-    elif len(shape) == 3 and shape[0] == 3:
-        mend = " Channels come first: np.moveaxis(image, 0, -1)."
-    if len(shape) != 3 or shape[-1] != 3:
-        raise ValueError(f"The image has shape {shape}; expected (H, W, 3).{mend}")
-    if 0 in shape:
-        raise ValueError(f"The image is empty: shape {shape}; expected at least 1 x 1 pixels.")
+def _tiles(model, ending, image, tile, passes, progress):
+    """Pairs of a tile's place in the image, two slices, and its values, the mean over all passes."""
+    run = runner.of(model)
+    tiling = run.tiling(model, tile)
+    cuts = [tiling.tiles(side, axis) for axis, side in enumerate(image.shape[:2])]
+    looks = [_Look(run, ending, image, tiling, cuts, *each) for each in passes]
+    step = _steps(progress, len(looks) * math.prod(len(axis) for axis in cuts))
+    for place in itertools.product(*cuts):
+        values = step(looks[0](place))
+        for look in looks[1:]:
+            values = values + step(look(place))
+        yield tuple(slice(*span) for span in place), values / len(looks) if len(looks) > 1 else values
 
 
-def _check_range(image):
-    is_float = np.issubdtype(image.dtype, np.floating)
-    if not is_float and not np.issubdtype(image.dtype, np.integer):
-        raise ValueError(f"The image is of type {image.dtype}; expected uint8, or floats in 0-255.")
-    low, high = float(image.min()), float(image.max())
-    if not np.isfinite(low + high):
-        raise ValueError("The image holds NaN or infinite values; expected numbers in 0-255.")
-    if low < 0 or high > 255:
-        raise ValueError(
-            f"The image runs from {low:g} to {high:g}; expected 0-255. Pass the image as it was"
-            " before preprocessing: the model preprocesses by itself."
-        )
-    if is_float and 0 < high <= 1:
-        raise ValueError(
-            f"The image is of type {image.dtype} and runs from {low:g} to {high:g}; expected 0-255."
-            " Pass 255 * image: the model preprocesses by itself."
-        )
+class _Look:
+    """The image at one scale, perhaps mirrored, seen through the windows that the tiles need."""
+
+    def __init__(self, run, ending, image, tiling, cuts, scale, mirrored):
+        self.run, self.ending, self.image, self.mirrored = run, ending, image, mirrored
+        self.size = [max(1, round(scale * side)) for side in image.shape[:2]]
+        self.windows = []  # for each axis: from tile to window
+        for axis, (old, new) in enumerate(zip(image.shape[:2], self.size, strict=True)):
+            needed = [source_span(tile, new, old) for tile in cuts[axis]]
+            self.windows.append(dict(zip(cuts[axis], tiling.windows(needed, new, axis), strict=True)))
+        seen = [stop - start for windows in self.windows for start, stop in list(windows.values())[:1]]
+        run.require_size(seen, "this one is" if seen == [*image.shape[:2]] else "this one, cut or resized, is seen as")
+
+    def __call__(self, place):
+        """Values ``(height, width, …)`` of a tile."""
+        windows = [windows[tile] for windows, tile in zip(self.windows, place, strict=True)]
+        pixels = self._pixels(windows)
+        values = self.run(self.ending, pixels[:, :, ::-1] if self.mirrored else pixels)
+        values = keras.ops.flip(values, axis=2) if self.mirrored else values
+        for axis, (tile, window) in enumerate(zip(place, windows, strict=True)):
+            values = resize_span(values, axis + 1, tile, self.size[axis], self.image.shape[axis], start=window[0])
+        return values[0]
+
+    def _pixels(self, windows):
+        """The image inside a window at this scale, as a batch of one."""
+        sides = list(zip(windows, self.image.shape[:2], self.size, strict=True))
+        sources = [source_span(*side) for side in sides]
+        pixels = self.image[tuple(slice(*source) for source in sources)][None].astype("float32")
+        for axis, (side, source) in enumerate(zip(sides, sources, strict=True)):
+            pixels = resize_span(pixels, axis + 1, *side, start=source[0])
+        return to_numpy(pixels)
+
+
+def _steps(progress, total):
+    """The identity, which draws a progress bar if one is wanted."""
+    if progress not in (None, True, False):
+        raise ValueError(f"Found progress={progress!r}: expected True, False or None.")
+    if not (total > 1 if progress is None else progress):
+        return lambda values: values
+    bar = keras.utils.Progbar(total, unit_name="tile")
+
+    def step(values):
+        bar.add(1)
+        return values
+
+    return step

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pathlib
 import subprocess
 import sys
 import textwrap
@@ -39,6 +40,10 @@ SCRIPT = textwrap.dedent("""
     for name, value in metric.result().items():
         np.testing.assert_allclose(float(value), expected[name], rtol=1e-5, err_msg=name)
     assert fcn_keras.segment(model, image[0]).shape == mask.shape[1:]
+    assert fcn_keras.segment(model, image[0], scales=(0.75,), flip=True, progress=False).shape == mask.shape[1:]
+    wide = np.tile(image[0], (1, 6, 1))
+    whole, tiled = (fcn_keras.inference.logits(model, wide, tile, progress=False) for tile in (None, 64))
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5 * np.ptp(whole))
 
     model.compile(keras.optimizers.SGD(1e-3), fcn_keras.losses.PixelCrossentropy(), metrics=[metric])
     before = [np.array(weights) for weights in model.get_weights()]
@@ -77,11 +82,38 @@ def expected(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_same_logits_loss_and_metrics(expected, backend):
+AUTHORS = textwrap.dedent("""
+    import sys
+    import numpy as np, keras
+
+    folder, expected_backend = sys.argv[1:]
+    assert keras.backend.backend() == expected_backend
+    sys.path.insert(0, folder)
+    import peer
+    from fcn_keras import berkeley
+
+    for name, logits in np.load(peer.STORED).items():
+        net = getattr(berkeley, name)(peer.CLASSES, width=1 / 16)
+        berkeley.load_state_dict(net, peer.state_dict(name))
+        found = keras.ops.convert_to_numpy(net(peer.picture(*peer.SIZE)))
+        np.testing.assert_allclose(found, logits, rtol=0, atol=1e-4 * np.abs(logits).max(), err_msg=name)
+""")
+
+
+def run(script, folder, backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     environment = {**os.environ, "KERAS_BACKEND": backend}
-    command = [sys.executable, "-c", SCRIPT, str(expected), backend]
+    command = [sys.executable, "-c", script, str(folder), backend]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_same_logits_loss_and_metrics(expected, backend):
+    run(SCRIPT, expected, backend)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_authors_nets_give_the_stored_logits(backend):
+    run(AUTHORS, pathlib.Path(__file__).parent / "berkeley", backend)

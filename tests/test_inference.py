@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_keras.inference import read_image, segment, to_numpy
+import fcn_keras
+from fcn_keras.inference import logits, probabilities, segment
 
 
 def brightest_channel(num_classes=3):
@@ -45,12 +46,12 @@ def test_array_types_give_the_same_mask(model, cast):
     np.testing.assert_array_equal(segment(model, cast(image)), image.argmax(-1))
 
 
-def test_torch_images_on_the_gradient_tape(model):
-    torch = pytest.importorskip("torch")
+def test_files_and_bad_images(model, tmp_path):
     image = photo(6, 4)
-    tensor = torch.tensor(image.astype("float32"), requires_grad=True)
-    np.testing.assert_array_equal(segment(model, tensor), image.argmax(-1))
-    assert isinstance(to_numpy(tensor), np.ndarray)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    np.testing.assert_array_equal(segment(model, tmp_path / "photo.png"), image.argmax(-1))
+    with pytest.raises(ValueError, match="alpha"):
+        segment(model, np.zeros((4, 4, 4), "uint8"))
 
 
 @pytest.mark.parametrize(("num_classes", "dtype"), [(255, "uint8"), (256, "int32")])
@@ -161,89 +162,6 @@ def test_a_mask_inside_a_training_callback():
     np.testing.assert_array_equal(masks, [image.argmax(-1)] * 2)
 
 
-def test_png_in_rgb(tmp_path, model):
-    image = photo(5, 7)
-    path = tmp_path / "rgb.png"
-    Image.fromarray(image).save(path)
-    np.testing.assert_array_equal(read_image(path), image)
-    np.testing.assert_array_equal(segment(model, str(path)), image.argmax(-1))
-
-
-def test_grey_file_is_repeated(tmp_path):
-    grey = photo(5, 7)[..., 0]
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.stack([grey] * 3, -1))
-
-
-def test_palette_file_is_looked_up(tmp_path):
-    colours = np.array([[0, 0, 0], [10, 200, 30], [250, 1, 99]], "uint8")
-    ids = np.array([[0, 1, 2], [2, 1, 0]], "uint8")
-    image = Image.fromarray(ids)
-    image.putpalette(colours.tobytes())
-    image.save(tmp_path / "palette.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), colours[ids])
-
-
-@pytest.mark.parametrize(("alpha", "expected"), [(255, 40), (0, 255)])
-def test_transparent_pixels_show_white(tmp_path, alpha, expected):
-    pixels = np.full((2, 3, 4), 40, "uint8")
-    pixels[..., 3] = alpha
-    Image.fromarray(pixels).save(tmp_path / "alpha.png")
-    assert (read_image(tmp_path / "alpha.png") == expected).all()
-
-
-def test_exif_orientation_is_applied(tmp_path):
-    image = photo(4, 6)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held upright: turn by 270 degrees to look at it
-    Image.fromarray(image).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(image, 3))
-
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (np.zeros((4, 4), "uint8"), r"\(4, 4\).*np\.stack"),
-        (np.zeros((4, 4, 1), "uint8"), r"np\.repeat"),
-        (np.zeros((4, 4, 4), "uint8"), "alpha"),
-        (np.zeros((3, 4, 5), "uint8"), "moveaxis"),
-        (np.zeros((1, 4, 4, 3), "uint8"), r"batch\[i\]"),
-        (np.zeros((0, 4, 3), "uint8"), "empty"),
-        (np.zeros(5, "uint8"), r"expected \(H, W, 3\)"),
-        (np.full((4, 4, 3), 0.5), r"255 \* image"),
-        (np.full((4, 4, 3), np.nan), "NaN"),
-        (np.full((4, 4, 3), np.inf), "infinite"),
-        (np.full((4, 4, 3), -103.9), "before preprocessing"),
-        (np.full((4, 4, 3), 300), "300"),
-        (np.zeros((4, 4, 3), bool), "bool"),
-    ],
-)
-def test_bad_arrays(model, image, message):
-    with pytest.raises(ValueError, match=message):
-        segment(model, image)
-
-
-def test_black_float_image_is_an_image(model):
-    assert (segment(model, np.zeros((4, 4, 3), "float32")) == 0).all()
-
-
-def test_bad_files(tmp_path):
-    with pytest.raises(ValueError, match=r"No image file at .*cat\.png"):
-        read_image(tmp_path / "cat.png")
-    with pytest.raises(ValueError, match="No image file"):
-        read_image(tmp_path)
-    (tmp_path / "notes.png").write_text("not an image")
-    with pytest.raises(ValueError, match=r"notes\.png.*cannot be read"):
-        read_image(tmp_path / "notes.png")
-    Image.fromarray(photo(64, 64)).save(tmp_path / "whole.png")
-    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"cut\.png.*cannot be read"):
-        read_image(tmp_path / "cut.png")
-    Image.fromarray(np.full((4, 4), 4000, "uint16")).save(tmp_path / "deep.png")
-    with pytest.raises(ValueError, match=r"deep\.png.*more than 8 bits"):
-        read_image(tmp_path / "deep.png")
-
-
 def functional(outputs, shape=(None, None, 3)):
     inputs = keras.Input(shape)
     return keras.Model(inputs, outputs(inputs), name="net")
@@ -263,3 +181,99 @@ def functional(outputs, shape=(None, None, 3)):
 def test_bad_models(outputs, shape, message):
     with pytest.raises(ValueError, match=message):
         segment(functional(outputs, shape), photo(8, 8))
+
+
+def score_net(seed=0, classes=4):
+    """Strides, padding and a receptive field; random weights."""
+    generator = np.random.default_rng(seed)
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 128, -1)(image)
+    x = fcn_keras.framing.PadToStride(4)(x)
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = keras.layers.Conv2DTranspose(classes, 8, strides=4, padding="same")(x)
+    model = keras.Model(image, fcn_keras.framing.CropLike()([x, image]))
+    for layer in model.layers:
+        layer.set_weights([generator.normal(scale=0.3, size=w.shape) for w in layer.get_weights()])
+    return model
+
+
+def composed(model, image, scales, flips):
+    """The same in plain Keras, on the whole image."""
+    height, width = image.shape[:2]
+    found = []
+    for scale in scales:
+        size = (round(scale * height), round(scale * width))
+        resized = keras.ops.image.resize(image[None].astype("float32"), size, antialias=True)
+        for flip in flips:
+            scores = model(keras.ops.flip(resized, 2) if flip else resized)
+            scores = keras.ops.softmax(keras.ops.flip(scores, 2) if flip else scores)
+            found.append(keras.ops.image.resize(scores, (height, width), antialias=True)[0])
+    return np.mean(found, axis=0)
+
+
+@pytest.mark.parametrize("tile", [None, 12, (20, 16)])
+@pytest.mark.parametrize(("scales", "flip"), [((0.75, 1, 1.25), False), ((1,), True), ((0.5, 1.7), True)])
+def test_averages_over_scales_and_flips(scales, flip, tile):
+    model, image = score_net(), photo(61, 83)
+    expected = composed(model, image, scales, [False, True] if flip else [False])
+    found = probabilities(model, image, tile, scales, flip, progress=False)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    mask = segment(model, image, tile, scales, flip, progress=False)
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, found.argmax(-1))
+    assert (mask != segment(model, image)).any()
+
+
+def test_logits_and_probabilities_of_one_pass():
+    model, image = score_net(), photo(30, 41)
+    expected = keras.ops.convert_to_numpy(model(image[None].astype("float32")))[0]
+    np.testing.assert_allclose(logits(model, image), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(probabilities(model, image).sum(-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(segment(model, image), expected.argmax(-1))
+
+
+def test_averaging_a_net_that_cannot_be_tiled():
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Lambda(lambda x: x / 50)(image))
+    found = probabilities(model, photo(9, 12), scales=(1, 2), flip=True, progress=False)
+    np.testing.assert_allclose(found, composed(model, photo(9, 12), (1, 2), (False, True)), rtol=0, atol=1e-5)
+
+
+def test_tiny_images_at_small_scales():
+    found = probabilities(score_net(), photo(1, 2), scales=(0.1,), progress=False)
+    np.testing.assert_allclose(found.sum(-1), np.ones((1, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target"),
+    [
+        ({}, None),
+        ({"tile": 64}, None),
+        ({"tile": 16}, 12),
+        ({"flip": True}, 2),
+        ({"tile": 16, "scales": (1, 2), "progress": False}, None),
+        ({"progress": True}, 1),
+    ],
+)
+def test_progress_is_shown_where_it_takes_long(capsys, arguments, target):
+    segment(score_net(), photo(61, 83), **arguments)
+    shown = capsys.readouterr().out
+    assert (f"{target}/{target}" in shown) if target else shown == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scales": 0.5}, r"scales=0\.5: expected positive numbers"),
+        ({"scales": ()}, r"scales=\(\)"),
+        ({"scales": (1, 0)}, r"scales=\(1, 0\)"),
+        ({"scales": ("1",)}, "scales"),
+        ({"scales": (1, float("inf"))}, "scales"),
+        ({"flip": "both"}, "flip='both': expected True or False"),
+        ({"progress": "yes"}, "progress='yes': expected True, False or None"),
+    ],
+)
+def test_bad_arguments(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        segment(model, photo(8, 8), **arguments)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from ..inference import VOID
+from ..images import VOID
 from .colors import color_table
 
 MAX_WIDTH = 9.5  # inches, at the 96 dpi of a browser: the text width of a notebook

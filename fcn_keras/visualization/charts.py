@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import PowerNorm
 
-from ..inference import to_numpy
+from ..images import to_numpy
 from .canvas import MAX_WIDTH, canvas
 
 # Wong, Nature Methods 8 (2011): told apart by colour-blind readers too

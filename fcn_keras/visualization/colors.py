@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..datasets.palettes import voc_palette
-from ..inference import VOID, read_image, to_numpy
+from ..images import VOID, read_image, to_numpy
 
 VOID_COLOR = (224, 224, 192)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..inference import VOID, to_numpy
+from ..images import VOID, to_numpy
 from .canvas import (
     LEGEND,
     annotate_regions,

@@ -1,0 +1,125 @@
+"""Files and arrays become images."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn_keras.images import read_image, to_numpy
+
+
+def photo(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), "uint8")
+
+
+def test_png_in_rgb(tmp_path):
+    image = photo(5, 7)
+    path = tmp_path / "rgb.png"
+    Image.fromarray(image).save(path)
+    np.testing.assert_array_equal(read_image(path), image)
+    np.testing.assert_array_equal(read_image(str(path)), image)
+
+
+def test_grey_file_is_repeated(tmp_path):
+    grey = photo(5, 7)[..., 0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.stack([grey] * 3, -1))
+
+
+def test_palette_file_is_looked_up(tmp_path):
+    colours = np.array([[0, 0, 0], [10, 200, 30], [250, 1, 99]], "uint8")
+    ids = np.array([[0, 1, 2], [2, 1, 0]], "uint8")
+    image = Image.fromarray(ids)
+    image.putpalette(colours.tobytes())
+    image.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), colours[ids])
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(255, 40), (0, 255)])
+def test_transparent_pixels_show_white(tmp_path, alpha, expected):
+    pixels = np.full((2, 3, 4), 40, "uint8")
+    pixels[..., 3] = alpha
+    Image.fromarray(pixels).save(tmp_path / "alpha.png")
+    assert (read_image(tmp_path / "alpha.png") == expected).all()
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    image = photo(4, 6)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 270 degrees to look at it
+    Image.fromarray(image).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(image, 3))
+
+
+@pytest.mark.parametrize(
+    ("cast", "dtype"), [(np.float64, "float32"), (np.int64, "uint8"), (keras.ops.convert_to_tensor, "uint8")]
+)
+def test_arrays_become_bytes_or_floats(cast, dtype):
+    image = read_image(cast(photo(5, 7)))
+    assert image.dtype == dtype
+    np.testing.assert_array_equal(image, photo(5, 7))
+
+
+def test_arrays_are_not_copied(tmp_path):
+    image = photo(5, 7)
+    assert np.shares_memory(read_image(image), image)
+    image.tofile(tmp_path / "image")
+    assert isinstance(read_image(np.memmap(tmp_path / "image", "uint8", "r", shape=(5, 7, 3))), np.memmap)
+
+
+def test_torch_images_on_the_gradient_tape():
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(photo(6, 4).astype("float32"), requires_grad=True)
+    assert isinstance(to_numpy(tensor), np.ndarray)
+    np.testing.assert_array_equal(read_image(tensor), photo(6, 4))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4), "uint8"), r"\(4, 4\).*np\.stack"),
+        (np.zeros((4, 4, 1), "uint8"), r"np\.repeat"),
+        (np.zeros((4, 4, 4), "uint8"), "alpha"),
+        (np.zeros((3, 4, 5), "uint8"), "moveaxis"),
+        (np.zeros((1, 4, 4, 3), "uint8"), r"batch\[i\]"),
+        (np.zeros((0, 4, 3), "uint8"), "empty"),
+        (np.zeros(5, "uint8"), r"expected \(H, W, 3\)"),
+        (np.full((4, 4, 3), 0.5), r"255 \* image"),
+        (np.full((4, 4, 3), np.nan), "NaN"),
+        (np.full((4, 4, 3), np.inf), "infinite"),
+        (np.full((4, 4, 3), -103.9), "before preprocessing"),
+        (np.full((4, 4, 3), 300), "300"),
+        (np.zeros((4, 4, 3), bool), "bool"),
+    ],
+)
+def test_bad_arrays(image, message):
+    with pytest.raises(ValueError, match=message):
+        read_image(image)
+
+
+def test_black_float_image_is_an_image():
+    assert (read_image(np.zeros((4, 4, 3), "float32")) == 0).all()
+
+
+def test_bad_files(tmp_path):
+    with pytest.raises(ValueError, match=r"No image file at .*cat\.png"):
+        read_image(tmp_path / "cat.png")
+    with pytest.raises(ValueError, match="No image file"):
+        read_image(tmp_path)
+    (tmp_path / "notes.png").write_text("not an image")
+    with pytest.raises(ValueError, match=r"notes\.png.*cannot be read"):
+        read_image(tmp_path / "notes.png")
+    Image.fromarray(photo(64, 64)).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"cut\.png.*cannot be read"):
+        read_image(tmp_path / "cut.png")
+    Image.fromarray(np.full((4, 4), 4000, "uint16")).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match=r"deep\.png.*more than 8 bits"):
+        read_image(tmp_path / "deep.png")
+
+
+def test_files_larger_than_pil_trusts(tmp_path, monkeypatch):
+    Image.fromarray(photo(64, 64)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"large\.png.*MAX_IMAGE_PIXELS = None, or pass an array"):
+        read_image(tmp_path / "large.png")

@@ -14,7 +14,7 @@ Images are RGB in 0–255, ``(H, W, 3)``; masks hold integer class ids, ``(H, W)
 import importlib
 
 try:
-    from . import backbones, framing, geometry, losses, metrics, upsampling
+    from . import backbones, cost, framing, fusion, geometry, losses, metrics, taps, upsampling
     from .backbones import MiniVGG
     from .convolutionalize import convolutionalize
     from .inference import segment
@@ -31,26 +31,43 @@ __all__ = [
     "FCN32s",
     "MiniVGG",
     "backbones",
+    "berkeley",
     "convolutionalize",
+    "cost",
     "datasets",
+    "folding",
     "framing",
+    "fusion",
     "geometry",
     "inference",
     "losses",
     "metrics",
     "models",
     "pretrain",
+    "rarefaction",
     "recipes",
     "refine",
     "segment",
+    "superresolution",
+    "taps",
     "training",
     "upsampling",
     "visualization",
 ]
 __version__ = "0.1.0"
 
-# Rooms that need tensorflow-datasets or matplotlib load when they are first used.
-_LAZY = ("datasets", "pretrain", "recipes", "training", "visualization")
+# Rooms that few need, or that need tensorflow-datasets or matplotlib, load when they are first used.
+_LAZY = (
+    "berkeley",
+    "datasets",
+    "folding",
+    "pretrain",
+    "rarefaction",
+    "recipes",
+    "superresolution",
+    "training",
+    "visualization",
+)
 
 
 def __getattr__(name):

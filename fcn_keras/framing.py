@@ -56,6 +56,47 @@ class PadToStride(keras.layers.Layer):
 
 
 @register
+class PadEdges(keras.layers.Layer):
+    """Pads an image on all four sides by repeating its outermost pixels.
+
+    Takes ``(batch, H, W, channels)``. What reads or paints across the border meets more of the same colour there, and
+    not black.
+
+    Args:
+        margin: Pixels added on each side.
+
+    Example:
+
+    >>> row = keras.ops.reshape([1.0, 2.0, 3.0], (1, 1, 3, 1))
+    >>> PadEdges(2)(row)[0, 0, :, 0].numpy()
+    array([1., 1., 1., 2., 3., 3., 3.], dtype=float32)
+    """
+
+    def __init__(self, margin, **kwargs):
+        super().__init__(**kwargs)
+        self.margin = margin
+
+    def call(self, images):
+        for axis in (1, 2):
+            place = (slice(None),) * axis
+            first, last = images[(*place, slice(0, 1))], images[(*place, slice(-1, None))]
+            before, after = (ops.repeat(line, self.margin, axis=axis) for line in (first, last))
+            images = ops.concatenate([before, images, after], axis=axis)
+        return images
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, channels = input_shape
+        return (batch, *(None if side is None else side + 2 * self.margin for side in sides), channels)
+
+    def geometry(self, incoming):
+        """Geometry of the output, for `fcn_keras.geometry.trace`."""
+        return incoming[0].shifted(-self.margin)
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin}
+
+
+@register
 class CropLike(keras.layers.Layer):
     """Crops a map to the height and width of a reference: ``[offset : offset + size]`` on both axes.
 
@@ -63,6 +104,7 @@ class CropLike(keras.layers.Layer):
 
     Args:
         offset: Rows and columns cut off at the top and left.
+        factor: How many times as high and wide as the reference the result is, for maps finer than the image.
 
     Example:
 
@@ -73,22 +115,22 @@ class CropLike(keras.layers.Layer):
     Reference: the ``Crop`` layers of the authors' nets: the offset is given by the geometry, the crop is not centred.
     """
 
-    def __init__(self, offset=0, **kwargs):
+    def __init__(self, offset=0, factor=1, **kwargs):
         super().__init__(**kwargs)
-        self.offset = offset
+        self.offset, self.factor = offset, factor
 
     def call(self, inputs):
         scores, reference = inputs
-        _, height, width, _ = ops.shape(reference)
+        height, width = (self.factor * side for side in ops.shape(reference)[1:3])
         return scores[:, self.offset : self.offset + height, self.offset : self.offset + width]
 
     def compute_output_shape(self, input_shape):
         scores, reference = input_shape
-        return (scores[0], *reference[1:3], scores[3])
+        return (scores[0], *(None if side is None else self.factor * side for side in reference[1:3]), scores[3])
 
     def geometry(self, incoming):
         """Geometry of the output, for `fcn_keras.geometry.trace`."""
         return incoming[0].shifted(self.offset)
 
     def get_config(self):
-        return {**super().get_config(), "offset": self.offset}
+        return {**super().get_config(), "offset": self.offset, "factor": self.factor}

@@ -55,6 +55,29 @@ def fuse(maps, places, image, num_classes, *, finest=32, upsampling="frozen", sk
 
     Reference: Long et al. (CVPR 2015), §4.2, Figure 3.
     """
+    scores, place = fuse_maps(
+        maps, places, num_classes, finest=finest, upsampling=upsampling, skip_scales=skip_scales, padded=padded
+    )
+    name = LAST[finest]
+    scores, offset = upsampled(scores, place, Geometry(), upsampling == "learned", name)
+    if offset < 0:
+        raise _gap(name, place, Geometry(), "image")
+    return _crop(offset, f"{name}_crop")([scores, image])
+
+
+def fuse_maps(maps, places, num_classes, *, finest=32, upsampling="frozen", skip_scales=(1, 1), padded=False):
+    """Scores at the finest map, before the last upsampling; arguments and errors as in `fuse`.
+
+    Returns:
+        Tensor ``(batch, h, w, num_classes)`` and its `fcn_keras.geometry.Geometry`.
+
+    Example:
+
+    >>> maps = [keras.Input((None, None, 4)) for _ in range(3)]
+    >>> places = [Geometry(8, 30, 3.5), Geometry(16, 70, 7.5), Geometry(32, 150, 15.5)]
+    >>> fuse_maps(maps, places, num_classes=21, finest=8)[1]
+    Geometry(stride=8, receptive_field=30, offset=3.5)
+    """
     learned = upsampling != "frozen"
     scores, place = _score(num_classes, "score_fr")(maps[-1]), places[-1]
     if finest <= 16:
@@ -63,11 +86,7 @@ def fuse(maps, places, image, num_classes, *, finest=32, upsampling="frozen", sk
     if finest <= 8:
         skip = _skip(maps[0], num_classes, skip_scales[1], "pool3")
         scores, place = _fused(scores, place, skip, places[0], learned, "upscore_pool4", "pool3", padded)
-    name = LAST[finest]
-    scores, offset = _upsampled(scores, place, Geometry(), upsampling == "learned", name)
-    if offset < 0:
-        raise _gap(name, place, Geometry(), "image")
-    return _crop(offset, f"{name}_crop")([scores, image])
+    return scores, place
 
 
 def _score(num_classes, name):
@@ -83,7 +102,7 @@ def _skip(features, num_classes, scale, name):
 
 def _fused(scores, place, skip, target, learned, name, skip_name, padded):
     """The sum of upsampled scores and a skip's, and its place: the map that starts first is cropped to the other."""
-    scores, offset = _upsampled(scores, place, target, learned, name)
+    scores, offset = upsampled(scores, place, target, learned, name)
     if offset >= 0:
         scores = _crop(offset, f"{name}_crop")([scores, skip])
     elif not padded:
@@ -94,18 +113,35 @@ def _fused(scores, place, skip, target, learned, name, skip_name, padded):
     return keras.layers.Add(dtype="float32", name=f"fuse_{skip_name}")([scores, skip]), target
 
 
-def _upsampled(scores, place, target, learned, name):
-    """Paints `scores` at the stride of `target`: the canvas, and the units to cut off it in front.
+def upsampled(scores, place, target, learned, name, channels=None):
+    """Paints a map at the stride of a finer one: the canvas, and the units to cut off it in front.
 
-    Unit 0 of the scores lies `shift` target units behind unit 0 of the target. On the canvas it is the kernel's
-    centre, so the canvas is cropped by the difference; an odd kernel has its centre on a unit, an even one between
-    two.
+    Unit 0 of the map lies ``shift`` target units behind unit 0 of the target. On the canvas it is the kernel's centre,
+    so the canvas is cropped by the difference; an odd kernel has its centre on a unit, an even one between two.
+
+    Args:
+        scores: Tensor ``(batch, h, w, channels)``.
+        place, target: `fcn_keras.geometry.Geometry` of the map and of the finer one; for one finer than the image a
+            stride below 1.
+        learned: Whether the transposed convolution is learned, from a bilinear start, or stays bilinear.
+        name: Name of the layer.
+        channels: Channels that come out of a learned one; by default as many as come in.
+
+    Returns:
+        The painted canvas and the crop in front; negative where the canvas starts behind the target.
+
+    Example:
+
+    >>> scores = keras.Input((None, None, 21))
+    >>> canvas, crop = upsampled(scores, Geometry(32, 404, 12.5), Geometry(), learned=False, name="upscore")
+    >>> crop
+    19
     """
     factor = round(place.stride / target.stride)
     shift = (place.offset - target.offset) / target.stride
     kernel = 2 * factor - 1 if round(2 * shift) % 2 == 0 else 2 * factor
     if learned:
-        layer = BilinearConv2DTranspose(scores.shape[-1], factor, kernel, dtype="float32", name=name)
+        layer = BilinearConv2DTranspose(channels or scores.shape[-1], factor, kernel, dtype="float32", name=name)
     else:
         layer = BilinearUpsampling2D(factor, kernel, dtype="float32", name=name)
     return layer(scores), round((kernel - 1) / 2 - shift)

@@ -46,11 +46,11 @@ def bilinear_kernel(size):
 class Bilinear(keras.initializers.Initializer):
     """Initializer of a bilinear `keras.layers.Conv2DTranspose`: each channel is interpolated alone.
 
-    Returns, when called, a kernel ``(size, size, channels, channels)`` with the tent on its diagonal and zero
-    elsewhere.
+    Returns, when called, a kernel ``(size, size, outputs, inputs)`` with the tent on its diagonal and zero elsewhere:
+    output channel ``c`` starts as input channel ``c``, and inputs beyond the outputs start without a say.
 
     Raises:
-        ValueError: If the kernel is not square or mixes different numbers of channels.
+        ValueError: If the kernel is not square, or has fewer inputs than outputs.
 
     Example:
 
@@ -61,12 +61,13 @@ class Bilinear(keras.initializers.Initializer):
 
     def __call__(self, shape, dtype=None):
         height, width, outputs, inputs = shape
-        if height != width or outputs != inputs:
+        if height != width or outputs > inputs:
             raise ValueError(
-                f"A bilinear kernel of shape {tuple(shape)} was asked for: expected (size, size, channels, channels). "
-                "Mend: as many filters as the input has channels, and a square kernel."
+                f"A bilinear kernel of shape {tuple(shape)} was asked for: expected (size, size, outputs, inputs) with "
+                "at least as many inputs as outputs. Mend: no more filters than the input has channels, and a square "
+                "kernel."
             )
-        kernel = bilinear_kernel(height)[:, :, None, None] * np.eye(inputs, dtype="float32")
+        kernel = bilinear_kernel(height)[:, :, None, None] * np.eye(outputs, inputs, dtype="float32")
         return ops.convert_to_tensor(kernel, dtype=dtype)
 
     def get_config(self):
@@ -89,15 +90,16 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
     """Transposed convolution that starts as bilinear interpolation and learns from there.
 
     Takes ``(batch, h, w, channels)``, gives ``(batch, factor * (h - 1) + kernel_size, …, channels)``: no bias, no
-    padding. The kernel is dense, ``kernel_size² · channels²`` weights, as in the paper.
+    padding. The kernel is dense, ``kernel_size² · channels²`` weights, as in the paper. An input with more channels
+    is taken too: the first `channels` are interpolated, the others start with zero weights and may be learned from.
 
     Args:
-        channels: Number of channels, in and out.
+        channels: Number of channels that come out; at least as many must come in.
         factor: Upsampling factor, the stride of the transposed convolution.
         kernel_size: ``2 * factor`` (default) or ``2 * factor - 1``; see `bilinear_kernel`.
 
     Raises:
-        ValueError: If the kernel size does not fit the factor, or the input has another number of channels.
+        ValueError: If the kernel size does not fit the factor, or the input has fewer channels.
 
     Example:
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_keras.framing import CropLike, PadToStride
+from fcn_keras.framing import CropLike, PadEdges, PadToStride
 
 
 def photo(height, width):
@@ -48,3 +48,20 @@ def test_one_model_for_every_size(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     for size in [(1, 1), (31, 33), (64, 2)]:
         np.testing.assert_allclose(loaded.predict(photo(*size), verbose=0), photo(*size), atol=1e-4)
+
+
+@pytest.mark.parametrize("margin", [0, 1, 4])
+def test_edges_are_repeated_as_numpy_does(margin):
+    image = photo(3, 5)
+    expected = np.pad(image, [(0, 0), (margin, margin), (margin, margin), (0, 0)], mode="edge")
+    np.testing.assert_array_equal(PadEdges(margin)(image), expected)
+    assert PadEdges(margin).compute_output_shape((None, 3, None, 3)) == (None, 3 + 2 * margin, None, 3)
+    assert PadEdges.from_config(PadEdges(margin).get_config()).margin == margin
+
+
+def test_crops_of_maps_finer_than_the_reference():
+    canvas = np.arange(100.0).reshape(1, 10, 10, 1)
+    layer = CropLike(1, factor=2)
+    np.testing.assert_array_equal(layer([canvas, np.zeros((1, 2, 3, 3))]), canvas[:, 1:5, 1:7])
+    assert layer.compute_output_shape([(None, 10, 10, 1), (None, 2, None, 3)]) == (None, 4, None, 1)
+    assert CropLike.from_config(layer.get_config()).factor == 2

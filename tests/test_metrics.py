@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.metrics import METRICS, SegmentationMetrics, class_iu, confusion_matrix, scores
+from fcn_keras.metrics import METRICS, SegmentationMetrics, class_iu, confusion_matrix, scores, trimap
 
 
 def oracle_confusion(truth, prediction, num_classes):
@@ -246,3 +246,22 @@ def test_a_compiled_model_keeps_its_metric(tmp_path):
 def test_as_many_names_as_classes():
     with pytest.raises(ValueError, match="2 class names: expected 3"):
         SegmentationMetrics(3, ["sky", "road"])
+
+
+@pytest.mark.parametrize("radius", [1, 2, 5])
+def test_a_trimap_keeps_what_is_near_another_label(radius):
+    """Pixel by pixel: is there another label in the square around it?"""
+    masks = np.random.default_rng(radius).choice([0, 1, 255], size=(2, 4, 5), p=[0.6, 0.3, 0.1]).astype("uint8")
+    masks = masks.repeat(4, axis=1).repeat(4, axis=2)
+    expected = np.full(masks.shape, 255)
+    for i, y, x in np.ndindex(masks.shape):
+        around = masks[i, max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
+        if (around != masks[i, y, x]).any():
+            expected[i, y, x] = masks[i, y, x]
+    np.testing.assert_array_equal(trimap(masks, radius), expected)
+
+
+def test_a_trimap_of_nothing():
+    assert np.all(np.array(trimap(np.full((1, 6, 6), 3), 2)) == 255)
+    with pytest.raises(ValueError, match="radius=0: expected 1"):
+        trimap(np.zeros((1, 6, 6), int), 0)

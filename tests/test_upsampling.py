@@ -153,5 +153,12 @@ def test_other_wrong_shapes():
         bilinear_kernel(0)
     with pytest.raises(ValueError, match=r"\(4, 3, 2, 2\).*square"):
         Bilinear()((4, 3, 2, 2))
-    with pytest.raises(ValueError, match=r"\(4, 4, 5, 3\).*as many filters"):
+    with pytest.raises(ValueError, match=r"\(4, 4, 5, 3\).*no more filters than"):
         BilinearConv2DTranspose(5, 2)(scores(2, 2))
+
+
+def test_inputs_beyond_the_outputs_start_without_a_say():
+    x = scores(3, 4, channels=5)
+    layer = BilinearConv2DTranspose(2, 3)
+    np.testing.assert_allclose(layer(x), BilinearUpsampling2D(3)(x[..., :2]), atol=1e-6)
+    assert layer.kernel.shape == (6, 6, 2, 5) and not np.any(layer.kernel[:, :, :, 2:])

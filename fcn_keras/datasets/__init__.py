@@ -121,18 +121,21 @@ def class_names(name, **kwargs):
     return list(prepare(name, **kwargs).info.metadata["class_names"])
 
 
-def load(name, split="train", *, source=None, data_dir=None, **options):
+def load(name, split="train", *, config=None, source=None, data_dir=None, **options):
     """Loads a split as batches of images and masks.
 
     Args:
         name: ``"shapes"``, ``"camvid"`` or ``"voc"``.
         split: ``"train"``, ``"validation"``, ``"test"`` where there is one, or a TFDS slice such as ``"train[:100]"``.
-        source, data_dir: As in `prepare`.
+        config, source, data_dir: As in `prepare`.
         **options: ``size``, ``augment``, ``batch``, ``seed``: see `pipeline`.
 
     Returns:
         A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, masks uint8 ``(batch, H, W)``;
-        without `batch`, single images and masks.
+        without `batch`, single images and masks. In the fine configs of shapes masks are larger than their images.
+
+    Raises:
+        ValueError: As `prepare` and `pipeline`; or if images and masks of different sizes were to be cut.
 
     Example:
 
@@ -142,7 +145,12 @@ def load(name, split="train", *, source=None, data_dir=None, **options):
     """
     import tensorflow_datasets as tfds
 
-    builder = prepare(name, source=source, data_dir=data_dir)
+    builder = prepare(name, config, source=source, data_dir=data_dir)
+    scale = builder.info.metadata.get("mask_scale", 1)
+    if scale != 1 and (options.get("size") or options.get("augment")):
+        raise ValueError(
+            f"{name}/{config} has masks {scale} times as large as its images: found size or augment, expected neither."
+        )
     undecoded = {name: tfds.decode.SkipDecoding() for name in ("image", "segmentation_mask")}
     examples = builder.as_dataset(split=split, shuffle_files=False, decoders=undecoded)
     return pipeline(examples, void=int(builder.info.metadata["void"]), **options)

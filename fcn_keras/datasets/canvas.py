@@ -10,7 +10,7 @@ import numpy as np
 from .forms import square_wave
 
 VOID = 255
-RIM = 1.0  # pixels of void outside every visible outline
+RIM = 1.0  # pixels of void outside every visible outline, unless another width is asked for
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,19 @@ class Canvas:
         rng: source of every random draw; none depends on `scale`.
         size: height and width of the scene in pixels of the base size, 32 or more.
         scale: rendered pixels per pixel of the base size, a whole number.
+        rim: width of the void rim outside every visible outline, in pixels of the base size.
 
     Raises:
         ValueError: `size` or `scale` is too small.
     """
 
-    def __init__(self, rng, size, scale):
+    def __init__(self, rng, size, scale, rim=RIM):
         if size < 32 or scale < 1 or int(scale) != scale:
             raise ValueError(
                 f"size={size}, render_scale={scale}: expected a size of at least 32 pixels and a whole "
                 "render_scale of at least 1"
             )
-        self.size, self.scale = size, scale
+        self.size, self.scale, self.rim = size, scale, rim
         pixels = size * scale
         self.segmentation_mask = np.zeros((pixels, pixels), np.uint8)
         self.instance_mask = np.zeros((pixels, pixels), np.uint8)
@@ -127,7 +128,7 @@ class Canvas:
         self.pixels[rows, columns][near] = below + alpha * (colour - below)
         if instance:
             for mask, inside in ((self.segmentation_mask, thing.label), (self.instance_mask, instance)):
-                mask[rows, columns][d < RIM] = VOID
+                mask[rows, columns][d < self.rim] = VOID
                 mask[rows, columns][d < 0] = inside
 
     def _two_colours(self, rng):

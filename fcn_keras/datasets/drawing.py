@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import Canvas, Placement
+from .canvas import RIM, Canvas, Placement
 from .forms import FORMS, PEBBLE
 
 CLASS_NAMES = ("background", *FORMS)
@@ -59,13 +59,14 @@ class Scene:
     instance_mask: np.ndarray
 
 
-def draw_scene(rng: np.random.Generator, size: int = 128, render_scale: int = 1) -> Scene:
+def draw_scene(rng: np.random.Generator, size: int = 128, render_scale: int = 1, rim: float = RIM) -> Scene:
     """Draws two to seven objects over a textured ground, with occlusion, shadows and exact masks.
 
     Args:
         rng: source of every random draw; the same state gives the same scene at every `render_scale`.
         size: height and width of the scene in pixels, 32 or more.
         render_scale: whole number; the images come out `size * render_scale` pixels wide.
+        rim: width of the void rim outside every outline in the masks, in pixels of the base size; 0 leaves no void.
 
     Returns:
         A `Scene` of `(size * render_scale)` by `(size * render_scale)` pixels.
@@ -78,7 +79,7 @@ def draw_scene(rng: np.random.Generator, size: int = 128, render_scale: int = 1)
         >>> scene.image.shape, scene.segmentation_mask.shape
         ((128, 128, 3), (128, 128))
     """
-    canvas = Canvas(rng, size, render_scale)
+    canvas = Canvas(rng, size, render_scale, rim)
     for instance, thing in enumerate(_layout(rng, size), start=1):
         canvas.paint(rng, thing, FORMS[CLASS_NAMES[thing.label]], instance)
     return Scene(canvas.image(), canvas.segmentation_mask, canvas.instance_mask)

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from fcn_keras.datasets import load
 from fcn_keras.datasets.drawing import CLASS_NAMES, PALETTE, draw_object, draw_scene
 from fcn_keras.datasets.features import class_metadata, segmentation_features
 from fcn_keras.datasets.shapes import Shapes, example_rng
 
 FULL = Shapes.SIZES
 SMALL = {"scenes": {"train": 6, "validation": 2, "test": 2}, "objects": {"train": 9, "validation": 2}}
+SMALL |= {f"fine_x{scale}": {"train": 3, "validation": 1} for scale in (1, 2)}
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +30,11 @@ def read(builder, split):
 
 
 def test_full_sizes():
-    assert FULL == {
+    assert {
         "scenes": {"train": 1000, "validation": 200, "test": 200},
         "objects": {"train": 4500, "validation": 900},
-    }
+        **{f"fine_x{scale}": {"train": 400, "validation": 100} for scale in (1, 2, 4)},
+    } == FULL
 
 
 def test_scenes_read_back_as_drawn(tmp_path):
@@ -55,6 +58,29 @@ def test_objects_read_back_as_drawn(tmp_path):
         index = int(file_name.removesuffix(".png").rsplit("_")[-1])
         rng = example_rng("1.0.0", "objects", "train", index)
         np.testing.assert_array_equal(example["image"], draw_object(rng, example["label"]))
+
+
+def test_fine_masks_are_the_same_scenes_rendered_finer(tmp_path):
+    scenes = read(build(tmp_path), "train")
+    for scale in (1, 2):
+        builder = build(tmp_path, f"fine_x{scale}")
+        assert builder.info.metadata["mask_scale"] == scale
+        for file_name, example in read(builder, "train").items():
+            mask, coarse = example["segmentation_mask"][..., 0], scenes[file_name]["segmentation_mask"][..., 0]
+            np.testing.assert_array_equal(example["image"], scenes[file_name]["image"])
+            assert mask.shape == (128 * scale, 128 * scale) and mask.max() < 10  # no void
+            at_centres = mask.reshape(128, scale, 128, scale).transpose(0, 2, 1, 3)
+            whole = (at_centres == at_centres[:, :, :1, :1]).all(axis=(2, 3)) & (coarse != 255)
+            np.testing.assert_array_equal(at_centres[whole][:, 0, 0], coarse[whole])
+            assert whole.mean() > 0.8
+
+
+def test_fine_masks_are_not_cut(tmp_path):
+    build(tmp_path, "fine_x2")
+    images, masks = next(iter(load("shapes", "train", config="fine_x2", data_dir=tmp_path, batch=2)))
+    assert images.shape == (2, 128, 128, 3) and masks.shape == (2, 256, 256)
+    with pytest.raises(ValueError, match="fine_x2 has masks 2 times as large.*expected neither"):
+        load("shapes", "train", config="fine_x2", data_dir=tmp_path, size=(64, 64))
 
 
 def test_examples_depend_neither_on_the_number_nor_on_the_split(tmp_path, monkeypatch):

@@ -96,7 +96,7 @@ def trimap(masks, radius, void=255):
     >>> trimap([[[0, 0, 0, 0, 7, 7]]], radius=1)[0, 0].numpy()
     array([255, 255, 255,   0,   7, 255], dtype=int32)
 
-    Reference: Krähenbühl & Koltun (NIPS 2011), Figure 4; Chen et al. (ICLR 2015), Figure 5: mean IU in a band around
+    Reference: the trimaps of Krähenbühl & Koltun (NIPS 2011) and of Chen et al. (ICLR 2015): quality in a band around
     the boundaries, by the width of the band.
     """
     if radius < 1:

@@ -6,7 +6,10 @@ Hariharan et al. (ICCV 2011), the Semantic Boundaries Dataset (SBD).
 
 import pathlib
 
-IMAGES = 736
+from ..datasets.lists import LENGTHS, SEG11VALID, read_list
+from ..datasets.lists import seg11valid as without
+
+IMAGES = SEG11VALID
 VAL = "ImageSets/Segmentation/val.txt"
 TRAIN = "dataset/train.txt"
 AUTHORS_LIST = "the authors' seg11valid.txt (data/pascal/ of shelhamer/fcn.berkeleyvision.org)"
@@ -39,11 +42,14 @@ def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
     folders = ("JPEGImages", "SegmentationClass")
     require_folder(root, folders if list_file else (*folders, VAL), root.name)
     if list_file:
-        names, source = _names(list_file), str(list_file)
+        names, source = read_list(list_file), str(list_file)
     else:
-        val, train = _names(root / VAL), set(_names(_sbd_list(sbd)))
-        names = [name for name in val if name not in train]
-        source = f"VOC2011's val.txt names {len(val)} (expected 1111), SBD's train.txt {len(train)} (expected 8498)"
+        val, train = read_list(root / VAL), read_list(_sbd_list(sbd))
+        names = without(val, train)
+        source = (
+            f"VOC2011's val.txt names {len(val)} (expected {LENGTHS['VOC2011']['val']}), SBD's train.txt {len(train)} "
+            f"(expected {LENGTHS['SBD']['train']})"
+        )
     if not (len(names) == IMAGES or (subset and names)):
         raise ValueError(
             f"Found {len(names)} images, expected {IMAGES}: {source}. Mend: the lists as they are handed out, or "
@@ -83,10 +89,3 @@ def _sbd_list(sbd):
     if not found:
         raise ValueError(f"Found no {TRAIN} in {sbd}. {mend}")
     return found[0]
-
-
-def _names(path):
-    path = pathlib.Path(path).expanduser()
-    if not path.is_file():
-        raise ValueError(f"No list at {path}. Mend: check the path and its spelling.")
-    return list(dict.fromkeys(path.read_text().split()))  # a name written twice is one image

@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 import pathlib
+import re
 import sys
 
 from .pipeline import pipeline
@@ -20,7 +21,9 @@ BUILDERS = {
     "shapes": ("shapes", "Shapes"),
     "camvid": ("camvid", "CamVid"),
     "voc": ("voc", "VocSegmentation"),
+    "pets": ("pets", "OxfordPets"),
 }
+CONFIG_OF_SPLIT = {"voc": {"sbd_train": "2011_sbd", "seg11valid": "2011_sbd", "trainaug": "2012_sbd"}}
 
 
 def data_home():
@@ -39,17 +42,19 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     """Generates or converts a data set, once, and returns its TFDS builder.
 
     Args:
-        name: ``"shapes"`` (generated), ``"camvid"`` or ``"voc"`` (read from a folder).
+        name: ``"shapes"`` (generated), ``"camvid"`` (read from a folder), ``"voc"`` or ``"pets"`` (read from a folder,
+            or downloaded).
         config: Configuration of the builder, such as ``"objects"`` of shapes; by default its first.
-        source: For camvid and voc: the folder that holds the data in its official layout, needed the first time.
+        source: The folder that holds the data in its official layout, needed the first time: always for camvid; for
+            voc and pets, None downloads them, after saying what, how much and where from.
         data_dir: Folder for the prepared data; by default `data_home`.
 
     Returns:
         A prepared `tfds.core.DatasetBuilder`; its ``info.metadata`` holds ``class_names``, ``palette`` and ``void``.
 
     Raises:
-        ValueError: If there is no such data set, if its source is needed and missing, or if what lies in `data_dir`
-            was made from another source.
+        ValueError: If there is no such data set, if its source is needed and missing or lacks something, if a download
+            fails, or if what lies in `data_dir` was made from another source.
 
     Example:
 
@@ -74,7 +79,7 @@ def prepare(name, config=None, *, source=None, data_dir=None):
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(manual_dir=source, try_download_gcs=False)
             )
-            (pathlib.Path(builder.data_dir) / "source.txt").write_text(f"{source}\n")
+            (pathlib.Path(builder.data_dir) / "source.txt").write_text(f"{source or 'the download'}\n")
         elif source is not None:
             _require_same_source(builder, source)
     return builder
@@ -94,6 +99,8 @@ def _quiet(name):
 def _require_source(builder, name, source):
     """Before TFDS looks: it would answer with an assertion."""
     mend = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if source is None and getattr(builder, "DOWNLOADS", False):
+        return
     if mend and source is None:
         raise ValueError(f"{name} is read from a folder, found none. Mend: {mend}")
     if mend and not (source.is_dir() and any(source.iterdir())):
@@ -125,8 +132,9 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, **opti
     """Loads a split as batches of images and masks.
 
     Args:
-        name: ``"shapes"``, ``"camvid"`` or ``"voc"``.
+        name: ``"shapes"``, ``"camvid"``, ``"voc"`` or ``"pets"``.
         split: ``"train"``, ``"validation"``, ``"test"`` where there is one, or a TFDS slice such as ``"train[:100]"``.
+            Of voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, which name their config, too.
         config, source, data_dir: As in `prepare`.
         **options: ``size``, ``augment``, ``batch``, ``seed``: see `pipeline`.
 
@@ -145,6 +153,7 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, **opti
     """
     import tensorflow_datasets as tfds
 
+    config = config or CONFIG_OF_SPLIT.get(name, {}).get(re.split(r"\W", split)[0])
     builder = prepare(name, config, source=source, data_dir=data_dir)
     scale = builder.info.metadata.get("mask_scale", 1)
     if scale != 1 and (options.get("size") or options.get("augment")):
@@ -152,5 +161,6 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, **opti
             f"{name}/{config} has masks {scale} times as large as its images: found size or augment, expected neither."
         )
     undecoded = {name: tfds.decode.SkipDecoding() for name in ("image", "segmentation_mask")}
-    examples = builder.as_dataset(split=split, shuffle_files=False, decoders=undecoded)
+    read = tfds.decode.PartialDecoding(dict.fromkeys(undecoded, True), decoders=undecoded)
+    examples = builder.as_dataset(split=split, shuffle_files=False, decoders=read)
     return pipeline(examples, void=int(builder.info.metadata["void"]), **options)

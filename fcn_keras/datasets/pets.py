@@ -1,0 +1,119 @@
+"""Oxford-IIIT Pet: TFDS knows its archives and reads them; here its labels 1 to 3 become class ids."""
+
+import pathlib
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from .downloads import Archive, fetch, unpack
+from .features import VOID, class_metadata, segmentation_features
+from .folders import read_mask, require_same_size
+from .voc import manual_folder
+
+# Ids by label; the labels are 1 pet, 2 background, 3 border, and 0 is none of them.
+CLASS_OF_LABEL = {"pet": (VOID, 1, 0, VOID), "trimap": (VOID, 0, 1, 2)}
+CLASS_NAMES = {"pet": ("background", "pet"), "trimap": ("pet", "background", "border")}
+PALETTES = {"pet": ((0, 0, 0), (230, 159, 0)), "trimap": ((230, 159, 0), (0, 0, 0), (86, 180, 233))}
+FOLDERS = ("images", "annotations")
+EVERY = 5  # one image in so many of the official list "trainval" validates
+
+_TfdsPets = tfds.builder_cls("oxford_iiit_pet")
+
+
+class OxfordPets(_TfdsPets):
+    """Builder of Oxford-IIIT Pet, a subclass of TFDS' ``oxford_iiit_pet``: its archives, its checksums, its mends.
+
+    Configs:
+        ``"pet"`` (default): background 0, pet 1; the border between them is void.
+        ``"trimap"``: pet 0, background 1, border 2: the labels of the files less one.
+
+    Splits: ``test`` is the official test list (3,669 images). Every fifth image of the official ``trainval`` (3,680),
+    which is ordered by breed, is in ``validation``, the others in ``train``; ``"train+validation"`` is all of it.
+
+    Example:
+
+    >>> dataset = fcn_keras.datasets.load("pets", "train", size=(224, 224), batch=8)  # doctest: +SKIP
+
+    Reference: Parkhi et al., *Cats and Dogs* (CVPR 2012).
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Labels 1 to 3 as class ids; void is 255."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "pass source=, the folder that holds images.tar.gz and annotations.tar.gz, or what they unpack to: images and "
+        "annotations."
+    )
+    DOWNLOADS = True
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(name="pet", description="Pet or background; the border is void."),
+        tfds.core.BuilderConfig(name="trimap", description="Pet, background, border."),
+    ]
+    url_infos = _TfdsPets.url_infos  # TFDS would look for checksums beside this file
+
+    def _info(self):
+        config = self.builder_config.name
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Photographs of cats and dogs with trimaps.",
+            features=segmentation_features(encoding_format="jpeg"),
+            supervised_keys=("image", "segmentation_mask"),
+            homepage="https://www.robots.ox.ac.uk/~vgg/data/pets/",
+            metadata=class_metadata(CLASS_NAMES[config], np.array(PALETTES[config])),
+        )
+
+    def _split_generators(self, dl_manager):
+        source = manual_folder(dl_manager)
+        if source is not None and all((source / folder).is_dir() for folder in FOLDERS):
+            roots = dict.fromkeys(FOLDERS, source)
+        elif source is not None and not all((source / f"{folder}.tar.gz").is_file() for folder in FOLDERS):
+            raise ValueError(f"pets: {source} is another folder. Mend: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+        else:
+            roots = self._archives(source, pathlib.Path(dl_manager.download_dir))
+        images, annotations = (pathlib.Path(roots[folder]) / folder for folder in FOLDERS)
+        splits = {"train": ("trainval", False), "validation": ("trainval", True), "test": ("test", None)}
+        return {
+            split: self._generate_examples(images, annotations, annotations / f"{name}.txt", fifth)
+            for split, (name, fifth) in splits.items()
+        }
+
+    def _archives(self, source, downloads):
+        """The unpacked archives: from the manual folder, from an earlier download, or from the network."""
+        of_folder = {}
+        for url, info in self.url_infos.items():
+            folder = info.filename.removesuffix(".tar.gz")
+            of_folder[folder] = Archive(info.filename, int(info.size), info.checksum, (url,), "Oxford-IIIT Pet")
+        kept = {folder: fetch(of_folder[folder], source or downloads) for folder in FOLDERS}
+        return {folder: unpack(path, downloads / "extracted") for folder, path in kept.items()}
+
+    def _generate_examples(self, images, annotations, list_file, fifth):
+        """TFDS' examples, those whose place in the list is asked for, with ids for labels."""
+        examples = super()._generate_examples(images, annotations, list_file)
+        for index, (key, found) in enumerate(examples):
+            if fifth is not None and (index % EVERY == EVERY - 1) != fifth:
+                continue
+            ids = read_trimap(found["segmentation_mask"], CLASS_OF_LABEL[self.builder_config.name])
+            require_same_size(images / key, ids)
+            yield key, {"image": found["image"], "segmentation_mask": ids[..., None], "file_name": key}
+
+
+def read_trimap(path, class_of_label):
+    """Reads a trimap, labels 1 to 3, as class ids.
+
+    Args:
+        path: A PNG file.
+        class_of_label: The id of each of the labels 0 to 3; label 0 must not occur.
+
+    Returns:
+        uint8 array ``(H, W)``.
+
+    Raises:
+        ValueError: If the file cannot be read or holds other labels.
+
+    Example:
+
+    >>> read_trimap("annotations/trimaps/beagle_1.png", CLASS_OF_LABEL["pet"])  # doctest: +SKIP
+    """
+    labels = read_mask(path, num_classes=4, void=3)
+    if (labels == 0).any():
+        raise ValueError(f"Trimap {path} holds the label 0: expected 1 (pet), 2 (background) and 3 (border).")
+    return np.array(class_of_label, np.uint8)[labels]

@@ -1,6 +1,8 @@
-"""The pixel loss that leaves void pixels out."""
+"""The pixel loss that leaves void pixels out, and the weights of rare classes."""
 
 import keras
+import numpy as np
+from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -11,14 +13,19 @@ class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
     single labelled pixel costs 0. On TensorFlow a label outside ``[0, C)`` that is not void stops the training with the
     label found; elsewhere `fcn_keras.datasets.load` is the guard.
 
+    With `class_weights` the mean is weighted: ``sum(w[label] * loss) / sum(w[label])`` over the labelled pixels. With
+    `label_smoothing` a share of the target is spread over all classes. Both as in ``torch.nn.CrossEntropyLoss``.
+
     Args:
         void: Label of the pixels that do not count.
         reduction: ``"mean"`` over the labelled pixels of the batch, or ``"sum"`` over them: the authors' loss, whose
             gradient is about 187,500 times larger on a VOC image and needs their learning rate of 1e-10.
         name: Name of the loss.
+        class_weights: One weight for each class, at least 0; None weighs all alike. See `balanced_weights`.
+        label_smoothing: Share of the target that is spread evenly over the classes, in ``[0, 1)``.
 
     Raises:
-        ValueError: If the reduction is neither of the two.
+        ValueError: If the reduction is neither of the two, or weights or smoothing are out of range.
 
     Example:
 
@@ -27,22 +34,115 @@ class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
     0.6931471824645996
 
     Reference: Long et al. (CVPR 2015), §3.4 and §4.3: per-pixel multinomial logistic loss, ambiguous pixels ignored.
+    Smoothing: Szegedy et al. (CVPR 2016), §7.
     """
 
-    def __init__(self, void=255, reduction="mean", name="pixel_crossentropy", dtype=None):
+    def __init__(
+        self,
+        void=255,
+        reduction="mean",
+        name="pixel_crossentropy",
+        dtype=None,
+        class_weights=None,
+        label_smoothing=0.0,
+    ):
         if reduction not in ("mean", "sum"):
             raise ValueError(f'Found reduction={reduction!r}: expected "mean" or "sum".')
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"Found label_smoothing={label_smoothing}: expected a share in [0, 1).")
+        if class_weights is not None:
+            class_weights = [float(weight) for weight in class_weights]
+            if not all(0 <= weight < float("inf") for weight in class_weights) or not any(class_weights):
+                raise ValueError(f"Found class_weights={class_weights}: expected numbers of at least 0, not all 0.")
         super().__init__(from_logits=True, ignore_class=void, reduction=reduction, name=name, dtype=dtype)
-        self.void = void
+        self.void, self.class_weights, self.label_smoothing = void, class_weights, label_smoothing
 
     def call(self, y_true, y_pred):
-        y_true, y_pred = keras.ops.convert_to_tensor(y_true), keras.ops.convert_to_tensor(y_pred)
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if keras.backend.backend() == "tensorflow":
             _require_labels(y_true, y_pred.shape[-1], self.void)
-        return super().call(y_true, y_pred)
+        if self.class_weights is None and not self.label_smoothing:
+            return super().call(y_true, y_pred)
+        return self._weighted(y_true, y_pred)
+
+    def _weighted(self, y_true, y_pred):
+        classes = y_pred.shape[-1]
+        if self.class_weights is not None and len(self.class_weights) != classes:
+            raise ValueError(f"Found {len(self.class_weights)} class weights for logits of {classes} classes.")
+        if len(y_true.shape) == len(y_pred.shape):
+            y_true = ops.squeeze(y_true, axis=-1)
+        weights = ops.convert_to_tensor(self.class_weights or [1.0] * classes, dtype=y_pred.dtype)
+        labelled = ops.not_equal(y_true, self.void)
+        targets = ops.one_hot(ops.cast(ops.where(labelled, y_true, 0), "int32"), classes, dtype=y_pred.dtype)
+        targets *= ops.expand_dims(ops.cast(labelled, y_pred.dtype), -1)  # a void pixel has no target
+        own = targets * weights
+        if self.label_smoothing:
+            spread = self.label_smoothing / classes * weights * ops.sum(targets, axis=-1, keepdims=True)
+            targets = (1 - self.label_smoothing) * own + spread
+        else:
+            targets = own
+        losses = -ops.sum(targets * ops.log_softmax(y_pred), axis=-1)
+        if self.reduction == "sum":
+            return losses
+        # Keras will divide by the number of all pixels; what it should be is the weight of the labelled ones.
+        return losses * ops.divide_no_nan(ops.cast(ops.size(losses), losses.dtype), ops.sum(own))
 
     def get_config(self):
-        return {"void": self.void, "reduction": self.reduction, "name": self.name}
+        config = {"void": self.void, "reduction": self.reduction, "name": self.name}
+        optional = {"class_weights": self.class_weights, "label_smoothing": self.label_smoothing}
+        return config | {name: value for name, value in optional.items() if value}
+
+
+def balanced_weights(pixels, power=1.0):
+    """Weights that lift rare classes: ``(median frequency / frequency) ** power``.
+
+    Args:
+        pixels: Number of training pixels of each class, ``(C,)``; see `count_pixels`.
+        power: 1 is median frequency balancing, 0 weighs all classes alike; in between it lifts more gently.
+
+    Returns:
+        A list of C floats; 1 for a class that does not occur.
+
+    Raises:
+        ValueError: If no class occurs, or there are negative counts.
+
+    Example:
+
+    >>> balanced_weights([800, 100, 50, 0])
+    [0.125, 1.0, 2.0, 1.0]
+
+    Reference: Eigen & Fergus (ICCV 2015), §6.3.2, with frequencies over all training pixels.
+    """
+    pixels = np.asarray(pixels, "float64")
+    if pixels.ndim != 1 or not (pixels >= 0).all() or not pixels.any():
+        raise ValueError(
+            f"Found pixels={pixels.tolist()}: expected one count for each class, of at least 0, not all 0."
+        )
+    occurs = pixels > 0
+    ratio = np.median(pixels[occurs]) / np.where(occurs, pixels, 1)
+    return np.where(occurs, ratio**power, 1.0).tolist()
+
+
+def count_pixels(dataset, num_classes):
+    """Number of labelled pixels of each class in a data set; labels outside ``[0, num_classes)`` do not count.
+
+    Args:
+        dataset: Pairs of images and masks, single or in batches.
+        num_classes: Number of classes.
+
+    Returns:
+        int64 array ``(num_classes,)``.
+
+    Example:
+
+    >>> count_pixels([(None, np.array([[0, 1, 1, 255]]))], 2).tolist()
+    [1, 2]
+    """
+    counts = np.zeros(256, "int64")
+    for _, masks in dataset:
+        ids = np.asarray(masks).ravel().astype("int64")
+        counts += np.bincount(ids[(ids >= 0) & (ids < 256)], minlength=256)
+    return counts[:num_classes]
 
 
 def _require_labels(masks, num_classes, void):

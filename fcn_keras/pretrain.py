@@ -5,14 +5,13 @@ it. Takes about ten minutes on two CPU cores and writes ``fcn_keras/weights/mini
 """
 
 import argparse
-import os
-import pathlib
 
 import keras
 import tensorflow as tf
 
 from .backbones import WEIGHTS, MiniVGG
 from .datasets import prepare
+from .files import write_beside
 
 EPOCHS = 10
 BATCH = 32
@@ -76,13 +75,9 @@ def pretrain(path=WEIGHTS / "mini_vgg.weights.h5", epochs=EPOCHS, data_dir=None,
         keras.optimizers.AdamW(rate), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
     )
     model.fit(train, validation_data=validation, epochs=epochs, verbose=verbose, shuffle=False)
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     bare = MiniVGG(weights=None)  # a compiled model would save its optimizer's moments too, three times the size
     bare.set_weights(model.get_weights())
-    beside = path.with_name(f"partial-{path.name}")
-    bare.save_weights(beside)
-    os.replace(beside, path)
+    write_beside(path, bare.save_weights)
     return model.evaluate(validation, verbose=0, return_dict=True)["accuracy"]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.losses import PixelCrossentropy
+from fcn_keras.losses import PixelCrossentropy, balanced_weights, count_pixels
 
 CLASSES = 5
 
@@ -137,3 +137,69 @@ def test_saved_inside_a_model(tmp_path):
 def test_reductions_of_another_kind(reduction):
     with pytest.raises(ValueError, match=f"{reduction!r}: expected"):
         PixelCrossentropy(reduction=reduction)
+
+
+def torchs(masks, logits, reduction="mean", **options):
+    torch = pytest.importorskip("torch")
+    logits = torch.tensor(logits).permute(0, 3, 1, 2).requires_grad_()
+    loss = torch.nn.CrossEntropyLoss(ignore_index=255, reduction=reduction, **options)(
+        logits, torch.tensor(masks.astype("int64"))
+    )
+    loss.backward()
+    return float(loss.detach()), logits.grad.permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [None, [1.0, 0.5, 3.0, 0.0, 2.0]])
+def test_weights_and_smoothing_are_pytorchs(weights, smoothing, reduction):
+    torch = pytest.importorskip("torch")
+    masks, logits = batch()
+    options = {"label_smoothing": smoothing, "weight": None if weights is None else torch.tensor(weights)}
+    expected, gradient = torchs(masks, logits, reduction, **options)
+    loss = PixelCrossentropy(reduction=reduction, class_weights=weights, label_smoothing=smoothing)
+    for shaped in (masks, masks[..., None]):
+        logits_ = tf.constant(logits)
+        with tf.GradientTape() as tape:
+            tape.watch(logits_)
+            value = loss(shaped, logits_)
+        assert float(value) == pytest.approx(expected, rel=1e-5)
+        np.testing.assert_allclose(tape.gradient(value, logits_).numpy(), gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_weighted_and_all_void_costs_nothing():
+    masks, logits = batch(void_share=1.1)
+    assert float(PixelCrossentropy(class_weights=[1, 2, 3, 4, 5], label_smoothing=0.1)(masks, logits)) == 0
+
+
+def test_weights_survive_saving():
+    loss = PixelCrossentropy(class_weights=(1, 2), label_smoothing=0.1)
+    copy = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert copy.class_weights == [1.0, 2.0] and copy.label_smoothing == 0.1
+
+
+def test_balanced_weights_and_counts():
+    pixels = count_pixels([(None, np.array([[0, 0, 1, 255]])), (None, np.array([[1, 0, 0, 7]], "uint8"))], 3)
+    assert pixels.tolist() == [4, 2, 0]
+    assert balanced_weights(pixels) == [0.75, 1.5, 1.0]
+    assert balanced_weights(pixels, power=0) == [1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="expected one count for each class"):
+        balanced_weights([0, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label_smoothing": 1}, r"label_smoothing=1: expected a share in \[0, 1\)"),
+        ({"class_weights": [1, -1]}, "at least 0"),
+        ({"class_weights": [0, 0]}, "not all 0"),
+    ],
+)
+def test_weights_and_smoothing_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        PixelCrossentropy(**options)
+
+
+def test_weights_for_another_number_of_classes():
+    with pytest.raises(ValueError, match="Found 2 class weights for logits of 5 classes"):
+        PixelCrossentropy(class_weights=[1, 1])(*batch())

@@ -1,11 +1,6 @@
-"""The ladder: filled, repeated, killed and resumed."""
+"""The ladder: filled, repeated, interrupted and resumed."""
 
 import json
-import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
@@ -19,7 +14,6 @@ from fcn_keras.training import PAPER_TABLE_2, Ladder, Rung, markdown_table
 NAMES = ["ground", "red", "blue"]
 STEPS, BATCH = 3, 2
 SIGNATURE = (tf.TensorSpec((None, 64, 64, 3), "float32"), tf.TensorSpec((None, 64, 64), "uint8"))
-pause = 0  # seconds before each batch, for a run that is to be killed
 
 
 def scenes(count, seed):
@@ -41,7 +35,6 @@ def train(seed):
 
     def batches():
         for chosen in np.random.default_rng(seed).permutation(STEPS * BATCH).reshape(STEPS, BATCH):
-            time.sleep(pause)
             yield images[chosen], masks[chosen]
 
     dataset = tf.data.Dataset.from_generator(batches, output_signature=SIGNATURE)
@@ -93,7 +86,8 @@ def test_every_rung_fills_a_line_of_the_table(climbed):
     assert (whole.directory / "table.md").read_text() == table == whole.table()
     written = json.loads((whole.directory / "table.json").read_text())
     assert written == {name: result["metrics"] for name, result in results.items()}
-    assert all(len(list((whole.directory / name).iterdir())) == 2 for name in ALL)  # a model and its progress
+    files = {"config.json", "environment.json", "history.csv", "last.keras", "best.keras", "metrics.json", "metrics.md"}
+    assert all({path.name for path in (whole.directory / name).iterdir()} == files for name in ALL)
 
 
 def test_trained_models_are_of_the_rungs_kind(climbed):
@@ -148,31 +142,36 @@ def unbroken(tmp_path_factory):
     return whole
 
 
-def test_killed_and_resumed_it_is_the_unbroken_run_bit_for_bit(unbroken, tmp_path):
-    script = (
-        f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r}); import test_training as t; "
-        f"t.pause = 0.5; t.two_rungs({str(tmp_path)!r}).run()"
-    )
-    victim = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    record = tmp_path / "FCN-32s" / "progress.json"
-    while not record.exists() and victim.poll() is None:
-        time.sleep(0.05)
-    time.sleep(0.2)  # into the second epoch
-    victim.send_signal(signal.SIGKILL)
-    _, errors = victim.communicate()
-    assert victim.returncode == -signal.SIGKILL, errors[-2000:]
-    kept = json.loads(record.read_text())
-    assert 1 <= kept["epoch"] < 3 and "metrics" not in kept
-    (tmp_path / "FCN-32s" / "partial-epoch-0002.keras").write_bytes(b"half a file")
+def test_interrupted_and_resumed_it_is_the_unbroken_run_bit_for_bit(unbroken, tmp_path):
+    broken, seeds = two_rungs(tmp_path), []
+
+    def stop(seed):
+        seeds.append(seed)
+        if len(seeds) == 4:  # asked for the number of steps and for two epochs
+            raise KeyboardInterrupt
+        return train(seed)
+
+    broken.train = stop
+    with pytest.raises(KeyboardInterrupt):
+        broken.run()
+    kept = two_rungs(tmp_path).record("FCN-32s")
+    assert kept["epoch"] == 2 and kept["step"] == 0
 
     resumed = two_rungs(tmp_path)
     resumed.run()
     history = resumed.results()["FCN-32s"]["history"]
-    assert history[: kept["epoch"]] == kept["history"]  # whole epochs are kept, not trained again
+    assert history[:2] == kept["history"]  # whole epochs are kept, not trained again
     assert [entry["epoch"] for entry in history] == [1, 2, 3]
     for name, *_ in TWO_RUNGS:
         assert_equal_weights(resumed.model(name), unbroken.model(name))
         assert resumed.results()[name]["metrics"] == unbroken.results()[name]["metrics"]
+
+
+def test_a_ladder_of_other_settings_is_refused(unbroken):
+    with pytest.raises(ValueError, match=r"other settings: .*learning_rate.*0\.001.*0\.002.*Mend: take another"):
+        ladder(unbroken.directory, [Rung("FCN-32s", 3, 2e-3)]).run()
+    with pytest.raises(ValueError, match="upsampling is 'frozen' there, 'learned' here"):
+        two_rungs(unbroken.directory, upsampling="learned").run()
 
 
 def test_one_seed_repeats_and_another_differs(tmp_path):

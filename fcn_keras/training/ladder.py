@@ -4,17 +4,17 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2–4.3 and Table 2.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
-import time
 from collections.abc import Callable, Sequence
 
 import keras
 
-from . import models
-from .losses import PixelCrossentropy
-from .metrics import METRICS, SegmentationMetrics
+from .. import models
+from ..files import write_beside, write_json
+from ..losses import PixelCrossentropy
+from ..metrics import METRICS
+from .run import Run
 
 # Table 2 of the paper, on 736 images of VOC2011 val, in percent, in the order of METRICS.
 PAPER_TABLE_2 = {
@@ -56,10 +56,9 @@ class Rung:
 class Ladder:
     """Trains the rungs one after the other and fills the table.
 
-    A run lies in `directory`: per rung the model and its progress after the last whole epoch, and ``table.json``,
-    ``table.md`` with the metrics. Killed at any moment and run again, it goes on behind the last whole epoch; files
-    are written beside and renamed. Order, augmentation and dropout depend on the seed and the epoch alone, so on a
-    CPU a run repeats bit for bit, interrupted or not.
+    Each rung is a `fcn_keras.training.Run` in a folder of its own, under `directory`; ``table.json`` and ``table.md``
+    beside them hold the metrics. Killed at any moment and run again, the ladder goes on behind the last whole epoch;
+    on a CPU it repeats bit for bit, interrupted or not.
 
     Args:
         directory: Folder of the run.
@@ -73,6 +72,8 @@ class Ladder:
         seed: Seed of the run.
         validate_every: Epochs between two measurements on the way; 0 measures at the end of a rung only.
         verbose: 1 shows a bar for each epoch, 2 a line, 0 nothing.
+        samples, palette: As in `fcn_keras.training.Run`; by default no pictures are drawn.
+        settings: What else it takes to repeat the ladder, such as the name of its data.
 
     Example:
 
@@ -96,6 +97,9 @@ class Ladder:
     seed: int = 0
     validate_every: int = 0
     verbose: int = 2
+    samples: int = 0
+    palette: object = None
+    settings: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         self.directory = pathlib.Path(self.directory)
@@ -108,10 +112,13 @@ class Ladder:
                 )
 
     def run(self):
-        """Trains what is not trained yet; returns the table as Markdown."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        """Trains what is not trained yet; returns the table as Markdown.
+
+        Raises:
+            ValueError: If the folder of a rung holds a run with other settings; they are named.
+        """
         for number, rung in enumerate(self.rungs):
-            self._climb(rung, seed=100_003 * self.seed + 1_009 * number)
+            self._run(rung, seed=100_003 * self.seed + 1_009 * number).run()
             self._write_table()
         return self.table()
 
@@ -121,36 +128,58 @@ class Ladder:
         Raises:
             ValueError: If that rung has not been trained to its end.
         """
-        progress = self._progress(name)
-        if "metrics" not in progress:
+        run = self._run(self._rung(name))
+        if not run.finished:
             raise ValueError(f"Rung {name} in {self.directory} is not trained to its end. Mend: call run().")
-        return keras.models.load_model(self.directory / name / progress["file"])
+        return run.model()
 
     def results(self):
         """The finished rungs: name → metrics, IU per class, history and seconds."""
-        return {r.name: p for r in self.rungs if "metrics" in (p := self._progress(r.name))}
+        runs = {rung.name: self._run(rung) for rung in self.rungs}
+        return {name: run.results() for name, run in runs.items() if run.finished}
 
     def table(self):
         """The finished rungs in the form of Table 2, in percent, as Markdown."""
         return markdown_table({name: result["metrics"] for name, result in self.results().items()})
 
-    def _climb(self, rung, seed):
-        progress = self._progress(rung.name)
-        if self.verbose:
-            for entry in progress["history"]:  # what was trained before is told again
-                print(_line(rung, entry))
-        if "metrics" in progress:
-            return
-        keras.utils.set_random_seed(seed)
-        if progress["epoch"]:
-            model = keras.models.load_model(self.directory / rung.name / progress["file"])
-        else:
-            model = self._compiled(self._start(rung), rung, steps=len(self.train(seed)) * rung.epochs)
-        while progress["epoch"] < rung.epochs:
-            epoch = progress["epoch"]
-            progress = self._one_epoch(model, rung, progress, seed + epoch)
-        if "metrics" not in progress:
-            self._finish(model, rung, progress)
+    def record(self, name):
+        """How far a rung is: see `fcn_keras.training.Run.record`."""
+        return self._run(self._rung(name)).record()
+
+    def _rung(self, name):
+        return next(rung for rung in self.rungs if rung.name == name)
+
+    def _run(self, rung, seed=0):
+        return Run(
+            self.directory / rung.name,
+            lambda: self._start(rung),
+            lambda model, steps: self.optimizer(_decay(rung, steps)),
+            self.train,
+            self.validation,
+            self.class_names,
+            rung.epochs,
+            settings=self._settings(rung),
+            loss=self.loss,
+            seed=seed,
+            name=rung.name,
+            validate_every=self.validate_every,
+            samples=self.samples,
+            palette=self.palette,
+            verbose=self.verbose,
+        )
+
+    def _settings(self, rung):
+        """What it takes to repeat a rung, beyond what a `Run` knows by itself."""
+        optimizer = self.optimizer(rung.learning_rate).get_config()
+        names = {name: getattr(self, name) for name in ("weights", "head", "upsampling")}
+        backbone = self.backbone if isinstance(self.backbone, str) else getattr(self.backbone, "name", "a Backbone")
+        return {
+            **self.settings,
+            "net": rung.name,
+            "backbone": backbone,
+            **{name: value if value is None else str(value) for name, value in names.items()},
+            "optimizer": {key: value for key, value in optimizer.items() if key != "name"},
+        }
 
     def _start(self, rung):
         """The net of a rung before its first epoch."""
@@ -164,60 +193,10 @@ class Ladder:
             model.get_layer("backbone").trainable = False
         return model
 
-    def _compiled(self, model, rung, steps):
-        rate = keras.optimizers.schedules.PolynomialDecay(rung.learning_rate, steps, end_learning_rate=0.0, power=0.9)
-        metrics = [SegmentationMetrics(len(self.class_names), self.class_names)]
-        model.compile(self.optimizer(rate), loss=self.loss, metrics=metrics, jit_compile=False)
-        return model
-
-    def _one_epoch(self, model, rung, progress, seed):
-        """Trains an epoch, then replaces the rung's files: the model first, the progress that names it last."""
-        epoch, started = progress["epoch"] + 1, time.perf_counter()
-        _reseed_dropout(model, seed)
-        bar = 1 if self.verbose == 1 else 0
-        if bar:
-            print(f"{rung.name} epoch {epoch}/{rung.epochs}")
-        logs = model.fit(self.train(seed), verbose=bar, shuffle=False).history
-        entry = {name: values[-1] for name, values in logs.items()}
-        if self.validate_every and epoch % self.validate_every == 0:
-            entry |= {f"val_{name}": value for name, value in self._evaluate(model).items()}
-        entry |= {"epoch": epoch, "seconds": time.perf_counter() - started}
-        if self.verbose:
-            print(_line(rung, entry), flush=True)
-        file = f"epoch-{epoch:04d}.keras"
-        _write_beside(self.directory / rung.name / file, model.save)
-        progress = {"epoch": epoch, "file": file, "history": [*progress["history"], entry]}
-        self._record(rung.name, progress)
-        return progress
-
-    def _finish(self, model, rung, progress):
-        metrics = self._evaluate(model)
-        per_class = model.metrics[-1].metrics[0].per_class() if metrics else {}
-        seconds = sum(entry["seconds"] for entry in progress["history"])
-        progress |= {"metrics": metrics, "per_class_iu": per_class, "training_seconds": seconds}
-        self._record(rung.name, progress)
-
     def _write_table(self):
-        _write_beside(self.directory / "table.md", lambda path: pathlib.Path(path).write_text(self.table()))
-        table = {name: result["metrics"] for name, result in self.results().items()}
-        _write_beside(self.directory / "table.json", lambda path: _dump(path, table))
-
-    def _evaluate(self, model):
-        logs = model.evaluate(self.validation, verbose=0, return_dict=True)
-        return {name: float(logs[name]) for name in METRICS}
-
-    def _progress(self, name):
-        path = self.directory / name / "progress.json"
-        if not path.exists():
-            return {"epoch": 0, "history": []}
-        return json.loads(path.read_text())
-
-    def _record(self, name, progress):
-        folder = self.directory / name
-        _write_beside(folder / "progress.json", lambda path: _dump(path, progress))
-        for file in folder.glob("epoch-*.keras"):
-            if file.name != progress["file"]:
-                file.unlink()
+        table = self.table()
+        write_beside(self.directory / "table.md", lambda beside: beside.write_text(table, encoding="utf-8"))
+        write_json(self.directory / "table.json", {name: result["metrics"] for name, result in self.results().items()})
 
 
 def markdown_table(results, paper=True):
@@ -250,28 +229,5 @@ def markdown_table(results, paper=True):
     return "\n".join(lines) + "\n"
 
 
-def _reseed_dropout(model, seed):
-    """Restarts every dropout layer from the seed: saved models do not hold the state of their random numbers."""
-    for number, layer in enumerate(model._flatten_layers()):
-        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
-            layer.seed_generator.state.assign([seed % 2**31, number])
-
-
-def _line(rung, entry):
-    measured = f", validation mean IU {entry['val_mean_iu']:.3f}" if "val_mean_iu" in entry else ""
-    return (
-        f"{rung.name:<14} epoch {entry['epoch']:>3}/{rung.epochs}: loss {entry['loss']:.3f}, "
-        f"mean IU {entry['mean_iu']:.3f}{measured} ({entry['seconds']:.0f} s)"
-    )
-
-
-def _write_beside(path, write):
-    """Writes under another name, then renames: a file with the final name is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"partial-{path.name}")
-    write(beside)
-    os.replace(beside, path)
-
-
-def _dump(path, content):
-    pathlib.Path(path).write_text(json.dumps(content, indent=2) + "\n")
+def _decay(rung, steps):
+    return keras.optimizers.schedules.PolynomialDecay(rung.learning_rate, steps, end_learning_rate=0.0, power=0.9)

@@ -6,12 +6,12 @@ A recipe is a plain table; `ladder` turns it into a `fcn_keras.training.Ladder`.
 
 import dataclasses
 
-from . import datasets
-from .training import Ladder, Rung
+from .. import datasets
+from ..training import Ladder, Rung
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class LadderRecipe:
     """How a ladder is trained on one data set.
 
     Args:
@@ -46,7 +46,7 @@ def _rungs(*fixed_32s_16s_8s):
 # Epochs and learning rate of 32s-fixed, 32s, 16s and 8s. Crops of 240×336 fill MobileNetV2's frame: with its 16
 # pixels of padding they are 256×352, a multiple of 32.
 RECIPES = {
-    "shapes": Recipe(
+    "shapes": LadderRecipe(
         data="shapes",
         backbone="mini_vgg",
         rungs=_rungs((3, 3e-3), (6, 1e-3), (3, 5e-4), (3, 5e-4)),
@@ -55,7 +55,7 @@ RECIPES = {
         scales=None,
         validation_batch=20,
     ),
-    "camvid": Recipe(
+    "camvid": LadderRecipe(
         data="camvid",
         backbone="mobilenet_v2",
         rungs=_rungs((3, 3e-3), (10, 5e-4), (4, 4e-4), (5, 4e-4)),
@@ -64,7 +64,7 @@ RECIPES = {
         scales=(0.75, 1.5),
         validation_batch=4,
     ),
-    "voc": Recipe(
+    "voc": LadderRecipe(
         data="voc",
         backbone="mobilenet_v2",
         rungs=_rungs((3, 3e-3), (10, 5e-4), (4, 4e-4), (5, 4e-4)),
@@ -80,7 +80,7 @@ def ladder(recipe, directory, *, source=None, data_dir=None, splits=("train", "v
     """A ladder that follows a recipe.
 
     Args:
-        recipe: A `Recipe`, or a name in `RECIPES`; `dataclasses.replace` makes a changed one.
+        recipe: A `LadderRecipe`, or a name in `RECIPES`; `dataclasses.replace` makes a changed one.
         directory: Folder of the run.
         source, data_dir: As in `fcn_keras.datasets.prepare`.
         splits: What to train on and what to measure on, such as ``("train[:100]", "test")``.
@@ -99,8 +99,10 @@ def ladder(recipe, directory, *, source=None, data_dir=None, splits=("train", "v
     """
     if isinstance(recipe, str):
         if recipe not in RECIPES:
-            raise ValueError(f"Found recipe {recipe!r}: expected one of {', '.join(RECIPES)}, or a Recipe.")
+            raise ValueError(f"Found recipe {recipe!r}: expected one of {', '.join(RECIPES)}, or a LadderRecipe.")
         recipe = RECIPES[recipe]
+    shared = ("data", "batch", "size", "scales")
+    settings = {name: getattr(recipe, name) for name in shared} | {"splits": list(splits)}
     names = datasets.class_names(recipe.data, source=source, data_dir=data_dir)
 
     def train(epoch_seed):
@@ -108,4 +110,6 @@ def ladder(recipe, directory, *, source=None, data_dir=None, splits=("train", "v
         return datasets.load(recipe.data, splits[0], data_dir=data_dir, batch=recipe.batch, seed=epoch_seed, **augment)
 
     validation = datasets.load(recipe.data, splits[1], data_dir=data_dir, batch=recipe.validation_batch)
-    return Ladder(directory, recipe.rungs, train, validation, names, recipe.backbone, seed=seed, **options)
+    return Ladder(
+        directory, recipe.rungs, train, validation, names, recipe.backbone, seed=seed, settings=settings, **options
+    )

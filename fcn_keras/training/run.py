@@ -1,0 +1,283 @@
+"""One net trained for some epochs in a folder of its own, so that it can be killed at any moment and goes on.
+
+After every epoch (or every so many steps) all that the run is lies in one file, ``checkpoint.npz``: every variable of
+the net, of the optimizer and of the running metrics, and the record of the epochs. It is replaced in one rename, so
+it is whole, always; everything else in the folder follows from it and is written again when the run goes on. Order,
+augmentation and dropout depend on the seed and the epoch alone, so on a CPU an interrupted run is the unbroken one bit
+for bit.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+
+from ..evaluation import evaluate
+from ..files import finite, write_beside
+from ..losses import PixelCrossentropy
+from ..metrics import METRICS, SegmentationMetrics
+from . import records
+from .averages import assign, averaged, keeps_averages
+from .watch import Watch
+
+
+@dataclasses.dataclass
+class Run:
+    """Trains one net in a folder; called again, it goes on where it was stopped.
+
+    The folder holds ``config.json`` (the settings), ``environment.json`` (where and with what it ran),
+    ``history.csv``, ``last.keras`` and ``best.keras`` (for inference: averaged weights where there are some, no
+    optimizer), at the end ``metrics.json``, ``metrics.md``, ``curves.png``, ``samples.png``, and ``tensorboard/`` where
+    tensorboard is installed. While it is under way there is ``checkpoint.npz``.
+
+    Args:
+        directory: Folder of the run.
+        build: Function without arguments that gives the net before its first epoch.
+        optimizer: Function from the net and the number of steps in the whole run to an optimizer.
+        train: Function from an integer, different for each epoch, to a `tf.data.Dataset` of batches (images, masks):
+            the same batches for the same integer.
+        validation: Dataset of batches that the metrics are measured on.
+        class_names: Names of the classes, background included.
+        epochs: Passes over the training data.
+        settings: What else it takes to repeat the run, as JSON: recipe, data, splits.
+        loss: Loss; by default the mean `fcn_keras.losses.PixelCrossentropy`.
+        seed: Seed of the run.
+        name: What the run is called where it speaks.
+        validate_every: Epochs between two measurements; 0 measures at the end only, and there is no ``best.keras``.
+        monitor: The metric that ``best.keras`` is best in.
+        checkpoint_steps: Steps between two checkpoints inside an epoch, for long ones; 0 keeps to whole epochs.
+        samples: Validation images in ``samples.png``; 0 draws no pictures at all.
+        palette: Colours of the classes, ``(C, 3)``, for the samples.
+        jit_compile: Whether to compile the steps with XLA.
+        verbose: 1 shows a bar for each epoch, 2 a line, 0 nothing.
+
+    Raises:
+        ValueError: From `run`, if the folder holds a run with other settings; they are named.
+
+    Example:
+
+    >>> run = Run("runs/mine", build, optimizer, train, validation, ["road", "sky"], epochs=30)  # doctest: +SKIP
+    >>> model = run.run()  # doctest: +SKIP
+    """
+
+    directory: str | os.PathLike
+    build: Callable
+    optimizer: Callable
+    train: Callable
+    validation: object
+    class_names: Sequence[str]
+    epochs: int
+    settings: dict = dataclasses.field(default_factory=dict)
+    loss: keras.losses.Loss = dataclasses.field(default_factory=PixelCrossentropy)
+    seed: int = 0
+    name: str = "net"
+    validate_every: int = 1
+    monitor: str = "mean_iu"
+    checkpoint_steps: int = 0
+    samples: int = 3
+    palette: object = None
+    jit_compile: bool = False
+    verbose: int = 2
+
+    def __post_init__(self):
+        self.directory = pathlib.Path(self.directory)
+        if self.monitor not in METRICS:
+            raise ValueError(f"Found monitor={self.monitor!r}: expected one of {', '.join(METRICS)}.")
+
+    def run(self):
+        """Trains what is not trained yet.
+
+        Returns:
+            The trained `keras.Model`, compiled, with the weights of ``last.keras``.
+
+        Raises:
+            ValueError: If the folder holds a run with other settings.
+            FloatingPointError: If the loss is no longer a number; the message names the step and likely causes.
+            OSError: If a file cannot be written. Earlier ones are whole, and the run goes on from there.
+        """
+        records.require_same(self.directory, self._config())
+        if self.verbose:
+            for entry in self.record()["history"]:  # what was trained before is told again
+                print(records.line(self.name, self.epochs, entry))
+        if self.finished:
+            self.checkpoint.unlink(missing_ok=True)
+            return self.model()
+        records.write_environment(self.directory)
+        keras.utils.set_random_seed(self.seed)
+        model, state = self._start()
+        record = self._restore(state)
+        if record["epoch"]:
+            self._publish(model, record)  # killed between checkpoint and publication, it would be an epoch behind
+        while record["epoch"] < self.epochs:
+            self._one_epoch(model, state, record)
+        return self._finish(model, record)
+
+    @property
+    def finished(self):
+        """Whether the run has come to its end."""
+        return (self.directory / "metrics.json").exists()
+
+    def record(self):
+        """The epochs so far: ``epoch`` counts whole ones, ``step`` those of the next; ``history``, ``best``."""
+        summary = self.directory / "metrics.json"
+        if summary.exists():
+            return json.loads(summary.read_text(encoding="utf-8"))["record"]
+        if not self.checkpoint.exists():
+            return {"epoch": 0, "step": 0, "seconds": 0.0, "history": [], "best": None}
+        with np.load(self.checkpoint, allow_pickle=False) as file:
+            return json.loads(str(file["record"]))
+
+    @functools.cached_property
+    def steps(self):
+        """Steps in an epoch."""
+        return len(self.train(self.seed))
+
+    @property
+    def checkpoint(self):
+        """Path of the file that the run goes on from."""
+        return self.directory / "checkpoint.npz"
+
+    def results(self):
+        """A finished run: ``metrics``, ``per_class_iu`` (NaN for absent classes), ``history``, ``training_seconds``."""
+        content = json.loads((self.directory / "metrics.json").read_text(encoding="utf-8"))
+        history = content["record"]["history"]
+        return {
+            "metrics": {name: content[name] for name in METRICS},
+            "per_class_iu": {c: float("nan") if v is None else v for c, v in content["per_class_iu"].items()},
+            "history": history,
+            "training_seconds": sum(entry["seconds"] for entry in history),
+        }
+
+    def model(self):
+        """The trained model of a finished run, compiled for `keras.Model.evaluate`."""
+        model = keras.models.load_model(self.directory / "last.keras")
+        self._compile(model, "sgd")
+        return model
+
+    def _config(self):
+        own = ("epochs", "seed", "validate_every", "monitor")
+        loss = keras.saving.serialize_keras_object(self.loss)
+        palette = None if self.palette is None else np.asarray(self.palette).tolist()
+        return {
+            **self.settings,
+            **{name: getattr(self, name) for name in own},
+            "loss": {"class": loss["class_name"], **loss["config"]},
+            "class_names": list(self.class_names),
+            "palette": palette,
+            "steps_per_epoch": self.steps,
+        }
+
+    def _compile(self, model, optimizer):
+        metric = SegmentationMetrics(len(self.class_names), self.class_names)
+        model.compile(optimizer, loss=self.loss, metrics=[metric], jit_compile=self.jit_compile)
+        return metric
+
+    def _start(self):
+        """The net, compiled, and every variable that its next step depends on."""
+        model = self.build()
+        own = list(model.variables)  # weights, statistics, states of random numbers
+        metric = self._compile(model, self.optimizer(model, self.steps * self.epochs))
+        optimizer = model.optimizer
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        running = [*model.metrics[0].variables, *metric.variables]  # of this epoch: the loss and the confusion
+        return model, {"own": own, "optimizer": optimizer.variables, "running": running}
+
+    def _one_epoch(self, model, state, record):
+        seed, started = self.seed + record["epoch"], time.perf_counter()
+        data = self.train(seed)
+        if record["step"]:
+            data = data.skip(record["step"])
+        else:
+            reseed_dropout(model, seed)
+        if self.verbose == 1:
+            print(f"{self.name} epoch {record['epoch'] + 1}/{self.epochs}")
+        watch = Watch(self, state, record, started)
+        # One fit for each epoch, as each has data of its own. At its end Keras puts averaged weights into the model.
+        model.fit(
+            data,
+            initial_epoch=record["epoch"],
+            epochs=record["epoch"] + 1,
+            verbose=int(self.verbose == 1),
+            shuffle=False,
+            callbacks=[watch, *records.tensorboard(self.directory)],
+        )
+        watch.restore()
+        entry = watch.entry
+        if self.verbose:
+            print(records.line(self.name, self.epochs, entry), flush=True)
+        score = entry.get(f"val_{self.monitor}")
+        record.update(epoch=entry["epoch"], step=0, seconds=0.0, history=[*record["history"], entry])
+        if score is not None and (record["best"] is None or score > record["best"]["score"]):
+            record["best"] = {"epoch": entry["epoch"], "score": score}
+        self.save(state, record)
+        self._publish(model, record)
+
+    def save(self, state, record):
+        """Writes the checkpoint: `keras.callbacks.BackupAndRestore` writes weights and epoch into two files in place.
+
+        Killed between the two, it would go on with the weights of one epoch and the number of another; and it holds
+        neither the states of random numbers nor the metrics of a broken epoch.
+        """
+        arrays = {
+            f"{kind}/{i}": keras.ops.convert_to_numpy(variable)
+            for kind, variables in state.items()
+            for i, variable in enumerate(variables)
+        }
+        text = json.dumps(finite(record), allow_nan=False)
+
+        def write(beside):
+            with open(beside, "wb") as file:
+                np.savez(file, record=np.array(text), **arrays)
+
+        write_beside(self.checkpoint, write)
+
+    def _restore(self, state):
+        record = self.record()
+        if not self.checkpoint.exists():
+            return record
+        with np.load(self.checkpoint, allow_pickle=False) as file:
+            shapes = {name: tuple(file[name].shape) for name in file.files if name != "record"}
+            ours = {f"{kind}/{i}": tuple(v.shape) for kind, vs in state.items() for i, v in enumerate(vs)}
+            if shapes != ours:
+                raise ValueError(
+                    f"{self.checkpoint} is of another net or optimizer: found {len(shapes)} arrays, expected "
+                    f"{len(ours)} of the same shapes. Mend: take another directory, or delete this one."
+                )
+            for kind, variables in state.items():
+                assign(variables, [file[f"{kind}/{i}"] for i in range(len(variables))])
+        return record
+
+    def _publish(self, model, record):
+        """What follows from a checkpoint of a whole epoch: the table of epochs and the nets for inference."""
+        records.write_history(self.directory, record["history"])
+        if not record["step"]:  # inside an epoch the weights are no longer those of its row
+            best = (record["best"] or {}).get("epoch") == record["epoch"]
+            with averaged(model):
+                for name in ["last.keras", "best.keras"] if best else ["last.keras"]:
+                    bare = keras.Model(model.input, model.output, name=model.name)  # without optimizer and loss
+                    write_beside(self.directory / name, bare.save)
+
+    def _finish(self, model, record):
+        if keeps_averages(model):
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+        evaluation = evaluate(model, self.validation, self.class_names)
+        if self.samples:
+            records.draw(self, model, record["history"])
+        write_beside(self.directory / "metrics.md", lambda beside: beside.write_text(evaluation.table(), "utf-8"))
+        records.write_metrics(self.directory, evaluation, record)  # the last word: it says that the run is finished
+        self.checkpoint.unlink(missing_ok=True)
+        return model
+
+
+def reseed_dropout(model, seed):
+    """Restarts every dropout layer from the seed, so that an epoch's draws depend on nothing before it."""
+    for number, layer in enumerate(model._flatten_layers()):
+        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+            layer.seed_generator.state.assign([seed % 2**31, number])

@@ -1,5 +1,9 @@
 """Files and arrays become images."""
 
+import os
+import struct
+import zlib
+
 import keras
 import numpy as np
 import pytest
@@ -123,3 +127,64 @@ def test_files_larger_than_pil_trusts(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"large\.png.*MAX_IMAGE_PIXELS = None, or pass an array"):
         read_image(tmp_path / "large.png")
+
+
+def declared(path, width, height):
+    """A PNG of a hundred bytes whose header declares any size."""
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(100))),
+        (b"IEND", b""),
+    ]
+    body = b"".join(struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    return path
+
+
+@pytest.mark.parametrize("size", [(20_000, 9_000), (2**32 - 1, 1), (2**31 - 1, 2**31 - 1)])
+def test_headers_too_large_are_refused_undecoded(tmp_path, size):
+    with pytest.raises(ValueError, match=r"bomb\.png.*larger than PIL reads"):
+        read_image(declared(tmp_path / "bomb.png", *size))
+
+
+@pytest.mark.parametrize("size", [(100, 100), (12_000, 9_000), (0, 5)])
+def test_headers_that_lie_are_damage(tmp_path, size):
+    with pytest.raises(ValueError, match=r"lies\.png.*cannot be read as an image"):
+        read_image(declared(tmp_path / "lies.png", *size))
+
+
+def test_eight_thousand_by_six_thousand_is_read(tmp_path):
+    Image.new("1", (8000, 6000)).save(tmp_path / "large.png")
+    assert read_image(tmp_path / "large.png").shape == (6000, 8000, 3)
+
+
+def test_pipes_and_devices_do_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    for name in ("pipe.png", "device.png", "\0"):
+        with pytest.raises(ValueError, match="No image file at"):
+            read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("CMYK", "jpg"), ("YCbCr", "jpg"), ("LA", "png"), ("1", "png"), ("L", "gif")]
+)
+def test_other_modes_become_rgb(tmp_path, mode, suffix):
+    path = tmp_path / f"image.{suffix}"
+    Image.new("RGB", (8, 8), "white").convert("RGBA" if mode == "LA" else "RGB").convert(mode).save(path)
+    assert (read_image(path) >= 254).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp"])
+def test_files_cut_off_anywhere_are_read_or_refused(tmp_path, suffix):
+    Image.fromarray(photo(40, 50)).save(tmp_path / f"whole.{suffix}")
+    content = (tmp_path / f"whole.{suffix}").read_bytes()
+    refused = 0
+    for share in range(10):
+        (tmp_path / f"cut.{suffix}").write_bytes(content[: share * len(content) // 10])
+        try:
+            assert read_image(tmp_path / f"cut.{suffix}").shape == (40, 50, 3)
+        except ValueError as error:
+            assert "cannot be read as an image" in str(error)
+            refused += 1
+    assert refused >= 9

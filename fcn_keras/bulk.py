@@ -1,0 +1,146 @@
+"""Masks of millions of images, on many processes or machines: an Apache Beam pipeline.
+
+Each process loads the model once; each image is read, labelled and written on its own. A mask is written beside and
+renamed, so what stands under its final name is whole: a worker that dies loses the images in its hands, no more, and
+the same call again does what is missing. Files that cannot be read do not stop the run: they go to ``bad.jsonl``.
+
+On this machine Beam's DirectRunner does the work; `options` takes the flags of any other runner, whose workers need
+this package and see the same files. Beam's own `RunInference` is not used: its TensorFlow handlers load models in their
+own way, past `fcn_keras.loading`, and its batches want images of one size, where `fcn_keras.segment` takes any.
+
+Needs ``pip install "fcn-keras[beam]"``.
+"""
+
+import glob
+import json
+import os
+import pathlib
+
+from .inference import segment
+from .loading import load_model
+from .mask_files import SUFFIXES, write_mask
+
+COUNTS = ("done", "skipped", "bad")
+
+
+def segment_files(model, images, output, root=None, palette=None, again=False, options=(), **arguments):
+    """Labels many image files; finished ones are skipped, so that the same call goes on where one was stopped.
+
+    Args:
+        model: Path of a .keras file, loaded by `fcn_keras.loading.load_model` in each process.
+        images: A folder, searched with its subfolders; a pattern such as ``"photos/**/*.jpg"``; or a ``.txt`` file
+            with one path a line, relative to `root`.
+        output: Folder of the masks: palette PNGs at the images' places below `root`, and ``bad.jsonl``, one line
+            ``{"path": …, "error": …}`` for each image that has none.
+        root: Folder that all images lie in; by default the folder itself, what stands before the first ``*`` of the
+            pattern, or the folder of the list. Images that lead outside it, through ``..`` or links, are not read.
+        palette: Colours ``(C, 3)`` of the classes; by default VOC's.
+        again: Whether to do finished images again.
+        options: Flags of Beam, such as ``["--direct_num_workers=4", "--direct_running_mode=multi_processing"]``.
+        **arguments: Those of `fcn_keras.segment`: `tile`, `scales`, `flip`.
+
+    Returns:
+        Dict of counts: ``done``, ``skipped``, ``bad``.
+
+    Raises:
+        ValueError: If there are no images, or two would share a mask.
+        OSError: If masks cannot be written (disk full); what is written stays, and the same call goes on.
+        ImportError: If Apache Beam is not installed.
+
+    Example:
+
+    >>> segment_files("fcn8s.keras", "photos", "masks")  # doctest: +SKIP
+    {'done': 1000000, 'skipped': 0, 'bad': 12}
+
+    Reference: the model of Beam's pipelines, Chambers et al., *FlumeJava* (PLDI 2010).
+    """
+    beam = _beam()
+    names, root = _names(str(images), root)
+    _require_places_of_their_own(names)
+    output = pathlib.Path(output).resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    work = _work(beam, str(pathlib.Path(model).resolve()), str(root), str(output), palette, again, arguments)
+    pipeline = beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(list(options)))
+    found = pipeline | beam.Create(names) | beam.Reshuffle() | beam.ParDo(work).with_outputs("bad", main="good")
+    found.bad | beam.io.WriteToText(str(output / "bad"), file_name_suffix=".jsonl", shard_name_template="")
+    result = pipeline.run()
+    result.wait_until_finish()
+    counts = dict.fromkeys(COUNTS, 0)
+    for counter in result.metrics().query()["counters"]:
+        if counter.key.metric.namespace == __name__:
+            counts[counter.key.metric.name] = counter.result
+    return counts
+
+
+def _beam():
+    try:
+        import apache_beam as beam
+    except ImportError as error:
+        raise ImportError('fcn_keras.bulk needs Apache Beam. Mend: pip install "fcn-keras[beam]".') from error
+    return beam
+
+
+def _names(images, root):
+    """Paths relative to the root, as text, and the root."""
+    source = pathlib.Path(images)
+    if source.is_dir():
+        root = pathlib.Path(root or source)
+        files = (path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+        names = [os.path.relpath(path, root) for path in files]
+    elif source.is_file() and source.suffix == ".txt":
+        root = pathlib.Path(root or source.parent)
+        names = [line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+    else:
+        root = pathlib.Path(root or images.partition("*")[0].rpartition("/")[0] or ".")
+        files = glob.glob(images, recursive=True)
+        names = [os.path.relpath(path, root) for path in files if os.path.isfile(path)]
+    if not names:
+        raise ValueError(
+            f"Found no image in {images!r}: expected a folder of {', '.join(SUFFIXES)}, a pattern such as "
+            "'photos/**/*.jpg', or a .txt file with one path a line."
+        )
+    return sorted(set(names)), root.resolve()
+
+
+def _require_places_of_their_own(names):
+    taken = {}
+    for name in names:
+        other = taken.setdefault(str(pathlib.PurePath(name).with_suffix("")), name)
+        if other != name:
+            raise ValueError(f"Images {other} and {name} would share a mask. Mend: rename one, or list one alone.")
+
+
+def _place(root, name):
+    """The image's path and its place below the root, if it lies there."""
+    path = (pathlib.Path(root) / name).resolve()
+    if not path.is_relative_to(root) or ".." in pathlib.PurePath(name).parts or pathlib.PurePath(name).is_absolute():
+        raise ValueError(f"{name!r} leads outside {root}. Mend: list paths below it, or pass another root.")
+    return path
+
+
+def _work(beam, model, root, output, palette, again, arguments):
+    """The step that each process repeats: a name in; a line of bad.jsonl out, if it comes to that."""
+    shared = beam.utils.shared.Shared()
+
+    class Segment(beam.DoFn):
+        def setup(self):
+            self.model = shared.acquire(lambda: load_model(model, compile=False))
+
+        def process(self, name):
+            try:
+                path = _place(root, name)
+                mask = (pathlib.Path(output) / name).with_suffix(".png")
+                _place(output, mask.relative_to(output))
+                if mask.exists() and not again:
+                    self._count("skipped")
+                    return
+                write_mask(mask, segment(self.model, path, progress=False, **arguments), palette)
+                self._count("done")
+            except ValueError as error:
+                self._count("bad")
+                yield beam.pvalue.TaggedOutput("bad", json.dumps({"path": name, "error": str(error)}))
+
+        def _count(self, name):
+            beam.metrics.Metrics.counter(__name__, name).inc()
+
+    return Segment()

@@ -5,8 +5,9 @@ import dataclasses
 import keras
 import numpy as np
 
+from .inference import segment
 from .losses import PixelCrossentropy
-from .metrics import METRICS, SegmentationMetrics, class_iu, scores
+from .metrics import METRICS, SegmentationMetrics, class_iu, confusion_matrix, scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Evaluation:
         return "\n".join(lines) + "\n"
 
 
-def evaluate(model, data, class_names=None, void=255, verbose=0):
+def evaluate(model, data, class_names=None, void=255, verbose=0, scales=(1.0,), flip=False):
     """Measures a model on labelled images.
 
     Args:
@@ -91,12 +92,14 @@ def evaluate(model, data, class_names=None, void=255, verbose=0):
         class_names: Names of the classes; by default their numbers.
         void: Label of the pixels that do not count.
         verbose: As in `keras.Model.evaluate`.
+        scales, flip: As in `fcn_keras.segment`: what the model says of the image in several sizes, and mirrored, is
+            averaged. The paper measures one pass at scale 1.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        ValueError: If there are not as many names as the model has classes.
+        ValueError: If there are not as many names as the model has classes, or averaging meets such labels as:
         tf.errors.InvalidArgumentError: On TensorFlow, if a mask holds labels outside the classes that are not void.
 
     Example:
@@ -109,10 +112,33 @@ def evaluate(model, data, class_names=None, void=255, verbose=0):
     Reference: Long et al. (CVPR 2015), §5, "Metrics".
     """
     metric = SegmentationMetrics(model.output_shape[-1], class_names, void)
+    if tuple(scales) != (1,) or flip:
+        return Evaluation(_confusion_of_averages(model, data, void, verbose, scales, flip), metric.class_names)
     judge = keras.Model(model.input, model.output)  # the same layers, with a compilation of its own
     judge.compile(loss=PixelCrossentropy(void), metrics=[metric], jit_compile=False)
     judge.evaluate(data, verbose=verbose)
     return Evaluation(keras.ops.convert_to_numpy(metric.confusion).astype("int64"), metric.class_names)
+
+
+def _confusion_of_averages(model, data, void, verbose, scales, flip):
+    """Image by image, as `segment` takes them."""
+    classes = model.output_shape[-1]
+    confusion = np.zeros((classes, classes), "int64")
+    pairs = data.unbatch() if len(data.element_spec[0].shape) == 4 else data
+    progress = keras.utils.Progbar(None, verbose=verbose, unit_name="image")
+    for number, (image, mask) in enumerate(pairs.as_numpy_iterator()):
+        truth = np.where(mask == void, -1, mask.astype("int64"))
+        if truth.max() >= classes or truth.min() < -1:
+            raise ValueError(
+                f"Image {number} has labels outside [0, {classes}) that are not void ({void}): found "
+                f"{sorted(set(truth[(truth >= classes) | (truth < -1)].tolist()))[:5]}. Mend: map the ids, or set void."
+            )
+        exact = image.astype("uint8")  # a night of zeros and ones would be taken for an image in 0-1
+        image = exact if (exact == image).all() else image
+        prediction = segment(model, image, scales=scales, flip=flip, progress=False)
+        confusion += keras.ops.convert_to_numpy(confusion_matrix(truth, prediction, classes))
+        progress.update(number + 1)
+    return confusion
 
 
 def _row(shares):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fcn_keras import files
 from fcn_keras.evaluation import evaluate
+from fcn_keras.inference import segment
 
 NAMES = ["dark", "bright", "never"]
 
@@ -39,6 +40,25 @@ def test_metrics_and_classes_against_counts_by_hand():
     assert found.per_class_accuracy["dark"] == pytest.approx(a / (a + b))
     assert np.isnan(found.per_class_iu["never"]) and "| never | – | – | 0.0 |" in found.table()
     assert json.loads(json.dumps(files.finite(found.summary()), allow_nan=False))["per_class_iu"]["never"] is None
+
+
+def test_averages_over_scales_and_mirror_images_against_segment_by_hand():
+    generator = np.random.default_rng(1)
+    images = generator.uniform(0, 2, (3, 8, 10, 3)).astype("float32")
+    images[0] = 1  # as dark as can be, and no image in 0-1
+    masks = generator.choice([0, 1, 255], (3, 8, 10)).astype("uint8")
+    data = tf.data.Dataset.from_tensor_slices((images, masks))
+    for batches in (data, data.batch(2)):
+        found = evaluate(brightness(), batches, NAMES, scales=(1, 2), flip=True)
+        predicted = np.stack([segment(brightness(), image, scales=(1, 2), flip=True) for image in images])
+        assert found.confusion.tolist() == [
+            [int(((masks == i) & (predicted == j)).sum()) for j in range(3)] for i in range(3)
+        ]
+    once = evaluate(brightness(), data.batch(3), NAMES)
+    assert (once.confusion != found.confusion).any()
+    assert (evaluate(brightness(), data.batch(3), NAMES, scales=(1.0,)).confusion == once.confusion).all()
+    with pytest.raises(ValueError, match=r"Image 0 has labels outside \[0, 3\).*found \[9\]"):
+        evaluate(brightness(), data.map(lambda image, mask: (image, mask * 0 + 9)), NAMES, flip=True)
 
 
 def test_the_model_is_left_as_it_is():

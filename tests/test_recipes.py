@@ -13,7 +13,17 @@ from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.recipes import RECIPES, TRAIN_RECIPES, Recipe, train
 
 NAMES = ["ground", "red"]
-SMALL = Recipe(backbone="mini_vgg", weights=None, epochs=2, batch=2, size=None, scales=None)
+SMALL = Recipe(
+    backbone="mini_vgg",
+    weights=None,
+    upsampling="frozen",
+    epochs=2,
+    batch=2,
+    size=None,
+    scales=None,
+    ema=None,
+    class_weights="none",
+)
 
 
 def scenes(count, seed):
@@ -67,6 +77,13 @@ def test_accumulated_batches_step_as_one_large_batch():
     for accumulated in weights[1:]:
         for a, b in zip(accumulated, weights[0], strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(("share", "steps", "momentum"), [(0.05, 4000, 0.995), (0.5, 4, 0.5), (0.05, 10, 0.0)])
+def test_weights_are_averaged_over_a_share_of_the_run(share, steps, momentum):
+    recipe = dataclasses.replace(SMALL, ema=share)
+    optimizer = recipe.optimizer_for(recipe.build(2), steps)
+    assert optimizer.use_ema and optimizer.ema_momentum == pytest.approx(momentum)
 
 
 def test_the_authors_solver():

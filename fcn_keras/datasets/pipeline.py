@@ -10,9 +10,12 @@ import math
 import tensorflow as tf
 
 PAD_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB: near zero for any pretrained network
+# The most that colours vary at strength 1: brightness in units of white, contrast and saturation as a share of
+# themselves, hue as a share of the circle.
+COLOUR_RANGES = (0.25, 0.4, 0.4, 0.05)
 
 
-def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), batch=None, seed=None, void=255):
+def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.0, batch=None, seed=None, void=255):
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
 
     Args:
@@ -20,8 +23,9 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), batch=Non
             bytes of JPEG and PNG files, which keeps the shuffle buffer small.
         size: ``(height, width)`` that every image is cut or padded to; at a random place with `augment`, else
             centred. None keeps each image's own size.
-        augment: Whether to scale, crop and flip (left to right) at random.
+        augment: Whether to scale, crop and flip (left to right) at random, and to vary colours where `colour` says so.
         scales: Smallest and largest factor of the random scale, drawn on a logarithmic scale.
+        colour: How much colours vary with `augment`, in units of `COLOUR_RANGES`; 0 leaves them, 1 is strong.
         batch: Number of images in a batch; needs images of one size. None gives single examples.
         seed: An integer shuffles the examples and fixes every random draw; give each epoch its own. None keeps the
             order.
@@ -31,7 +35,7 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), batch=Non
         A `tf.data.Dataset` of pairs: images float32 in 0–255, masks uint8.
 
     Raises:
-        ValueError: If `augment` is asked for without a seed.
+        ValueError: If `augment` is asked for without a seed, or `colour` is outside 0–2.
 
     Example:
 
@@ -42,6 +46,8 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), batch=Non
     """
     if augment and seed is None:
         raise ValueError("augment=True needs a seed: found None. Mend: seed=0, and another number for each epoch.")
+    if not 0 <= colour <= 2:
+        raise ValueError(f"Found colour={colour}: expected 0 (colours as they are) to 2.")
     numbered = examples.enumerate()
     if seed is not None:
         numbered = numbered.shuffle(len(examples), seed=seed, reshuffle_each_iteration=False)
@@ -52,10 +58,14 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), batch=Non
         if augment:
             image, mask = _scaled(image, mask, draw, scales)
         if size is not None:
-            image, mask = _fitted(image, mask, size, draw, void)
+            image, mask = _cut(image, mask, size, draw)
         if augment:
             flip = draw.uniform() < 0.5
             image, mask = (tf.cond(flip, lambda x=x: tf.reverse(x, [1]), lambda x=x: x) for x in (image, mask))
+        if augment and colour:
+            image = _coloured(image, draw, colour)
+        if size is not None:
+            image, mask = _padded(image, mask, size, void)
         return image, mask[..., 0]
 
     pairs = numbered.map(step, tf.data.AUTOTUNE, deterministic=True)
@@ -91,18 +101,31 @@ def _scaled(image, mask, draw, scales):
     return image, tf.image.resize(mask, size, method="nearest")
 
 
-def _fitted(image, mask, size, draw, void):
-    """Pads to at least `size`, then cuts out `size`; mask and image at the same place."""
-    height, width = tf.shape(mask)[0], tf.shape(mask)[1]
-    more = [tf.maximum(size[0] - height, 0), tf.maximum(size[1] - width, 0)]
-    before = [n // 2 for n in more]
-    margins = [[b, n - b] for b, n in zip(before, more, strict=True)] + [[0, 0]]
+def _cut(image, mask, size, draw):
+    """Cuts what is larger than `size`; mask and image at the same place, at random with `draw`, else in the middle."""
+    shape = tf.shape(mask)
+    cut = [tf.minimum(shape[axis], size[axis]) for axis in (0, 1)]
+    room = [shape[axis] - cut[axis] for axis in (0, 1)]
+    if draw is None:
+        place = [n // 2 for n in room]
+    else:
+        place = [tf.cast(draw.uniform() * tf.cast(n + 1, tf.float32), tf.int32) for n in room]
+    return tf.slice(image, [*place, 0], [*cut, 3]), tf.slice(mask, [*place, 0], [*cut, 1])
+
+
+def _padded(image, mask, size, void):
+    """Pads what is smaller than `size` on all sides: the image with `PAD_COLOUR`, the mask with void."""
+    more = [size[axis] - tf.shape(mask)[axis] for axis in (0, 1)]
+    margins = [[n // 2, n - n // 2] for n in more] + [[0, 0]]
     image = tf.pad(image - PAD_COLOUR, margins) + PAD_COLOUR
     mask = tf.pad(mask, margins, constant_values=tf.cast(void, mask.dtype))
-    room = [tf.shape(mask)[0] - size[0], tf.shape(mask)[1] - size[1]]
-    if draw is None:
-        top, left = room[0] // 2, room[1] // 2
-    else:
-        top, left = (tf.cast(draw.uniform() * tf.cast(n + 1, tf.float32), tf.int32) for n in room)
-    image = tf.slice(image, [top, left, 0], [*size, 3])
-    return image, tf.slice(mask, [top, left, 0], [*size, 1])
+    return tf.ensure_shape(image, [*size, 3]), tf.ensure_shape(mask, [*size, 1])
+
+
+def _coloured(image, draw, strength):
+    """Varies brightness, contrast, saturation and hue: other weather, another hour, another camera."""
+    brightness, contrast, saturation, hue = (draw.uniform(-1.0, 1.0) * strength * most for most in COLOUR_RANGES)
+    image = tf.image.adjust_brightness(image / 255, brightness)
+    image = tf.image.adjust_contrast(image, tf.maximum(1 + contrast, 0))
+    image = tf.image.adjust_saturation(image, tf.maximum(1 + saturation, 0))
+    return tf.clip_by_value(tf.image.adjust_hue(image, hue), 0, 1) * 255

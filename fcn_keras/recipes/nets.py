@@ -38,15 +38,17 @@ class Recipe:
         batch, validation_batch: Images in a batch; `validation_batch` is 1 where sizes differ.
         size: ``(height, width)`` of the training crops; None trains on whole images.
         scales: Range of the random scale; None trains without augmentation.
+        colour: How much colours vary with augmentation; see `fcn_keras.datasets.pipeline`.
         augmentation: Further arguments of `fcn_keras.datasets.load` for the training data, such as
-            ``{"cache": True}``.
+            ``{"cache": "memory"}``.
         optimizer: ``"adamw"``, ``"sgd"``, both with polynomial decay, or ``"caffe"``: the authors', at a constant rate.
         learning_rate: At the start, of the layers behind the backbone.
         backbone_rate: Learning rate of the backbone in units of `learning_rate`; not with ``"caffe"``.
         power, warmup: Exponent of the decay, and steps of linear warm-up.
         momentum: Of ``"sgd"`` and ``"caffe"``.
         decay: Weight decay; vectors (biases, batch normalisation) are spared.
-        ema: Momentum of the averaged weights, such as 0.999; None averages none. `train` measures and saves averages.
+        ema: Share of the run's steps over which weights are averaged, exponentially, such as 0.05; None averages
+            none. `train` measures and saves averages.
         class_weights: ``"none"``, ``"balanced"``, a power between the two (0 to 1), or one weight for each class; see
             `fcn_keras.losses.balanced_weights`. Pixels are counted on the training split, once for each start.
         label_smoothing, reduction: As in `fcn_keras.losses.PixelCrossentropy`.
@@ -73,13 +75,14 @@ class Recipe:
     backbone: object = "mobilenet_v2"
     weights: str | None = "pretrained"
     head: str = "auto"
-    upsampling: str = "frozen"
+    upsampling: str = "learned"
     batch_norm: bool = False
-    epochs: int = 30
+    epochs: int = 40
     batch: int = 4
     validation_batch: int = 1
-    size: tuple[int, int] | None = (272, 368)
-    scales: tuple[float, float] | None = (0.75, 2.0)
+    size: tuple[int, int] | None = (304, 400)
+    scales: tuple[float, float] | None = (0.9, 2.2)
+    colour: float = 1.0
     augmentation: Mapping = dataclasses.field(default_factory=dict)
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
@@ -88,8 +91,8 @@ class Recipe:
     warmup: int = 0
     momentum: float = 0.9
     decay: float = 1e-4
-    ema: float | None = None
-    class_weights: object = "none"
+    ema: float | None = 0.05
+    class_weights: object = 0.25
     label_smoothing: float = 0.0
     reduction: str = "mean"
     accumulate: int = 1
@@ -120,7 +123,7 @@ class Recipe:
         """The optimizer of a net for a run of so many steps."""
         shared = {"gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None}
         if self.ema is not None:  # Keras averages after every batch, also of those that only accumulate
-            shared |= {"use_ema": True, "ema_momentum": self.ema ** (1 / self.accumulate)}
+            shared |= {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (self.ema * steps))}
         if self.optimizer == "caffe":
             return solver.CaffeSGD(self.learning_rate, self.momentum, self.decay, **shared)
         rate = Polynomial(self.learning_rate, steps, self.power, self.warmup)
@@ -151,6 +154,9 @@ TRAIN_RECIPES = {
         batch=AUTHORS.batch,
         size=None,
         scales=None,
+        upsampling="frozen",
+        ema=None,
+        class_weights="none",
         optimizer="caffe",
         learning_rate=AUTHORS.learning_rate,
         backbone_rate=1.0,
@@ -241,8 +247,8 @@ def train(
 
 def _loaded(recipe, data, splits, named):
     """Training batches as a function of the epoch's seed, validation batches, and what classes are counted on."""
-    augment = {} if recipe.scales is None else {"augment": True, "scales": recipe.scales, "size": recipe.size}
-    augment |= recipe.augmentation
+    shown = {"scales": recipe.scales, "size": recipe.size, "colour": recipe.colour}
+    augment = ({} if recipe.scales is None else {"augment": True, **shown}) | recipe.augmentation
 
     def batches(epoch_seed):
         return datasets.load(data, splits[0], batch=recipe.batch, seed=epoch_seed, **named, **augment)

@@ -1,5 +1,8 @@
 """Joint augmentation: whatever happens to the image happens to the mask, and every draw repeats."""
 
+import colorsys
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +10,7 @@ import tensorflow as tf
 from fcn_keras.datasets.pipeline import PAD_COLOUR, pipeline
 
 VOID = 255
+module = sys.modules[pipeline.__module__]
 
 
 def id_at(rows, columns):
@@ -135,6 +139,43 @@ def test_batches():
     assert len(batches) == 3
     assert [mask.shape for _, mask in batches.as_numpy_iterator()] == [(4, 32, 48), (4, 32, 48), (2, 32, 48)]
     assert batches.element_spec[0].shape.as_list() == [None, 32, 48, 3]
+
+
+def pillow_coloured(image, brightness, contrast, saturation):
+    """The same with arithmetic of its own: means per channel, and saturation in `colorsys`."""
+    image = image / 255 + brightness
+    image = (image - image.mean((0, 1))) * (1 + contrast) + image.mean((0, 1))
+    hsv = np.array([[colorsys.rgb_to_hsv(*pixel) for pixel in row] for row in image])
+    hsv[..., 1] = np.clip(hsv[..., 1] * (1 + saturation), 0, 1)
+    return np.array([[colorsys.hsv_to_rgb(*pixel) for pixel in row] for row in hsv])
+
+
+def test_colours_vary_as_the_definitions_say(monkeypatch):
+    draws = iter([0.0, 0.0, 1.0, 0.4, -0.5, 0.8, 0.0])  # place of the crop, no flip, colours
+    monkeypatch.setattr(module._Draws, "uniform", lambda self, low=0.0, high=1.0: tf.constant(next(draws)))
+    monkeypatch.setattr(module, "_scaled", lambda image, mask, draw, scales: (image, mask))
+    pixels = np.random.default_rng(0).integers(60, 190, (5, 6, 3))
+    (image, mask) = next(
+        iter(drawn(dataset([pixels], [np.zeros((5, 6, 1))]), size=(5, 6), augment=True, colour=1, seed=0))
+    )
+    expected = pillow_coloured(pixels, 0.4 * 0.25, -0.5 * 0.4, 0.8 * 0.4)
+    np.testing.assert_allclose(image / 255, expected, atol=2e-6)
+    assert (mask == 0).all()
+
+
+def test_colours_leave_masks_and_padding_alone():
+    options = {"size": (96, 96), "augment": True, "scales": (1, 1), "seed": 4}
+    plain, varied = drawn(coordinates(), **options), drawn(coordinates(), colour=1, **options)
+    for (image, mask), (other, same) in zip(plain, varied, strict=True):
+        np.testing.assert_array_equal(mask, same)
+        np.testing.assert_array_equal(image[mask == VOID], other[mask == VOID])
+        assert other.min() >= 0 and other.max() <= 255
+        assert (image != other).any()
+
+
+def test_colours_out_of_range():
+    with pytest.raises(ValueError, match="Found colour=-1: expected 0"):
+        pipeline(coordinates(1), augment=True, seed=0, colour=-1)
 
 
 def test_augmentation_without_a_seed():

@@ -193,11 +193,11 @@ def evaluate(model, data):
 class GlobalPixelCrossentropy(PixelCrossentropy):
     """`fcn_keras.losses.PixelCrossentropy` over the labelled pixels of the whole global batch.
 
-    On one device, and on JAX, the two are the same. On the replicas of `tf.distribute` the count of labelled pixels is
-    summed over them, one number for each step.
+    On one device, and on JAX, the two are the same. On the replicas of `tf.distribute` the count of labelled pixels (or
+    the sum of their class weights) is summed over them, one number for each step.
 
     Args:
-        void, reduction, name: As in `fcn_keras.losses.PixelCrossentropy`.
+        void, reduction, name, class_weights, label_smoothing: As in `fcn_keras.losses.PixelCrossentropy`.
 
     Example:
 
@@ -211,7 +211,7 @@ class GlobalPixelCrossentropy(PixelCrossentropy):
         context = _replica_context()
         if context is None or self.reduction == "sum":  # sums add up as they are
             return value
-        own = ops.sum(ops.cast(ops.not_equal(y_true, self.void), value.dtype))
+        own = ops.cast(self.weight_of(y_true), value.dtype)
         share = ops.divide_no_nan(own, context.all_reduce("SUM", own))
         return context.num_replicas_in_sync * share * value  # Keras divides by the number of replicas
 

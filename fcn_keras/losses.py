@@ -60,7 +60,7 @@ class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
     def call(self, y_true, y_pred):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if keras.backend.backend() == "tensorflow":
-            _require_labels(y_true, y_pred.shape[-1], self.void)
+            y_true = _require_labels(y_true, y_pred.shape[-1], self.void)
         if self.class_weights is None and not self.label_smoothing:
             return super().call(y_true, y_pred)
         return self._weighted(y_true, y_pred)
@@ -86,6 +86,15 @@ class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
             return losses
         # Keras will divide by the number of all pixels; what it should be is the weight of the labelled ones.
         return losses * ops.divide_no_nan(ops.cast(ops.size(losses), losses.dtype), ops.sum(own))
+
+    def weight_of(self, masks):
+        """What the mean divides by: the number of labelled pixels, or the sum of their class weights; a scalar."""
+        masks = ops.cast(masks, "int32")
+        labelled = ops.not_equal(masks, self.void)
+        if self.class_weights is None:
+            return ops.sum(ops.cast(labelled, "float32"))
+        weights = ops.convert_to_tensor(self.class_weights, dtype="float32")
+        return ops.sum(ops.where(labelled, ops.take(weights, ops.where(labelled, masks, 0)), 0.0))
 
     def get_config(self):
         config = {"void": self.void, "reduction": self.reduction, "name": self.name}
@@ -146,11 +155,11 @@ def count_pixels(dataset, num_classes):
 
 
 def _require_labels(masks, num_classes, void):
-    """Stops inside a compiled TensorFlow graph too, where Python cannot look at values."""
+    """The masks, behind a check that also stops compiled TensorFlow graphs, where Python cannot look at values."""
     import tensorflow as tf
 
     known = tf.logical_or(tf.equal(masks, void), tf.logical_and(masks >= 0, masks < num_classes))
-    tf.debugging.Assert(
+    check = tf.debugging.Assert(
         tf.reduce_all(known),
         [
             f"A mask holds labels outside [0, {num_classes}) that are not void ({void}): expected class ids from 0. "
@@ -159,3 +168,5 @@ def _require_labels(masks, num_classes, void):
         ],
         summarize=5,
     )
+    with tf.control_dependencies([check]):  # else the softmax may meet the labels first, and say less
+        return tf.identity(masks)

@@ -20,6 +20,7 @@ from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.metrics import SegmentationMetrics
 
 EPOCHS, BATCH, CLASSES = 2, 4, 3
+WEIGHTS = {"class_weights": [1, 2, 3]}
 
 
 def batches():
@@ -75,12 +76,12 @@ def child_mirrored(folder):
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
     devices = ["CPU:0", "CPU:1"]
-    np.savez(folder / "mirrored.npz", **trained(distribution.GlobalPixelCrossentropy(), "mirrored", devices))
-    np.savez(folder / "mirrored_plain.npz", **trained(PixelCrossentropy(), "mirrored", devices))
+    np.savez(folder / "mirrored.npz", **trained(distribution.GlobalPixelCrossentropy(**WEIGHTS), "mirrored", devices))
+    np.savez(folder / "mirrored_plain.npz", **trained(PixelCrossentropy(**WEIGHTS), "mirrored", devices))
     summed = distribution.GlobalPixelCrossentropy(reduction="sum")
     np.savez(folder / "mirrored_sum.npz", **trained(summed, "mirrored", devices, rate=1e-5))
     with distribution.scope("mirrored", devices):
-        model = net(PixelCrossentropy())
+        model = net(PixelCrossentropy(**WEIGHTS))
     for data in (batches().unbatch().batch(3, drop_remainder=True), batches().unbatch().batch(4)):
         try:
             distribution.fit(model, data)
@@ -89,7 +90,7 @@ def child_mirrored(folder):
 
 
 def child_worker(folder, index):
-    loss = distribution.GlobalPixelCrossentropy()
+    loss = distribution.GlobalPixelCrossentropy(**WEIGHTS)
     np.savez(folder / f"worker{index}.npz", **trained(loss, "workers"))
 
     checkpoint, epochs = folder / "checkpoint.keras", []
@@ -122,12 +123,12 @@ def child_jax(folder):
     import jax
 
     assert len(jax.devices()) == 2
-    np.savez(folder / "jax_one.npz", **trained(PixelCrossentropy()))
-    np.savez(folder / "jax_two.npz", **trained(PixelCrossentropy(), "data_parallel"))
+    np.savez(folder / "jax_one.npz", **trained(PixelCrossentropy(**WEIGHTS)))
+    np.savez(folder / "jax_two.npz", **trained(PixelCrossentropy(**WEIGHTS), "data_parallel"))
 
 
 def child_jax_worker(folder, index):
-    np.savez(folder / f"jax_worker{index}.npz", **trained(PixelCrossentropy(), "workers"))
+    np.savez(folder / f"jax_worker{index}.npz", **trained(PixelCrossentropy(**WEIGHTS), "workers"))
     assert distribution.is_chief() == (index == 0)
 
 
@@ -162,13 +163,14 @@ def outcome(child, returncode=0):
         out, err = child.communicate(timeout=240)
     finally:
         child.kill()
+        child.wait()
     assert child.returncode == returncode, err[-4000:]
     return out
 
 
 @pytest.fixture(scope="module")
 def expected():
-    return trained(PixelCrossentropy())
+    return trained(PixelCrossentropy(**WEIGHTS))
 
 
 def test_two_mirrored_devices_are_one(tmp_path, expected):

@@ -203,3 +203,9 @@ def test_weights_and_smoothing_out_of_range(options, message):
 def test_weights_for_another_number_of_classes():
     with pytest.raises(ValueError, match="Found 2 class weights for logits of 5 classes"):
         PixelCrossentropy(class_weights=[1, 1])(*batch())
+
+
+def test_what_the_mean_divides_by():
+    masks = np.array([[0, 1, 1, 255]], "uint8")
+    assert float(PixelCrossentropy().weight_of(masks)) == 3
+    assert float(PixelCrossentropy(class_weights=[1, 4]).weight_of(masks)) == 9

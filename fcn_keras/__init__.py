@@ -33,6 +33,7 @@ __all__ = [
     "backbones",
     "berkeley",
     "bulk",
+    "cli",
     "convolutionalize",
     "cost",
     "datasets",
@@ -67,6 +68,7 @@ __version__ = "0.1.0"
 _LAZY = (
     "berkeley",
     "bulk",
+    "cli",
     "datasets",
     "distribution",
     "evaluation",

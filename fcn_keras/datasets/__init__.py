@@ -22,6 +22,7 @@ BUILDERS = {
     "camvid": ("camvid", "CamVid"),
     "voc": ("voc", "VocSegmentation"),
     "pets": ("pets", "OxfordPets"),
+    "folder": ("own", "OwnFolder"),
 }
 CONFIG_OF_SPLIT = {"voc": {"sbd_train": "2011_sbd", "seg11valid": "2011_sbd", "trainaug": "2012_sbd"}}
 
@@ -43,10 +44,12 @@ def prepare(name, config=None, *, source=None, data_dir=None):
 
     Args:
         name: ``"shapes"`` (generated), ``"camvid"`` (read from a folder), ``"voc"`` or ``"pets"`` (read from a folder,
-            or downloaded).
-        config: Configuration of the builder, such as ``"objects"`` of shapes; by default its first.
-        source: The folder that holds the data in its official layout, needed the first time: always for camvid; for
-            voc and pets, None downloads them, after saying what, how much and where from.
+            or downloaded), ``"folder"``: images and masks of one's own, as `fcn_keras.datasets.own_folder` says.
+        config: Configuration of the builder, such as ``"objects"`` of shapes; by default its first. Of folder, the
+            share of images to validate on where it has no lists, such as 0.1.
+        source: The folder that holds the data in its layout, needed the first time: always for camvid; for voc and
+            pets, None downloads them, after saying what, how much and where from. Needed each time for folder, which
+            is prepared anew when its files have changed.
         data_dir: Folder for the prepared data; by default `data_home`.
 
     Returns:
@@ -69,8 +72,14 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     module, cls = BUILDERS[name]
     make = getattr(importlib.import_module(f".{module}", __name__), cls)
     source = None if source is None else pathlib.Path(source).expanduser().resolve()
+    data_dir = pathlib.Path(data_dir or data_home())
     with _quiet("absl"):  # TFDS warns of the folder that it is about to fill
-        builder = make(config=config, data_dir=pathlib.Path(data_dir or data_home()))
+        if name == "folder":
+            if source is None:
+                raise ValueError(f"folder is read from a folder, found none. Mend: {make.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+            builder = importlib.import_module(".own", __name__).builder_of(source, config, data_dir)
+        else:
+            builder = make(config=config, data_dir=data_dir)
         if not builder.is_prepared():
             _require_source(builder, name, source)
             print(f"Preparing {name} under {builder.data_dir} (once).", flush=True)
@@ -132,7 +141,7 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, **opti
     """Loads a split as batches of images and masks.
 
     Args:
-        name: ``"shapes"``, ``"camvid"``, ``"voc"`` or ``"pets"``.
+        name: ``"shapes"``, ``"camvid"``, ``"voc"``, ``"pets"`` or ``"folder"``.
         split: ``"train"``, ``"validation"``, ``"test"`` where there is one, or a TFDS slice such as ``"train[:100]"``.
             Of voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, which name their config, too.
         config, source, data_dir: As in `prepare`.

@@ -1,0 +1,139 @@
+"""The classes of one's own data: names, colours, and masks that are written in colours."""
+
+import dataclasses
+import pathlib
+import re
+
+import numpy as np
+
+from .features import VOID
+from .palettes import voc_palette
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """Names of the classes by id, and their colours where masks are written in them.
+
+    Args:
+        names: One name for each id, background first where there is one.
+        colours: RGB in 0–255, one triple for each name; None where masks hold ids and nothing else.
+        void_colour: RGB of pixels that are no class; None where there is none.
+
+    Example:
+
+    >>> Classes(("ground", "road")).palette.tolist()
+    [[0, 0, 0], [128, 0, 0]]
+    """
+
+    names: tuple
+    colours: tuple | None = None
+    void_colour: tuple | None = None
+
+    @property
+    def palette(self):
+        """uint8 array ``(C, 3)``: the colours, or VOC's."""
+        return voc_palette(len(self.names)) if self.colours is None else np.array(self.colours, "uint8")
+
+
+def read_classes(path):
+    r"""Reads a ``classes.txt``: a line for each class, in the order of the ids.
+
+    A line is a name, or a name and its colour as three numbers: ``road 128 64 128``. The name ``void`` with a colour
+    names the colour of pixels of no class, and has no id. Empty lines and what stands behind ``#`` do not count.
+
+    Args:
+        path: The file, UTF-8.
+
+    Returns:
+        A `Classes`.
+
+    Raises:
+        ValueError: If the file cannot be read or holds no class; a name or colour stands twice; a number is not in
+            0–255; or some classes have colours and others have none. The message names the line.
+
+    Example:
+
+    >>> _ = pathlib.Path("classes.txt").write_text("ground 0 0 0\nroad 128 64 128\nvoid 255 255 255  # unlabelled")
+    >>> read_classes("classes.txt").names
+    ('ground', 'road')
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): expected a text file, a class in each line.") from error
+    found, first_lines = {}, {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = line.partition("#")[0].strip()
+        if not line:
+            continue
+        name, colour = _parsed(line, f"{path}, line {number}")
+        for kind, value in (("name", name), ("colour", colour)):
+            before = first_lines.setdefault((kind, value), number) if value is not None else number
+            if before != number:
+                raise ValueError(f"{path}, line {number}: the {kind} {value} stands in line {before} already.")
+        found[name] = colour
+    void = found.pop("void", None)
+    coloured = [name for name, colour in found.items() if colour is not None]
+    if not found:
+        raise ValueError(f"{path} names no class: expected a line for each, such as `road` or `road 128 64 128`.")
+    if coloured and len(coloured) < len(found):
+        bare = next(name for name in found if name not in coloured)
+        raise ValueError(f"{path}: {coloured[0]} has a colour, {bare} has none: expected colours for all, or for none.")
+    return Classes(tuple(found), tuple(found.values()) if coloured else None, void)
+
+
+def _parsed(line, place):
+    match = re.fullmatch(r"(.+?)((?:[\s,]+-?\d+)*)", line)
+    name, numbers = match[1].strip(), [int(number) for number in re.findall(r"-?\d+", match[2])]
+    if len(numbers) not in (0, 3) or not all(0 <= number <= 255 for number in numbers):
+        raise ValueError(f"{place}: found {line!r}: expected a name, or a name and three numbers in 0–255.")
+    return name, tuple(numbers) or None
+
+
+def colours_to_ids(mask, classes):
+    """Turns a mask that is written in colours into ids.
+
+    Args:
+        mask: uint8 array ``(H, W, 3)``.
+        classes: A `Classes` with colours.
+
+    Returns:
+        uint8 array ``(H, W)``; void is 255.
+
+    Raises:
+        ValueError: If the classes have no colours, or the mask holds colours that are none of theirs; the most frequent
+            are named with their pixels.
+
+    Example:
+
+    >>> classes = Classes(("ground", "road"), ((0, 0, 0), (128, 64, 128)), void_colour=(255, 255, 255))
+    >>> colours_to_ids(np.array([[[0, 0, 0], [128, 64, 128], [255, 255, 255]]], "uint8"), classes).tolist()
+    [[0, 1, 255]]
+    """
+    if classes.colours is None:
+        raise ValueError(
+            "The mask is written in colours, and the classes have none. Mend: write them into classes.txt, a line for "
+            "each class, such as `road 128 64 128`."
+        )
+    codes = _codes(np.asarray(mask))
+    table = {int(_codes(np.array(colour))): id_ for id_, colour in enumerate(classes.colours)}
+    if classes.void_colour is not None:
+        table[int(_codes(np.array(classes.void_colour)))] = VOID
+    present, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    unknown = [i for i in np.argsort(-counts) if int(present[i]) not in table]
+    if unknown:
+        told = ", ".join(f"{_triple(present[i])} ({counts[i]} pixels)" for i in unknown[:5])
+        raise ValueError(
+            f"{len(unknown)} colours are of no class: {told}. Mend: name them in classes.txt; colours that no one drew "
+            "come from JPEG, or from masks resized by interpolation."
+        )
+    ids = np.array([table[int(code)] for code in present], "uint8")
+    return ids[inverse].reshape(codes.shape)
+
+
+def _codes(rgb):
+    return rgb.astype("int64") @ np.array([1 << 16, 1 << 8, 1])
+
+
+def _triple(code):
+    return int(code) >> 16, int(code) >> 8 & 255, int(code) & 255

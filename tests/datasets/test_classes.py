@@ -1,0 +1,68 @@
+"""classes.txt, and masks that are written in colours."""
+
+import numpy as np
+import pytest
+
+from fcn_keras.datasets.classes import Classes, colours_to_ids, read_classes
+from fcn_keras.datasets.palettes import voc_palette
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ground\nroad\n", Classes(("ground", "road"))),
+        ("ground 0 0 0\nthe road 128 64 128\n", Classes(("ground", "the road"), ((0, 0, 0), (128, 64, 128)))),
+        ("\n# mine\na 1,2,3  # first\nb\t4 5 6\r\nvoid 9 9 9", Classes(("a", "b"), ((1, 2, 3), (4, 5, 6)), (9, 9, 9))),
+        ("도로 1 2 3", Classes(("도로",), ((1, 2, 3),))),
+        ("lane-2 1 2 3\n", Classes(("lane-2",), ((1, 2, 3),))),
+    ],
+)
+def test_reading(text, expected, tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text(text, encoding="utf-8")
+    assert read_classes(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "names no class"),
+        (b"void 1 2 3", "names no class"),
+        (b"a\nb\na", "line 3: the name a stands in line 1 already"),
+        (b"a 1 2 3\nb 1 2 3", r"line 2: the colour \(1, 2, 3\) stands in line 1"),
+        (b"a 1 2", "line 1: found 'a 1 2': expected a name, or a name and three numbers"),
+        (b"a 1 2 256", "three numbers in 0–255"),
+        (b"a 1 2 -1", "three numbers in 0–255"),
+        (b"a 1 2 3\nb", "a has a colour, b has none"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_bad_files(text, message, tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match=message):
+        read_classes(path)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_classes(tmp_path / "none.txt")
+
+
+def test_colours_become_the_ids_that_they_were_drawn_for():
+    ids = np.random.default_rng(0).integers(0, 21, (13, 17)).astype("uint8")
+    ids[0] = 255
+    palette = voc_palette()
+    classes = Classes(tuple("abcdefghijklmnopqrstu"), tuple(map(tuple, palette[:21])), tuple(palette[255]))
+    np.testing.assert_array_equal(colours_to_ids(palette[ids], classes), ids)
+
+
+def test_colours_of_no_class_are_named_with_their_pixels():
+    mask = np.zeros((4, 5, 3), "uint8")
+    mask[0], mask[1, 0] = (1, 2, 3), (0, 0, 255)
+    with pytest.raises(
+        ValueError, match=r"2 colours are of no class: \(1, 2, 3\) \(5 pixels\), \(0, 0, 255\) \(1 pixels\)"
+    ):
+        colours_to_ids(mask, Classes(("ground",), ((0, 0, 0),)))
+    with pytest.raises(ValueError, match="the classes have none. Mend: write them into classes.txt"):
+        colours_to_ids(mask, Classes(("ground",)))

@@ -137,7 +137,7 @@ def class_names(name, **kwargs):
     return list(prepare(name, **kwargs).info.metadata["class_names"])
 
 
-def load(name, split="train", *, config=None, source=None, data_dir=None, **options):
+def load(name, split="train", *, config=None, source=None, data_dir=None, cache=None, **options):
     """Loads a split as batches of images and masks.
 
     Args:
@@ -145,7 +145,9 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, **opti
         split: ``"train"``, ``"validation"``, ``"test"`` where there is one, or a TFDS slice such as ``"train[:100]"``.
             Of voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, which name their config, too.
         config, source, data_dir: As in `prepare`.
-        **options: ``size``, ``augment``, ``batch``, ``seed``: see `pipeline`.
+        cache: ``"memory"``, or the path of a file: keeps the files' bytes, before they are shuffled and augmented, at
+            hand; for slow disks. A file that a killed run has left behind is never read. See `caching.cached`.
+        **options: ``size``, ``augment``, ``scales``, ``colour``, ``batch``, ``seed``: see `pipeline`.
 
     Returns:
         A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, masks uint8 ``(batch, H, W)``;
@@ -172,4 +174,6 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, **opti
     undecoded = {name: tfds.decode.SkipDecoding() for name in ("image", "segmentation_mask")}
     read = tfds.decode.PartialDecoding(dict.fromkeys(undecoded, True), decoders=undecoded)
     examples = builder.as_dataset(split=split, shuffle_files=False, decoders=read)
+    if cache is not None:
+        examples = importlib.import_module(".caching", __name__).cached(examples, cache, f"{builder.data_dir}, {split}")
     return pipeline(examples, void=int(builder.info.metadata["void"]), **options)

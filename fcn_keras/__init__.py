@@ -33,6 +33,7 @@ __all__ = [
     "backbones",
     "berkeley",
     "bulk",
+    "checking",
     "cli",
     "convolutionalize",
     "cost",
@@ -68,6 +69,7 @@ __version__ = "0.1.0"
 _LAZY = (
     "berkeley",
     "bulk",
+    "checking",
     "cli",
     "datasets",
     "distribution",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from test_checking import write as write_folder
 
 from fcn_keras import FCN32s, datasets, evaluation, segment, training
 from fcn_keras.cli import app, main
@@ -166,6 +167,29 @@ def test_json_of_a_finished_run(data, trained, capsys):
     told = json.loads(capsys.readouterr().out)
     kept = json.loads((trained / "metrics.json").read_text())
     assert told == {"directory": str(trained)} | {name: kept[name] for name in list(told)[1:]} and len(told) == 5
+
+
+# --- check ---
+
+
+def test_check_tells_by_its_status_whether_data_are_ready(tmp_path, capsys):
+    root = write_folder(tmp_path / "mine")
+    assert main(["check", str(root)]) == 0
+    assert "Ready to train" in capsys.readouterr().out
+    (root / "masks" / "01.png").unlink()
+    assert main(["check", str(root), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert not report["ok"] and any("01.png" in file for f in report["findings"] for file, _ in f["files"])
+    assert main(["check", str(tmp_path)]) == 2
+
+
+def test_a_folder_of_ones_own_is_trained_and_measured(tmp_path, capsys):
+    root, run = write_folder(tmp_path / "mine"), tmp_path / "run"
+    more = ["--data-dir", str(tmp_path / "data")]
+    assert main(["train", str(root), "--directory", str(run), "--epochs", "1", *SMALL[:-2], *more]) == 0
+    assert main(["evaluate", str(run / "best.keras"), str(root), *more]) == 0
+    assert "| class 2 |" in capsys.readouterr().out
+    assert json.loads((run / "config.json").read_text())["class_names"] == ["class 0", "class 1", "class 2"]
 
 
 # --- refusals ---

@@ -16,7 +16,7 @@ REFUSALS = (ValueError, ImportError, OSError, FloatingPointError, tf.errors.Inva
 app = typer.Typer(
     name="fcn-keras",
     help="Semantic segmentation with fully convolutional networks: check data, train, evaluate, segment.",
-    epilog="Start with: fcn-keras train shapes --epochs 1. Every command has --help, with examples.",
+    epilog="Start with: fcn-keras train shapes --backbone mini_vgg --size 128 128. Every command has --help, with examples.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,6 +64,7 @@ def _command(function):
 
 
 for function in (
+    machine.check,
     training.train,
     measuring.evaluate,
     segmenting.segment,

@@ -1,12 +1,35 @@
 """The commands that look before anything is trained: ``check`` for data, ``doctor`` for the machine."""
 
+import pathlib
 from typing import Annotated
 
 import typer
 
+from .. import checking
 from .. import doctor as machine
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
+
+
+def check(
+    source: Annotated[pathlib.Path, typer.Argument(help="Folder: images/ and masks/, CamVid's, or VOCdevkit.")],
+    as_json: Json = False,
+):
+    """Read a data set and say in plain language, with file names, what will go wrong.
+
+    Exit status 1 if something would stop a training, or make its numbers wrong.
+
+    Python: fcn_keras.checking.check
+
+    Examples:
+
+        fcn-keras check my_data
+
+        fcn-keras check VOCdevkit --json
+    """
+    report = checking.check(source)
+    print(report.to_json() if as_json else report)
+    return int(not report.ok)
 
 
 def doctor(as_json: Json = False):

@@ -173,7 +173,8 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
         )
     undecoded = {name: tfds.decode.SkipDecoding() for name in ("image", "segmentation_mask")}
     read = tfds.decode.PartialDecoding(dict.fromkeys(undecoded, True), decoders=undecoded)
-    examples = builder.as_dataset(split=split, shuffle_files=False, decoders=read)
+    with _quiet("absl"):  # of a field that TFDS calls deprecated and reads itself
+        examples = builder.as_dataset(split=split, shuffle_files=False, decoders=read)
     if cache is not None:
         examples = importlib.import_module(".caching", __name__).cached(examples, cache, f"{builder.data_dir}, {split}")
     return pipeline(examples, void=int(builder.info.metadata["void"]), **options)

@@ -1,0 +1,174 @@
+"""The whole set: every pair looked at, and what only all of them together show."""
+
+import collections
+import concurrent.futures
+import os
+
+import numpy as np
+import rich.progress
+from rich.console import Console
+
+from . import looks
+from .layouts import read_layout
+from .report import SEVERITIES, Finding, Report
+
+RARE = 0.001  # share of the labelled pixels
+# Kind of a problem in one pair → severity, message, mend.
+KINDS = {
+    "image": ("error", "Images that cannot be read.", "restore or remove them, with their masks."),
+    "mask": ("error", "Masks that cannot be read as ids.", "save ids as grey or palette PNGs."),
+    "colours": (
+        "error",
+        "Masks written in colours that cannot be turned into ids.",
+        "name every class and its colour in classes.txt, a line each: `road 128 64 128`.",
+    ),
+    "ids": ("error", "Masks with ids of no class.", "map the ids; void is 255."),
+    "size": ("error", "Image and mask differ in size.", "resize the mask to the nearest id, or export it again."),
+    "interpolated": (
+        "error",
+        "Masks that were resized by interpolation: their outlines hold ids that no one drew.",
+        'resize the originals with method="nearest".',
+    ),
+    "jpeg mask": ("error", "Masks saved as JPEG, which changes ids near every outline.", "export them as PNG."),
+    "exif": ("note", "Images that EXIF turns: the package turns them; other tools may not.", ""),
+    "grey": ("note", "Grey images: repeated in three channels.", ""),
+    "alpha": ("warning", "Images with transparency: it is shown on white.", "save them without."),
+    "colour space": ("warning", "Images that are not RGB: converted, without a colour profile.", "save them as RGB."),
+    "frames": ("warning", "Files with several pictures: the first is read.", "save that one alone."),
+}
+
+
+def check(source, layout=None, classes=None, progress=None):
+    """Reads a data set and says what will go wrong.
+
+    Args:
+        source: A folder with ``images`` and ``masks`` (see `fcn_keras.datasets.own_folder`), CamVid's, or VOC's.
+        layout: ``"folder"``, ``"camvid"`` or ``"voc"``; by default it is seen from the folders inside.
+        classes: A `fcn_keras.datasets.classes.Classes` instead of the folder's ``classes.txt``.
+        progress: Whether to show a progress bar on the terminal; by default where there is one.
+
+    Returns:
+        A `Report`: print it, or ask whether it is ``ok``. Bad files are findings, all of them; none is raised.
+
+    Raises:
+        ValueError: If `source` is no folder, or has no layout that is known.
+
+    Example:
+
+    >>> report = check("my_data")  # doctest: +SKIP
+    >>> report.ok  # doctest: +SKIP
+    True
+    """
+    found = read_layout(source, layout, classes)
+    seen = _look_at_all(found, progress)
+    names = _class_names(found, seen)
+    counts = collections.Counter(pair.split for pair in found.pairs)
+    pixels = {split: sum(s.pixels for s in seen if s.pixels is not None and s.pair.split == split) for split in counts}
+    pixels = {split: counted for split, counted in pixels.items() if not np.isscalar(counted)}
+    findings = [*found.findings, *_of_files(seen), *_of_leakage(seen), *_of_classes(found, seen, names, pixels)]
+    findings += _of_sizes(seen)
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Report(str(source), found.name, dict(counts), names, _shares(pixels, names, found.void), findings)
+
+
+def _look_at_all(found, progress):
+    """In threads: Pillow and zlib decode outside Python's lock. Few at a time, so that memory stays bounded."""
+    console = Console(stderr=True)
+    shown = console.is_terminal if progress is None else progress
+    with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        seen = pool.map(lambda pair: looks.look(pair, found), found.pairs)
+        bar = rich.progress.track(seen, "checking", len(found.pairs), console=console, disable=not shown)
+        return list(bar)
+
+
+def _class_names(found, seen):
+    if found.classes is not None:
+        return list(found.classes.names)
+    present = sum((s.pixels for s in seen if s.pixels is not None), np.zeros(256, int))
+    present[found.void] = 0
+    return [f"class {id_}" for id_ in range(int(np.nonzero(present)[0].max(initial=-1)) + 1)]
+
+
+def _of_files(seen):
+    """A finding for each kind of problem, with all its files."""
+    files = collections.defaultdict(list)
+    for one in seen:
+        for kind, detail in one.problems:
+            path = one.pair.mask if kind in ("mask", "colours", "ids", "interpolated", "jpeg mask") else one.pair.image
+            files[kind].append((str(path), detail))
+    return [Finding(kind, *KINDS[kind][:3], tuple(files[kind])) for kind in KINDS if kind in files]
+
+
+def _of_leakage(seen):
+    """The same picture in two splits, or twice in one, by its decoded pixels: a copy in another format counts."""
+    first, leaks, twice = {}, [], []
+    for one in seen:
+        before = first.setdefault(one.digest, one.pair) if one.digest else one.pair
+        if before is not one.pair:
+            apart = before.split != one.pair.split
+            told = f"is {before.image} ({before.split})" if apart else f"is {before.image}"
+            (leaks if apart else twice).append((str(one.pair.image), told))
+    if leaks:
+        message = "The same pictures stand in two splits: what is measured on them is remembered, not recognised."
+        yield Finding("leakage", "error", message, "remove them from one.", tuple(leaks))
+    if twice:
+        yield Finding("duplicates", "warning", "The same picture twice in a split.", "remove one.", tuple(twice))
+
+
+def _of_classes(found, seen, names, pixels):
+    yield from _of_void(found, seen, pixels)
+    labelled = {split: np.delete(counted, found.void)[: len(names)] for split, counted in pixels.items()}
+    if labelled and found.classes is None and not sum(labelled.values())[1:].any():
+        message = "The masks hold no ids but 0, and 255, which is void: one class alone."
+        yield Finding("classes", "error", message, "write 1 for the object, or name the colours in classes.txt.")
+        return
+    for split, counted in labelled.items():
+        absent = tuple((names[id_], "") for id_ in np.nonzero(counted == 0)[0])
+        if absent:
+            severity = "warning" if split == "train" else "note"
+            effect = "they cannot be learned" if split == "train" else "they do not count in its metrics"
+            yield Finding("absent", severity, f"Classes without a pixel in {split}: {effect}.", "", absent)
+    counted = labelled.get("train")
+    if counted is not None and counted.sum():
+        shares = counted / counted.sum()
+        rare = tuple((names[id_], f"{shares[id_]:.3%} of the labelled pixels") for id_ in np.nonzero(shares < RARE)[0]
+                     if counted[id_])  # fmt: skip
+        if rare:
+            yield Finding(
+                "rare", "note", "Rare classes in train.", "class weights, larger crops, more such images.", rare
+            )
+
+
+def _of_void(found, seen, pixels):
+    bare = tuple(
+        (str(one.pair.mask), "") for one in seen if one.pixels is not None and _is_void(one.pixels, found.void)
+    )
+    if bare:
+        yield Finding("void", "warning", "Masks without a labelled pixel: nothing is learned from them.", "", bare)
+    for split, counted in pixels.items():
+        share = counted[found.void] / counted.sum()
+        if share > 0.5:
+            yield Finding("void", "warning", f"{share:.0%} of the pixels in {split} are void: little is left to learn.")
+
+
+def _is_void(pixels, void):
+    return pixels[void] == pixels.sum()
+
+
+def _of_sizes(seen):
+    sizes = collections.Counter(one.size for one in seen if one.size)
+    if len(sizes) > 1:
+        common = ", ".join(f"{height}×{width} ({count})" for (height, width), count in sizes.most_common(3))
+        message = f"{len(sizes)} sizes of images, most often {common}: batches need crops, or one image each."
+        yield Finding("sizes", "note", message)
+
+
+def _shares(pixels, names, void):
+    """Of each split: class → share of its labelled pixels; void → share of all."""
+    shares = {}
+    for split, counted in pixels.items():
+        labelled = np.where(np.arange(256) == void, 0, counted)
+        total = max(int(labelled.sum()), 1)
+        shares[split] = {name: float(labelled[id_] / total) for id_, name in enumerate(names)}
+        shares[split]["void"] = float(counted[void] / max(int(counted.sum()), 1))
+    return shares

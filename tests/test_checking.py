@@ -1,0 +1,237 @@
+"""What `check` says of data sets: each kind of mistake, the layouts, the numbers, and no alarm where nothing is wrong."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import stand_ins
+
+from fcn_keras.checking import check
+from fcn_keras.checking.looks import between
+from fcn_keras.datasets.classes import Classes
+from fcn_keras.datasets.palettes import voc_palette
+
+NAMES = [f"{i:02d}" for i in range(10)]
+
+
+def blocks(name, classes=3):
+    """A mask as people draw them: large areas, some void."""
+    generator = np.random.default_rng(list(name.encode()))
+    ids = np.kron(generator.integers(0, classes, (4, 5)), np.ones((10, 12), int)).astype("uint8")
+    ids[:3] = 255
+    return ids
+
+
+def write(root, names=NAMES, classes=3):
+    for name in names:
+        ids = blocks(name, classes)
+        pixels = np.random.default_rng(list(name.encode())).integers(0, 256, (*ids.shape, 3)).astype("uint8")
+        for folder, array in (("images", pixels), ("masks", ids)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            PIL.Image.fromarray(array).save(root / folder / f"{name}.png")
+    stand_ins.write_list(root / "train.txt", names[:-3])
+    stand_ins.write_list(root / "validation.txt", names[-3:])
+    return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write(tmp_path / "mine")
+
+
+def kinds(report, severity=None):
+    return {finding.kind for finding in report.findings if severity in (None, finding.severity)}
+
+
+def files(report, kind):
+    (finding,) = [finding for finding in report.findings if finding.kind == kind]
+    return {name.rsplit("/", 1)[-1] for name, _ in finding.files}
+
+
+def test_nothing_is_said_of_good_data(root):
+    report = check(root, progress=False)
+    assert report.ok and not report.findings, report
+    assert report.counts == {"train": 7, "validation": 3} and report.layout == "folder"
+    masks = [blocks(name) for name in NAMES[:7]]
+    labelled = np.concatenate([mask[mask != 255] for mask in masks])
+    assert report.shares["train"]["class 1"] == pytest.approx((labelled == 1).mean())
+    assert report.shares["train"]["void"] == pytest.approx(3 / 40)
+    assert str(report).endswith("Ready to train: 0 errors, 0 warnings, 0 notes.")
+    assert json.loads(report.to_json())["ok"] is True
+
+
+def save(root, name, array, folder="masks", suffix=".png", **options):
+    PIL.Image.fromarray(array).save(root / folder / f"{name}{suffix}", **options)
+
+
+def interpolated(root):
+    for name in ("01", "02"):
+        with PIL.Image.open(root / "masks" / f"{name}.png") as mask:
+            small = mask.resize((30, 20), PIL.Image.Resampling.NEAREST)
+        ids = np.asarray(small) * 4 % 251
+        save(root, name, np.asarray(PIL.Image.fromarray(ids).resize((60, 40), PIL.Image.Resampling.BILINEAR)))
+
+
+def turned(root):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    with PIL.Image.open(root / "images" / "01.png") as image:
+        image.load()
+    image.save(root / "images" / "01.png", exif=exif)
+
+
+def alone(root):
+    (root / "masks" / "01.png").rename(root / "masks" / "01_mask.png")
+
+
+def leak(root):
+    with PIL.Image.open(root / "images" / "00.png") as image:  # the same pixels in another file format
+        image.save(root / "images" / "09.bmp")
+    (root / "images" / "09.png").unlink()
+
+
+def twice(root):
+    (root / "images" / "01.png").write_bytes((root / "images" / "00.png").read_bytes())
+
+
+def rare(root):
+    for name in NAMES:
+        ids = blocks(name)
+        ids[20, 20] = 3 if name == "00" else 0
+        save(root, name, ids)
+
+
+def one_name_two_endings(root):
+    save(root, "01", blocks("01"), "images", ".jpg")
+
+
+SPOILT = {
+    "truncated image": (lambda root: cut(root / "images" / "01.png"), "image", "error", {"01.png"}),
+    "truncated mask": (lambda root: cut(root / "masks" / "01.png"), "mask", "error", {"01.png"}),
+    "another size": (lambda root: save(root, "01", blocks("01")[:30]), "size", "error", {"01.png"}),
+    "colours": (lambda root: save(root, "01", voc_palette()[blocks("01")]), "colours", "error", {"01.png"}),
+    "bilinear": (interpolated, "interpolated", "error", {"01.png", "02.png"}),
+    "grey": (lambda root: save(root, "01", blocks("01"), "images"), "grey", "note", {"01.png"}),
+    "alpha": (
+        lambda root: save(root, "01", np.full((40, 60, 4), 9, "uint8"), "images"),
+        "alpha",
+        "warning",
+        {"01.png"},
+    ),
+    "turned": (turned, "size", "error", {"01.png"}),
+    "turned, noted": (turned, "exif", "note", {"01.png"}),
+    "void": (lambda root: save(root, "01", np.full((40, 60), 255, "uint8")), "void", "warning", {"01.png"}),
+    "leakage": (leak, "leakage", "error", {"09.bmp"}),
+    "duplicates": (twice, "duplicates", "warning", {"01.png"}),
+    "rare": (rare, "rare", "note", {"class 3"}),
+    "absent": (rare, "absent", "note", {"class 3"}),
+    "two endings": (one_name_two_endings, "names", "error", {"01.png"}),
+    "other files": (lambda root: (root / "masks" / "a.txt").write_text(""), "ignored", "warning", {"a.txt"}),
+    "hidden": (lambda root: (root / "masks" / ".DS_Store").write_text(""), None, None, None),
+}
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_each_mistake_is_told_with_its_files(case, root):
+    spoil, kind, severity, names = SPOILT[case]
+    spoil(root)
+    report = check(root, progress=False)
+    if kind is None:
+        assert not report.findings
+        return
+    assert kind in kinds(report, severity), report
+    assert files(report, kind) == names
+    assert report.ok == ("error" not in {finding.severity for finding in report.findings})
+    for name in names:
+        assert name in str(report)
+
+
+def test_missing_pairs_and_the_name_that_was_meant(root):
+    alone(root)
+    report = check(root, progress=False)
+    text = str(report)
+    assert not report.ok and "1 files have no mask" in text and "1 files have no image" in text
+    assert f"01.png: is {root / 'masks' / '01_mask.png'} meant?" in text
+
+
+def test_classes_by_file_by_argument_and_by_the_ids(root):
+    (root / "classes.txt").write_text("ground\nroad\n")
+    report = check(root, progress=False)
+    assert files(report, "ids") >= {"00.png"} and "ids 2: " in str(report) and not report.ok
+    assert check(root, classes=Classes(("a", "b", "c")), progress=False).ok
+    (root / "classes.txt").write_text("ground\nground\n")
+    assert "classes.txt" in kinds(check(root, progress=False), "error")
+    for name in NAMES:
+        save(root, name, np.where(blocks(name) > 1, 255, 0).astype("uint8"))
+    (root / "classes.txt").unlink()
+    assert "write 1 for the object" in str(check(root, progress=False))
+
+
+def test_colours_that_classes_txt_names(root):
+    lines = [f"{name} {r} {g} {b}" for name, (r, g, b) in zip("abc", voc_palette(3), strict=True)]
+    (root / "classes.txt").write_text("\n".join([*lines, "void 224 224 192"]))
+    for name in NAMES:
+        save(root, name, voc_palette()[blocks(name)])
+    assert not check(root, progress=False).findings
+    save(root, "01", voc_palette()[blocks("01")], suffix=".jpg", quality=50)
+    (root / "masks" / "01.png").unlink()
+    report = check(root, progress=False)
+    assert files(report, "colours") == {"01.jpg"} and "come from JPEG" in str(report)
+
+
+def test_lists(root):
+    stand_ins.write_list(root / "train.txt", ["00", "../../secret", "77"])
+    report = check(root, progress=False)
+    assert "lists" in kinds(report, "error") and "'../../secret'" in str(report) and "'77'" in str(report)
+    assert sum(report.counts.values()) == 10  # the files are looked at, all the same
+
+
+def test_other_layouts(tmp_path):
+    stand_ins.write_camvid(tmp_path / "CamVid", NAMES[:5], NAMES[5:])
+    report = check(tmp_path / "CamVid", progress=False)
+    assert (
+        report.layout == "camvid" and report.counts == {"train": 5, "validation": 5} and len(report.class_names) == 11
+    )
+    assert "interpolated" in kinds(report)  # noise has such borders everywhere
+    stand_ins.write_voc(tmp_path / "VOCdevkit" / "VOC2012", NAMES[:5], NAMES[5:])
+    (tmp_path / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "00.png").unlink()
+    report = check(tmp_path, progress=False)
+    assert report.layout == "voc" and report.counts == {"train": 4, "validation": 5}
+    assert files(report, "pairs") == {"00"}
+    with pytest.raises(ValueError, match="no layout camvid: found CamVid, VOCdevkit; expected images/"):
+        check(tmp_path, layout="camvid")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no layout that is known: found nothing"):
+        check(tmp_path / "empty")
+    with pytest.raises(ValueError, match="is no folder"):
+        check(tmp_path / "none")
+
+
+def test_borders_between():
+    generator = np.random.default_rng(0)
+    drawn = np.kron(generator.integers(0, 21, (6, 8)), np.ones((16, 16), int)).astype("uint8")
+    assert between(drawn)[0] == 0
+    for size in ((64, 48), (256, 192), (100, 77)):
+        blurred = np.asarray(PIL.Image.fromarray(drawn).resize(size, PIL.Image.Resampling.BILINEAR))
+        nearest = np.asarray(PIL.Image.fromarray(drawn).resize(size, PIL.Image.Resampling.NEAREST))
+        assert between(blurred)[0] > 0.2 and between(nearest)[0] == 0
+    assert between(np.zeros((1, 1), "uint8")) == (0, 0)
+
+
+def test_names_that_would_fool_a_terminal(root):
+    (root / "images" / "bad\x1b[2J\nname.png").write_bytes(b"")
+    text = str(check(root, progress=False))
+    assert "\x1b" not in text and r"bad\x1b[2J\nname.png" in text
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("folder", ["camvid", "."])
+def test_no_alarm_on_real_photographs(shared_data, folder):
+    report = check(shared_data / folder, progress=False)
+    assert report.ok and sum(report.counts.values()) > 100
+    assert kinds(report) <= {"sizes"}, report

@@ -8,9 +8,8 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
-
 from ..datasets import data_home
+from ..loading import load_model
 from . import comparison
 
 
@@ -49,7 +48,7 @@ def _masks(found, directory):
     path = found.fcn8s or data_home() / "runs" / "chapter4" / "fcn8s.keras"
     if not path.exists():
         raise ValueError(f"Found no trained FCN-8s at {path}. Mend: run chapters 3 and 4, or pass --fcn8s.")
-    return comparison.compare_masks(keras.models.load_model(path), directory, seed=found.seed)
+    return comparison.compare_masks(load_model(path), directory, seed=found.seed)
 
 
 def _images(found, directory):

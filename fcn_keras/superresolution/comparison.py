@@ -14,6 +14,7 @@ from keras import ops
 from .. import metrics
 from ..datasets import load, prepare
 from ..images import read_image
+from ..loading import load_model
 from ..losses import PixelCrossentropy
 from .images import interpolated, pairs, quality, super_resolver
 from .masks import finer
@@ -211,7 +212,7 @@ def _fit(net, epochs, rate, loss):
 def _kept(path, train):
     """A net read from its file, or trained and written beside and renamed: a file of that name is whole."""
     if path.exists():
-        return keras.models.load_model(path)
+        return load_model(path)
     net = train()
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"partial-{path.name}")

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..evaluation import evaluate
 from ..files import finite, write_beside
+from ..loading import load_model
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics
 from . import records
@@ -156,7 +157,7 @@ class Run:
 
     def model(self):
         """The trained model of a finished run, compiled for `keras.Model.evaluate`."""
-        model = keras.models.load_model(self.directory / "last.keras")
+        model = load_model(self.directory / "last.keras")
         self._compile(model, "sgd")
         return model
 

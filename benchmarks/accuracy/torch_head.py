@@ -1,0 +1,180 @@
+"""An FCN in torchvision's manner, in PyTorch: its head on the last map, its training, on Keras' MobileNetV2.
+
+- The backbone's last strides become dilations; the output stride is 16, as in torchvision's MobileNet segmenters (its
+  ResNets have 8).
+- Head: 3×3 convolution to a quarter of the channels without bias, batch normalisation, ReLU, dropout 0.1, 1×1
+  convolution. Logits are interpolated bilinearly to the image, ``align_corners=False``.
+- SGD as by default in its reference script: rate 0.01, momentum 0.9, weight decay 1e-4, polynomial decay of power 0.9
+  at each step; mean cross-entropy, void ignored, no auxiliary head.
+
+- All is trained at one rate, batch normalisation of the backbone, too. It is first given the statistics of this data,
+  without a change of what the backbone computes (`unfold`): converted weights may have it folded into the
+  convolutions, and these, no longer normalised, are torn apart by SGD at 0.01.
+"""
+
+import itertools
+import time
+
+import keras
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fcn_keras import backbones
+
+VOID = 255
+# Expansion, channels, blocks, stride: Sandler et al., MobileNetV2 (CVPR 2018), Table 2.
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+
+def run(task, directory):
+    """Trains and measures it; arguments and returns as in `ours.run`.
+
+    Raises:
+        ValueError: If the task's backbone is another.
+    """
+    if task.recipe.backbone != "mobilenet_v2":
+        raise ValueError(f"Found backbone={task.recipe.backbone!r}: this contestant has mobilenet_v2 only.")
+    torch.manual_seed(task.seed)
+    backbone = MobileNetV2(output_stride=16)
+    copy_weights(backbones.get("mobilenet_v2").tapped(task.recipe.weights), backbone)
+    unfold(backbone, torch.cat([channels_first(images) for images, _ in itertools.islice(task.arrays(), 4)]))
+    net = nn.Sequential(backbone, fcn_head(1280, len(task.class_names))).to(memory_format=torch.channels_last)
+    seconds = trained(net, task)
+    net.eval()
+
+    def predict(images):
+        with torch.inference_mode():
+            return logits(net, images).permute(0, 2, 3, 1).numpy()
+
+    found = task.measured(predict)
+    return {**found, "seconds_per_step": seconds, "parameters": sum(p.numel() for p in net.parameters())}
+
+
+def trained(net, task):
+    """Trains on the task's batches; seconds per step."""
+    net.train()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 - step / task.steps) ** 0.9)
+    started = time.perf_counter()
+    for images, masks in task.arrays():
+        target = torch.tensor(masks, dtype=torch.long)
+        loss = functional.cross_entropy(logits(net, images), target, ignore_index=VOID)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return (time.perf_counter() - started) / task.steps
+
+
+def logits(net, images):
+    """From a NumPy array ``(batch, H, W, 3)`` in 0–255 to a tensor ``(batch, C, H, W)``."""
+    coarse = net(channels_first(images))
+    return functional.interpolate(coarse, size=images.shape[1:3], mode="bilinear", align_corners=False)
+
+
+def channels_first(images):
+    """A NumPy array in 0–255 as a tensor ``(batch, 3, H, W)`` in −1 to 1."""
+    return torch.tensor(images).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def fcn_head(channels, num_classes):
+    """The head of torchvision's FCNs."""
+    inner = channels // 4
+    return nn.Sequential(
+        nn.Conv2d(channels, inner, 3, padding=1, bias=False),
+        nn.BatchNorm2d(inner),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Conv2d(inner, num_classes, 1),
+    )
+
+
+class MobileNetV2(nn.Sequential):
+    """The layers of `keras.applications.MobileNetV2` without top, from images in −1 to 1 to the last map.
+
+    Args:
+        output_stride: 32 as published; with 16 or 8 the strides beyond are dropped and what follows is dilated, so
+            that weights and fields of view stay.
+    """
+
+    def __init__(self, output_stride=32):
+        layers = [*convolution(3, 32, 3, stride=2), nn.ReLU6()]
+        channels, stride, dilation = 32, 2, 1
+        for expansion, wide, blocks, first in STAGES:
+            for step in [first, *[1] * (blocks - 1)]:
+                dilated = dilation
+                if step == 2 and stride == output_stride:
+                    step, dilation = 1, 2 * dilation
+                stride *= step
+                layers.append(Block(channels, wide, expansion, step, dilated))
+                channels = wide
+        super().__init__(*layers, *convolution(channels, 1280, 1), nn.ReLU6())
+
+
+class Block(nn.Module):
+    """Inverted residual: expand, filter each channel, project; the input is added where the shapes agree."""
+
+    def __init__(self, channels, wide, expansion, stride, dilation):
+        super().__init__()
+        inner = channels * expansion
+        expand = [*convolution(channels, inner, 1), nn.ReLU6()] if expansion > 1 else []
+        depthwise = [*convolution(inner, inner, 3, stride, dilation, groups=inner), nn.ReLU6()]
+        self.layers = nn.Sequential(*expand, *depthwise, *convolution(inner, wide, 1))
+        self.adds = stride == 1 and channels == wide
+
+    def forward(self, x):
+        return x + self.layers(x) if self.adds else self.layers(x)
+
+
+def convolution(channels, filters, kernel, stride=1, dilation=1, groups=1):
+    """Padding as Keras' MobileNetV2 has it, convolution without bias, batch normalisation."""
+    padding = 0 if stride == 2 else dilation * (kernel // 2)
+    layer = nn.Conv2d(channels, filters, kernel, stride, padding, dilation, groups, bias=False)
+    return [*([PadBehind()] if stride == 2 else []), layer, nn.BatchNorm2d(filters, eps=1e-3)]
+
+
+class PadBehind(nn.Module):
+    """One pixel below and to the right; where a side is odd, one in front of it as well."""
+
+    def forward(self, x):
+        height, width = x.shape[-2:]
+        return functional.pad(x, (width % 2, 1, height % 2, 1))
+
+
+def copy_weights(source, target):
+    """Copies a Keras network's weights into PyTorch modules of the same layers in the same order."""
+    kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.BatchNormalization
+    layers = [layer for layer in source.layers if isinstance(layer, kinds)]
+    modules = [module for module in target.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
+    for layer, module in zip(layers, modules, strict=True):
+        if isinstance(module, nn.BatchNorm2d):
+            own = (module.weight, module.bias, module.running_mean, module.running_var)
+            values = layer.get_weights()
+        else:  # (height, width, in, out); of a depthwise one (height, width, in, 1)
+            own, axes = (module.weight,), (2, 3, 0, 1) if module.groups > 1 else (3, 2, 0, 1)
+            values = [kernel.transpose(axes) for kernel in layer.get_weights()]
+        for parameter, value in zip(own, values, strict=True):
+            with torch.no_grad():
+                parameter.copy_(torch.from_numpy(value.copy()))
+
+
+def unfold(network, images):
+    """Gives batch normalisation the statistics of these images, and the scale and shift that undo them."""
+
+    @torch.no_grad()
+    def adapt(layer, inputs):
+        variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
+        scale = layer.weight / torch.sqrt(layer.running_var + layer.eps)
+        layer.bias.add_((mean - layer.running_mean) * scale)
+        layer.weight.copy_(scale * torch.sqrt(variance + layer.eps))
+        layer.running_mean.copy_(mean)
+        layer.running_var.copy_(variance)
+
+    network.eval()
+    layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [layer.register_forward_pre_hook(adapt) for layer in layers]
+    with torch.no_grad():
+        network(images)
+    for hook in hooks:
+        hook.remove()

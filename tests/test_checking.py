@@ -1,14 +1,18 @@
 """What `check` says of data sets: each kind of mistake, the layouts, the numbers, and no alarm where nothing is wrong."""
 
+import io
 import json
+import os
 
 import numpy as np
 import PIL.Image
 import pytest
 import stand_ins
+import tensorflow as tf
 
 from fcn_keras.checking import check
-from fcn_keras.checking.looks import between
+from fcn_keras.checking.checks import ALIKE
+from fcn_keras.checking.looks import between, is_interpolated, thumbnail
 from fcn_keras.datasets.classes import Classes
 from fcn_keras.datasets.palettes import voc_palette
 
@@ -81,6 +85,62 @@ def turned(root):
     image.save(root / "images" / "01.png", exif=exif)
 
 
+def turned_over(root, folder="images"):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 3  # by 180°, which leaves the size as it is
+    with PIL.Image.open(root / folder / "01.png") as image:
+        image.load()
+    image.save(root / folder / "01.png", exif=exif)
+
+
+def alike(root):
+    """The same pictures on both sides, once as PNG, once as JPEG."""
+    generator = np.random.default_rng(0)
+    for name, other in (("00", "08"), ("01", "09")):
+        pixels = np.kron(generator.integers(0, 256, (5, 6, 3)), np.ones((8, 10, 1))).astype("uint8")
+        save(root, name, pixels, "images")
+        (root / "images" / f"{other}.png").unlink()
+        save(root, other, pixels, "images", ".jpg", quality=40)
+
+
+def palettes(root):
+    """Masks saved in colours of which each file chose its own order."""
+    for number, name in enumerate(NAMES):
+        image = PIL.Image.fromarray(blocks(name))
+        image.putpalette(np.roll(voc_palette(), number == 1, axis=0).tobytes())
+        image.save(root / "masks" / f"{name}.png")
+
+
+def grey_levels(root):
+    for name in NAMES:
+        coloured = PIL.Image.fromarray(voc_palette()[blocks(name)])
+        coloured.convert("L").save(root / "masks" / f"{name}.png")
+
+
+def linked_folders(root):
+    for folder in ("images", "masks"):
+        (root.parent / folder).mkdir()
+        (root / folder / "more").symlink_to(root.parent / folder)
+
+
+def folders_like_files(root):
+    for folder in ("images", "masks"):
+        (root / folder / "x.png").mkdir()
+
+
+def capitals(root):
+    for folder, name, other in (("images", "Ab", "aB"), ("masks", "Ab", "aB")):
+        (root / folder / "01.png").rename(root / folder / f"{name}.png")
+        (root / folder / "02.png").rename(root / folder / f"{other}.png")
+    stand_ins.write_list(root / "train.txt", ["Ab", "aB", *NAMES[3:7], "00"])
+
+
+def nearly_void(root):
+    ids = np.full((40, 60), 255, "uint8")
+    ids[:3] = 1
+    save(root, "01", ids)
+
+
 def alone(root):
     (root / "masks" / "01.png").rename(root / "masks" / "01_mask.png")
 
@@ -122,6 +182,16 @@ SPOILT = {
     "turned": (turned, "size", "error", {"01.png"}),
     "turned, noted": (turned, "exif", "note", {"01.png"}),
     "void": (lambda root: save(root, "01", np.full((40, 60), 255, "uint8")), "void", "warning", {"01.png"}),
+    "turned over": (turned_over, "exif unclear", "warning", {"01.png"}),
+    "mask turned over": (lambda root: turned_over(root, "masks"), "mask exif", "error", {"01.png"}),
+    "alike": (alike, "likeness", "warning", {"08.jpg", "09.jpg"}),
+    "palettes": (palettes, "palettes", "warning", {"01.png"}),
+    "grey levels": (grey_levels, "ids", "warning", set()),
+    "linked folders": (linked_folders, "links", "error", None),
+    "folders like files": (folders_like_files, "ignored", "warning", None),
+    "capitals": (capitals, "capitals", "warning", None),
+    "nearly void": (nearly_void, "void", "warning", {"01.png"}),
+    "not listed": (lambda root: stand_ins.write_list(root / "train.txt", NAMES[:6]), "unlisted", "note", {"06.png"}),
     "leakage": (leak, "leakage", "error", {"09.bmp"}),
     "duplicates": (twice, "duplicates", "warning", {"01.png"}),
     "rare": (rare, "rare", "note", {"class 3"}),
@@ -145,6 +215,9 @@ def test_each_mistake_is_told_with_its_files(case, root):
         assert not report.findings
         return
     assert kind in kinds(report, severity), report
+    if names is None:  # in images and in masks
+        assert sum(finding.kind == kind for finding in report.findings) == 2
+        return
     assert files(report, kind) == names
     assert report.ok == ("error" not in {finding.severity for finding in report.findings})
     for name in names:
@@ -191,6 +264,22 @@ def test_lists(root):
     assert sum(report.counts.values()) == 10  # the files are looked at, all the same
 
 
+def test_a_list_that_is_wrong_in_one_line_is_followed_in_the_others(root):
+    leak(root)
+    stand_ins.write_list(root / "train.txt", [*NAMES[:7], "01", "02_mask", "07"])
+    report = check(root, progress=False)
+    text = str(report)
+    assert "train.txt: names '01' 2 times" in text and "names '02_mask', which has no image: is '02' meant?" in text
+    assert "validation.txt: names '07', as train.txt does" in text
+    assert files(report, "leakage") == {"09.bmp"}  # known only where the splits are
+    assert report.counts == {"train": 8, "validation": 2}
+
+
+def test_an_image_without_mask_is_not_held_against_its_list(root):
+    (root / "masks" / "01.png").unlink()
+    assert kinds(check(root, progress=False)) == {"pairs"}
+
+
 def test_other_layouts(tmp_path):
     stand_ins.write_camvid(tmp_path / "CamVid", NAMES[:5], NAMES[5:])
     report = check(tmp_path / "CamVid", progress=False)
@@ -220,13 +309,50 @@ def test_borders_between():
         blurred = np.asarray(PIL.Image.fromarray(drawn).resize(size, PIL.Image.Resampling.BILINEAR))
         nearest = np.asarray(PIL.Image.fromarray(drawn).resize(size, PIL.Image.Resampling.NEAREST))
         assert between(blurred)[0] > 0.2 and between(nearest)[0] == 0
-    assert between(np.zeros((1, 1), "uint8")) == (0, 0)
+        assert is_interpolated(blurred) and not is_interpolated(nearest)
+    assert between(np.zeros((1, 1), "uint8")) == (0, 0, 0)
+    ramp = np.array([[0, 1, 9, 9, 1, 1, 0, 0]], "uint8")  # 1 is met between 0 and 9 once, and twice elsewhere
+    assert between(ramp) == (0.5, 1, 1) and between(ramp, invented=True) == (0, 0, 0)
+
+
+@pytest.mark.real_data
+def test_thumbnails_know_a_photograph_again(shared_data):
+    thumbnails = []
+    for path in sorted((shared_data / "VOCdevkit" / "VOC2012" / "JPEGImages").glob("*.jpg"))[::20]:
+        with PIL.Image.open(path) as image:
+            half = image.resize((image.width // 2, image.height // 2))
+        half.save(encoded := io.BytesIO(), "JPEG", quality=75)
+        with PIL.Image.open(path) as image, PIL.Image.open(encoded) as other:
+            thumbnails.append([thumbnail(np.asarray(picture)) for picture in (image, other)])
+    whole, small = np.array(thumbnails).transpose(1, 0, 2)
+    likeness = whole @ small.T
+    assert np.diag(likeness).min() > ALIKE
+    assert likeness[~np.eye(len(likeness), dtype=bool)].max() < ALIKE
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("folder", ["camvid/trainannot", "VOCdevkit/VOC2012/SegmentationClass"])
+def test_real_masks_by_nearest_and_by_interpolation(shared_data, folder):
+    for path in sorted((shared_data / folder).glob("*.png"))[::12]:
+        with PIL.Image.open(path) as file:
+            ids = np.asarray(file)
+        for factor in (1, 2, 3, 4, 6, 8):
+            assert not is_interpolated(ids[::factor, ::factor]), (path, factor)
+        for scale in (0.25, 0.5, 0.7, 1.3, 2):
+            size = [int(scale * side) for side in ids.shape]
+            resized = tf.image.resize(ids[..., None].astype("float32"), size).numpy()[..., 0]
+            assert is_interpolated(np.round(resized).astype("uint8")), (path, scale)
 
 
 def test_names_that_would_fool_a_terminal(root):
     (root / "images" / "bad\x1b[2J\nname.png").write_bytes(b"")
     text = str(check(root, progress=False))
     assert "\x1b" not in text and r"bad\x1b[2J\nname.png" in text
+    (root / "masks" / "bad\x1b[2J\nname_mask.png").write_bytes(b"")
+    text = str(check(root, progress=False))
+    assert "\x1b" not in text and r"bad\x1b[2J\nname_mask.png meant?" in text
+    (root / "images" / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    str(check(root, progress=False)).encode()  # no lone surrogate, which print would refuse
 
 
 @pytest.mark.real_data

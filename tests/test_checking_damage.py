@@ -4,14 +4,18 @@ import io
 import os
 import pathlib
 import pickle
+import shutil
 import signal
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 
 import numpy as np
 import PIL.Image
 import pytest
+import tensorflow as tf
 import test_checking as sound
 
 from fcn_keras.checking import check
@@ -79,6 +83,8 @@ for (folder, suffix), whole in ORIGINAL.items():
         for place in generator.integers(0, len(whole), 1 + i % 4):
             spoilt[place] ^= 1 << generator.integers(0, 8)
         case(f"{where} flipped {i}", folder, suffix, bytes(spoilt), sure=False)
+    for length in (1, 4, 8, 12, 16):
+        case(f"{where} without its last {length} bytes", folder, suffix, whole[:-length], sure=False)
     for name, content in {
         "nothing": b"",
         "zeros": bytes(500),
@@ -101,6 +107,9 @@ for (folder, suffix), whole in ORIGINAL.items():
         "a link out": lambda path: path.symlink_to("/etc/hostname"),
     }.items():
         case(f"{where} {name}", folder, suffix, content)
+three = encoded(PIXELS, "TIFF", save_all=True, append_images=[PIL.Image.fromarray(PIXELS)] * 2)
+for share in (0.3, 0.4, 0.5, 0.6, 0.7, 0.9):
+    case(f"several pictures, cut at {share}", "images", ".tif", three[: int(share * len(three))])
 IDS = sound.blocks("01")
 for name, content in {
     "16 bits": encoded(IDS.astype("uint16") * 200, "PNG"),
@@ -136,13 +145,18 @@ for name, content in {
 
 
 def as_good_as_whole(folder, suffix, content):
-    """Whether Pillow, asked independently, decodes the file in full, to the right size and to ids that exist."""
+    """Whether Pillow and TensorFlow, asked independently, decode it in full, to the right size and to ids that exist."""
     try:
         with PIL.Image.open(io.BytesIO(content)) as file:
             file.load()
             pixels = np.asarray(file)
     except Exception:
         return False
+    if folder == "images" and suffix in (".jpg", ".png"):
+        try:
+            tf.io.decode_image(content)  # as training will: the bytes of these are kept
+        except tf.errors.InvalidArgumentError:
+            return False
     return pixels.shape[:2] == (40, 60) and (folder == "images" or set(np.unique(pixels)) <= {0, 1, 2, 255})
 
 
@@ -174,7 +188,8 @@ def test_what_is_damaged_is_named(name, root, no_hang):
     found = {n.partition(".")[0] for n in named}
     if sure or not as_good_as_whole(folder, suffix, content):
         assert "01" in found, report
-    assert found <= {"01", "c"}, report  # nothing is said of the others, but that a class may be missing now
+    # Nothing is said of the others, but that a list names what is gone, and that a class may be missing now.
+    assert found <= {"01", "train", "c"}, report
 
 
 @pytest.mark.parametrize("damage", ["truncated", "a link out", "a pipe"])
@@ -206,7 +221,25 @@ def test_lists_that_are_wrong_are_told(name, root, no_hang):
     assert not report.ok and "lists" in sound.kinds(report, "error"), report
 
 
-CLASSES = [b"", b"a\na\n", b"a 1 2\n", b"a 1 2 300\n", b"a 1 2 3\nb\n", b"\xff\xfe\0", b"a 1 2 3\nb 1 2 3\n"]
+@pytest.mark.parametrize("file", ["train.txt", "classes.txt"])
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a link to nothing", "a link to itself", "a folder"])
+def test_text_files_that_are_none(file, kind, root, no_hang):
+    (root / file).unlink()
+    CASES[f"images .png {kind}"][2](root / file)
+    report = check(root, progress=False)
+    assert sound.files(report, "lists" if file == "train.txt" else "classes.txt") == {file} and not report.ok
+
+
+CLASSES = [
+    "".join(f"c{i}\n" for i in range(300)).encode(),
+    b"",
+    b"a\na\n",
+    b"a 1 2\n",
+    b"a 1 2 300\n",
+    b"a 1 2 3\nb\n",
+    b"\xff\xfe\0",
+    b"a 1 2 3\nb 1 2 3\n",
+]
 
 
 @pytest.mark.parametrize("content", CLASSES)
@@ -233,8 +266,23 @@ def test_an_archive_in_place_of_a_folder(tmp_path, no_hang):
         check(tmp_path / "data.zip")
 
 
-def test_files_that_may_not_be_read(root, no_hang):
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    (root / "images" / "01.png").chmod(0)
-    assert sound.files(check(root, progress=False), "image") == {"01.png"}
+def test_what_may_not_be_read_is_named(root, no_hang):
+    (root / "images" / "closed").mkdir()
+    closed = [root / path for path in ("images/01.png", "masks/02.png", "images/closed", "train.txt", "classes.txt")]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from fcn_keras.checking import check; print(check(sys.argv[1]))",
+        root,
+    ]
+    if os.geteuid() == 0:  # root may read everything, unless it gives that up
+        if not shutil.which("setpriv"):
+            pytest.skip("root may read everything")
+        command = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *command]
+    for path in closed:
+        path.chmod(0)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    for path in closed:
+        path.chmod(0o700)
+    assert run.returncode == 0, run.stderr
+    assert all(str(path) in run.stdout for path in closed) and "Not ready" in run.stdout, run.stdout

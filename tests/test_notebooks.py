@@ -36,6 +36,15 @@ def test_runs(path):
     assert not [text for text in errors if "tf.function retracing" not in text]
 
 
+@pytest.mark.real_data
+def test_chapter_8_on_photographs(shared_data, monkeypatch):
+    monkeypatch.setenv("FCN_KERAS_VOC", str(shared_data))
+    run = build.run_chapter(next(NOTEBOOKS.glob("08_*.ipynb")), fast=True)
+    assert not run.error, run.error
+    printed = "".join(text for cell in run.notebook.cells for text in streams(cell, "stdout"))
+    assert "| FCN-32s | " in printed and "| FCN-16s | " in printed
+
+
 def streams(cell, name):
     return [output.text for output in cell.get("outputs", ()) if output.get("name") == name]
 

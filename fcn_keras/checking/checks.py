@@ -2,17 +2,23 @@
 
 import collections
 import concurrent.futures
+import itertools
 import os
+import warnings
 
 import numpy as np
 import rich.progress
 from rich.console import Console
 
 from . import looks
-from .layouts import read_layout
+from .layouts import UNLISTED, read_layout
 from .report import SEVERITIES, Finding, Report
 
 RARE = 0.001  # share of the labelled pixels
+ALIKE = (
+    0.995  # correlation of thumbnails; across the splits of CamVid and VOC at most 0.931, of an image at half its size
+)
+# or as JPEG of quality 30 at least 0.998.
 # Kind of a problem in one pair → severity, message, mend.
 KINDS = {
     "image": ("error", "Images that cannot be read.", "restore or remove them, with their masks."),
@@ -30,10 +36,21 @@ KINDS = {
         'resize the originals with method="nearest".',
     ),
     "jpeg mask": ("error", "Masks saved as JPEG, which changes ids near every outline.", "export them as PNG."),
+    "mask exif": (
+        "error",
+        "Masks with an EXIF orientation: masks are never turned.",
+        "turn the pixels and remove the tag.",
+    ),
+    "exif unclear": (
+        "warning",
+        "Images that EXIF turns; their size does not show whether the mask was drawn before or after.",
+        "look at one; save the images upright.",
+    ),
     "exif": ("note", "Images that EXIF turns: the package turns them; other tools may not.", ""),
     "grey": ("note", "Grey images: repeated in three channels.", ""),
     "alpha": ("warning", "Images with transparency: it is shown on white.", "save them without."),
     "colour space": ("warning", "Images that are not RGB: converted, without a colour profile.", "save them as RGB."),
+    "depth": ("note", "Images of 16 bits a channel: read as 8.", ""),
     "frames": ("warning", "Files with several pictures: the first is read.", "save that one alone."),
 }
 
@@ -65,8 +82,9 @@ def check(source, layout=None, classes=None, progress=None):
     counts = collections.Counter(pair.split for pair in found.pairs)
     pixels = {split: sum(s.pixels for s in seen if s.pixels is not None and s.pair.split == split) for split in counts}
     pixels = {split: counted for split, counted in pixels.items() if not np.isscalar(counted)}
-    findings = [*found.findings, *_of_files(seen), *_of_leakage(seen), *_of_classes(found, seen, names, pixels)]
-    findings += _of_sizes(seen)
+    used = [one for one in seen if one.pair.split != UNLISTED]
+    findings = [*found.findings, *_of_files(seen), *_of_leakage(used), *_of_likeness(used), *_of_palettes(seen)]
+    findings += [*_of_classes(found, seen, names, pixels), *_of_sizes(seen)]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Report(str(source), found.name, dict(counts), names, _shares(pixels, names, found.void), findings)
 
@@ -75,7 +93,8 @@ def _look_at_all(found, progress):
     """In threads: Pillow and zlib decode outside Python's lock. Few at a time, so that memory stays bounded."""
     console = Console(stderr=True)
     shown = console.is_terminal if progress is None else progress
-    with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with warnings.catch_warnings(), concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")  # Pillow's name no file
         seen = pool.map(lambda pair: looks.look(pair, found), found.pairs)
         bar = rich.progress.track(seen, "checking", len(found.pairs), console=console, disable=not shown)
         return list(bar)
@@ -93,8 +112,7 @@ def _of_files(seen):
     """A finding for each kind of problem, with all its files."""
     files = collections.defaultdict(list)
     for one in seen:
-        for kind, detail in one.problems:
-            path = one.pair.mask if kind in ("mask", "colours", "ids", "interpolated", "jpeg mask") else one.pair.image
+        for kind, path, detail in one.problems:
             files[kind].append((str(path), detail))
     return [Finding(kind, *KINDS[kind][:3], tuple(files[kind])) for kind in KINDS if kind in files]
 
@@ -115,12 +133,58 @@ def _of_leakage(seen):
         yield Finding("duplicates", "warning", "The same picture twice in a split.", "remove one.", tuple(twice))
 
 
+def _of_likeness(seen):
+    """Pictures of two splits that are alike when made small: the same, encoded again or resized."""
+    splits = collections.defaultdict(list)
+    for one in seen:
+        if one.thumbnail is not None:
+            splits[one.pair.split].append(one)
+    files = []
+    for ours, theirs in itertools.combinations(splits.values(), 2):
+        known = np.stack([one.thumbnail for one in ours])
+        for one in theirs:
+            likeness = known @ one.thumbnail
+            best = ours[int(likeness.argmax())]
+            if likeness.max() > ALIKE and best.digest != one.digest:
+                files.append((str(one.pair.image), f"is like {best.pair.image} ({best.pair.split})"))
+    if files:
+        message = "Pictures of two splits that look the same: encoded again, resized, or taken a moment apart."
+        yield Finding("likeness", "warning", message, "look at them, and remove them from one.", tuple(files))
+
+
+def _of_palettes(seen):
+    """An id that has another colour in another file means another class there, or the palette means nothing."""
+    colours = collections.defaultdict(collections.Counter)
+    for one in seen:
+        for id_, colour in one.palette.items():
+            colours[id_][colour] += 1
+    usual = {id_: counted.most_common(1)[0][0] for id_, counted in colours.items()}
+    files = []
+    for one in seen:
+        other = next((id_ for id_, colour in one.palette.items() if colour != usual[id_]), None)
+        if other is not None:
+            told = f"id {other} is {one.palette[other]}, elsewhere {usual[other]}"
+            files.append((str(one.pair.mask), told))
+    if files:
+        message = "Palettes that differ from file to file: the ids are taken, which may mean another class in each."
+        mend = "if the colours are the classes, save the masks as RGB and name the colours in classes.txt."
+        yield Finding("palettes", "warning", message, mend, tuple(files))
+
+
 def _of_classes(found, seen, names, pixels):
     yield from _of_void(found, seen, pixels)
     labelled = {split: np.delete(counted, found.void)[: len(names)] for split, counted in pixels.items()}
+    labelled.pop(UNLISTED, None)
     if labelled and found.classes is None and not sum(labelled.values())[1:].any():
         message = "The masks hold no ids but 0, and 255, which is void: one class alone."
         yield Finding("classes", "error", message, "write 1 for the object, or name the colours in classes.txt.")
+        return
+    ids = np.nonzero(sum(labelled.values()))[0] if labelled and found.classes is None else []
+    if len(ids) and ids[-1] >= 20 and ids[-1] + 1 > 2 * len(ids):
+        message = (
+            f"The masks hold {len(ids)} ids, up to {ids[-1]}, so that most classes never occur: grey levels, not ids?"
+        )
+        yield Finding("ids", "warning", message, "map them to 0, 1, 2 …, or name the classes in classes.txt.")
         return
     for split, counted in labelled.items():
         absent = tuple((names[id_], "") for id_ in np.nonzero(counted == 0)[0])
@@ -140,19 +204,14 @@ def _of_classes(found, seen, names, pixels):
 
 
 def _of_void(found, seen, pixels):
-    bare = tuple(
-        (str(one.pair.mask), "") for one in seen if one.pixels is not None and _is_void(one.pixels, found.void)
-    )
+    share_of = {one.pair.mask: one.pixels[found.void] / one.pixels.sum() for one in seen if one.pixels is not None}
+    bare = tuple((str(mask), f"{share:.1%} void") for mask, share in share_of.items() if share > 0.9)
     if bare:
-        yield Finding("void", "warning", "Masks without a labelled pixel: nothing is learned from them.", "", bare)
+        yield Finding("void", "warning", "Masks that are nearly all void: next to nothing is learned there.", "", bare)
     for split, counted in pixels.items():
         share = counted[found.void] / counted.sum()
         if share > 0.5:
             yield Finding("void", "warning", f"{share:.0%} of the pixels in {split} are void: little is left to learn.")
-
-
-def _is_void(pixels, void):
-    return pixels[void] == pixels.sum()
 
 
 def _of_sizes(seen):

@@ -1,5 +1,6 @@
 """Which files belong together, in the three layouts that are known; what does not pair is kept, not raised."""
 
+import collections
 import dataclasses
 import os
 import pathlib
@@ -8,8 +9,10 @@ import re
 from ..datasets import camvid, lists, own_folder, voc, voc_folders
 from ..datasets.classes import Classes, read_classes
 from ..datasets.features import VOID
+from .looks import require_file
 from .report import Finding
 
+UNLISTED = "no list"  # the split of what no list names
 TAILS = re.compile(r"[_-]?(mask|masks|label|labels|labelids|gt|seg|l)$", re.IGNORECASE)
 
 
@@ -48,6 +51,10 @@ def read_layout(source, layout=None, classes=None):
     source = pathlib.Path(source).expanduser()
     if not source.is_dir():
         raise ValueError(f"{source} is no folder: expected one that holds images/ and masks/, CamVid's, or VOCdevkit.")
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise ValueError(f"{source} may not be read. Mend: chmod u+rx, or run as its owner.")
+    if classes is not None:
+        _require_few(classes, "classes")
     year = next((year for year in ("2012", "2011") if voc_folders.find_voc(source, year)), None)
     seen = {
         "folder": (source / "images").is_dir() or (source / "masks").is_dir(),
@@ -69,28 +76,75 @@ def read_layout(source, layout=None, classes=None):
 def _own(source, classes):
     findings = []
     path = source / "classes.txt"
-    if classes is None and path.exists():
+    if classes is None and os.path.lexists(path):  # a link to nothing is told
         try:
-            classes = read_classes(path)
-        except ValueError as error:
-            findings.append(Finding("classes.txt", "error", str(error)))
+            require_file(path)
+            classes = _require_few(read_classes(path), path)
+        except (ValueError, OSError) as error:
+            files = ((str(path), str(error).removeprefix(f"{path} ")),)
+            findings.append(Finding("classes.txt", "error", "The file of classes cannot be used.", "", files))
     images = _files(source / "images", own_folder.IMAGE_SUFFIXES, findings)
     masks = _files(source / "masks", (*own_folder.MASK_SUFFIXES, ".jpg", ".jpeg"), findings)
     names = _paired(images, masks, findings)
-    splits = _own_splits(source, names, findings)
-    pairs = [Pair(splits.get(name, "no list"), name, images[name], masks[name]) for name in names]
+    splits = _own_splits(source, names, images, findings)
+    pairs = [Pair(splits.get(name, UNLISTED), name, images[name], masks[name]) for name in names]
     return Layout("folder", pairs, classes, VOID, findings)
 
 
-def _own_splits(source, names, findings):
-    """Split of each name; what is wrong with the lists is told, and the others are split by their hash."""
+def _require_few(classes, where):
+    if len(classes.names) > VOID:
+        raise ValueError(f"{where} names {len(classes.names)} classes: expected at most {VOID}; ids are bytes.")
+    return classes
+
+
+def _own_splits(source, names, images, findings):
+    """Split of each name, by the lists or by its hash; what is wrong with a list spoils no other line."""
+    lists = {split: source / f"{split}.txt" for split in own_folder.SPLIT_FILES}
+    lists = {split: path for split, path in lists.items() if os.path.lexists(path)}
+    if not lists:
+        try:
+            chosen = own_folder.find_splits(source, names)
+        except ValueError as error:
+            if names:
+                findings.append(Finding("lists", "error", str(error)))
+            chosen = {"all": names}
+        return {name: split for split, members in chosen.items() for name in members}
+    problems = [(str(source / f"{split}.txt"), "is missing") for split in ("train", "validation") if split not in lists]
+    splits = {}
+    for split, path in lists.items():
+        problems += [(str(path), problem) for problem in _read_split(path, split, images, splits)]
+    if problems:
+        message = "Lists that are wrong."
+        findings.append(
+            Finding("lists", "error", message, "a name of images/, without its ending, a line.", tuple(problems))
+        )
+    unlisted = tuple((str(images[name]), "") for name in names if name not in splits)
+    if unlisted:
+        findings.append(Finding("unlisted", "note", "Images that no list names are not used.", "", unlisted))
+    return splits
+
+
+def _read_split(path, split, images, splits):
+    """Enters a list's names into `splits`; yields what is wrong with them."""
     try:
-        chosen = own_folder.find_splits(source, names)
-    except (ValueError, OSError, UnicodeDecodeError) as error:
-        if names:
-            findings.append(Finding("lists", "error", str(error)))
-        chosen = {"all": names}
-    return {name: split for split, members in chosen.items() for name in members}
+        require_file(path)
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (ValueError, OSError) as error:
+        yield str(error)
+        return
+    names = [pathlib.PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()]
+    if not names:
+        yield "names no image"
+    near = {_plain(name): name for name in images}
+    for name, count in collections.Counter(names).items():
+        told = f"names {name[:100]!r}"
+        if count > 1:
+            yield f"{told} {count} times"
+        if name not in images:
+            stem = _plain(pathlib.PurePosixPath(name).stem)
+            yield f"{told}, which has no image" + (f": is {near[stem]!r} meant?" if stem in near else "")
+        elif splits.setdefault(name, split) != split:
+            yield f"{told}, as {splits[name]}.txt does"
 
 
 def _camvid(source):
@@ -125,41 +179,49 @@ def _voc(root):
 
 def _files(folder, suffixes, findings):
     """Regular files under a folder by name; what is there besides is told."""
-    found, odd, links, alike = {}, [], [], {}
     if not folder.is_dir():
         findings.append(Finding("folder", "error", f"There is no folder {folder}.", "make it, or rename yours."))
-        return found
+        return {}
+    odd, links, closed, alike = [], [], [], {}
     home = folder.resolve()
-    for place, _, files in os.walk(folder):
-        for file in sorted(files):
-            path = pathlib.Path(place) / file
-            below = path.relative_to(folder)
-            if any(part.startswith(".") for part in below.parts):
-                continue
-            if path.suffix.lower() not in suffixes:
-                odd.append((str(path), "" if path.is_file() else "no regular file"))
-            elif path.is_symlink() and not own_folder.stays_in(path, home):
-                links.append((str(path), f"leads to {os.path.realpath(path)}"))
-            else:
-                name = below.with_suffix("").as_posix()
-                alike.setdefault(name.lower(), []).append(str(path))
-                found.setdefault(name, path)
-    add = findings.append
-    if odd:
-        kinds = ", ".join(suffixes)
-        add(
-            Finding("ignored", "warning", f"Files in {folder} that do not end in {kinds} are not read.", "", tuple(odd))
-        )
-    if links:
-        add(
-            Finding(
-                "links", "error", "Links that lead out of the folder are not followed.", "copy the files.", tuple(links)
-            )
-        )
-    twice = tuple((path, f"beside {paths[0]}") for paths in alike.values() for path in paths[1:])
-    if twice:
-        add(Finding("names", "error", "Names that differ in the ending, or in capitals alone.", "rename one.", twice))
-    return found
+    for path in _walk(folder, closed):
+        if path.is_dir() and not path.is_symlink():
+            if path.suffix.lower() in suffixes:
+                odd.append((str(path), "is a folder"))
+        elif path.is_symlink() and (path.is_dir() or not own_folder.stays_in(path, home)):
+            links.append((str(path), f"leads to {os.path.realpath(path)}"))
+        elif path.suffix.lower() not in suffixes:
+            odd.append((str(path), "" if path.is_file() else "no regular file"))
+        else:
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            alike.setdefault(name.lower(), {}).setdefault(name, []).append(path)
+    endings, capitals = [], []
+    for group in alike.values():
+        endings += [(str(path), f"beside {first}") for first, *others in group.values() for path in others]
+        first, *others = group
+        capitals += [(str(group[name][0]), f"beside {group[first][0]}") for name in others]
+    kinds = ", ".join(suffixes)
+    for kind, severity, message, mend, files in (
+        ("folder", "error", "Folders that may not be read.", "chmod u+rx.", closed),
+        ("ignored", "warning", f"What does not end in {kinds}, or is a folder, is not read.", "", odd),
+        ("links", "error", "Links that lead out, or to folders, are not followed.", "copy the files.", links),
+        ("names", "error", "Names that differ in the ending alone.", "rename one.", endings),
+        ("capitals", "warning", "Names that differ in capitals alone: many disks hold one.", "rename one.", capitals),
+    ):
+        if files:
+            findings.append(Finding(kind, severity, message, mend, tuple(files)))
+    return {name: paths[0] for group in alike.values() for name, paths in group.items()}
+
+
+def _walk(folder, closed):
+    """All that lies under a folder, sorted, without what is hidden; folders that may not be read go to `closed`."""
+
+    def tell(error):
+        closed.append((str(error.filename), error.strerror))
+
+    for place, folders, files in os.walk(folder, onerror=tell):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (pathlib.Path(place) / name for name in sorted([*folders, *files]) if not name.startswith("."))
 
 
 def _paired(images, masks, findings):

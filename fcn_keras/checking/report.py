@@ -34,10 +34,8 @@ class Finding:
 
     def __str__(self):
         mend = f" Mend: {self.mend}" if self.mend else ""
-        lines = [f"{self.severity.upper():<8} {self.message}{mend}"]
-        lines += [
-            f"           {printable(name)}{': ' if detail else ''}{detail}" for name, detail in self.files[:SHOWN]
-        ]
+        lines = [f"{self.severity.upper():<8} {printable(self.message)}{mend}"]
+        lines += [f"           {printable(': '.join(filter(None, file)))}" for file in self.files[:SHOWN]]
         if len(self.files) > SHOWN:
             lines.append(f"           … and {len(self.files) - SHOWN} more")
         return "\n".join(lines)
@@ -70,7 +68,7 @@ class Report:
 
     def __str__(self):
         counts = ", ".join(f"{split} {count}" for split, count in self.counts.items()) or "no images"
-        lines = [f"{self.source}: layout {self.layout}; {counts}; {len(self.class_names)} classes"]
+        lines = [f"{printable(self.source)}: layout {self.layout}; {counts}; {len(self.class_names)} classes"]
         lines += [str(finding) for finding in self.findings]
         tally = {level: sum(finding.severity == level for finding in self.findings) for level in SEVERITIES}
         told = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in tally.items())
@@ -83,6 +81,6 @@ class Report:
         return json.dumps(content, indent=1, ensure_ascii=True)
 
 
-def printable(name):
-    """A file name in one line: control characters, which would fool a terminal, are escaped."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))
+def printable(text):
+    """A text in one line: control characters, which would fool a terminal, are escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 VOID = 255
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # Pillow would start Ghostscript for an EPS file
 
 
 def to_numpy(x):
@@ -31,10 +32,11 @@ def to_numpy(x):
 def read_image(source):
     """Reads one RGB image, from a file or from an array, and checks it.
 
-    A file is turned upright (EXIF orientation) and converted to RGB: palettes are looked up, grey
-    is repeated, transparent pixels show white. A file that declares more pixels than twice
-    `PIL.Image.MAX_IMAGE_PIXELS`, 179 million as PIL comes, is refused by its header alone: 8,000 x
-    6,000 is read, and 10^9 pixels only where you set ``PIL.Image.MAX_IMAGE_PIXELS = 500_000_000``.
+    A file, of one of the kinds in `FORMATS`, is turned upright (EXIF orientation) and converted to
+    RGB: palettes are looked up, grey is repeated, transparent pixels show white. A file that
+    declares more pixels than twice `PIL.Image.MAX_IMAGE_PIXELS`, 179 million as PIL comes, is
+    refused by its header alone: 8,000 x 6,000 is read, and 10^9 pixels only where you set
+    ``PIL.Image.MAX_IMAGE_PIXELS = 500_000_000``.
 
     Args:
         source: Path of an image file, or array or tensor `(H, W, 3)`, RGB, 0-255.
@@ -65,7 +67,7 @@ def _read_file(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of what is refused
-            with Image.open(path) as file:
+            with Image.open(path, formats=FORMATS) as file:
                 image = ImageOps.exif_transpose(file)
     except Image.DecompressionBombError as error:
         raise ValueError(

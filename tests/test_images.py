@@ -188,3 +188,10 @@ def test_files_cut_off_anywhere_are_read_or_refused(tmp_path, suffix):
             assert "cannot be read as an image" in str(error)
             refused += 1
     assert refused >= 9
+
+
+def test_kinds_of_files_that_would_start_another_program_are_not_opened(tmp_path, monkeypatch):
+    (tmp_path / "photo.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("Ghostscript was started"))
+    with pytest.raises(ValueError, match=r"photo\.jpg' cannot be read as an image"):
+        read_image(tmp_path / "photo.jpg")

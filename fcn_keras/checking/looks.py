@@ -8,7 +8,6 @@ import stat
 
 import numpy as np
 import PIL.Image
-import tensorflow as tf
 
 from ..datasets import own_folder
 from ..images import read_image
@@ -112,7 +111,7 @@ def _image(path, layout, seen):
         pixels = read_image(path)
         kept = layout.name != "folder" or own_folder.is_plain(path)
         if kept:
-            _require_tensorflow(path)
+            own_folder.require_tensorflow_reads(path)
         with PIL.Image.open(path) as file:
             mode, frames, transparent = file.mode, _frames(file), file.has_transparency_data
             deep = any(";16" in str(tile[3]) for tile in file.tile)
@@ -132,16 +131,6 @@ def _image(path, layout, seen):
         unclear = layout.name != "folder" or turn < 5 or pixels.shape[0] == pixels.shape[1]
         add(("exif unclear" if unclear else "exif", path, f"orientation {turn}"))
     return pixels
-
-
-def _require_tensorflow(path):
-    """Decodes a file as training will, which keeps its bytes: TensorFlow refuses some damage that Pillow forgives."""
-    try:
-        with tf.device("CPU"):
-            tf.io.decode_image(pathlib.Path(path).read_bytes(), channels=3, expand_animations=False)
-    except tf.errors.OpError as error:
-        told = error.message.partition("}} ")[2].partition(" [Op:")[0]
-        raise ValueError(f"is damaged: Pillow reads it, TensorFlow does not ({told})") from error
 
 
 def _frames(file):

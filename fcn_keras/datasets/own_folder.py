@@ -15,8 +15,9 @@ import pathlib
 
 import numpy as np
 import PIL.Image
+import tensorflow as tf
 
-from ..images import read_image
+from ..images import FORMATS, read_image
 from .classes import colours_to_ids, read_classes
 from .features import VOID
 
@@ -153,7 +154,7 @@ def read_own_mask(path, classes=None):
     if not pathlib.Path(path).is_file():
         raise ValueError("is no file: expected a PNG, BMP or TIFF image")
     try:
-        with PIL.Image.open(path) as file:
+        with PIL.Image.open(path, formats=FORMATS) as file:
             if file.mode in ("RGB", "RGBA") or (file.mode == "P" and classes is not None and classes.colours):
                 ids = _from_colours(file, classes)
             else:
@@ -199,11 +200,23 @@ def is_plain(path):
         )
 
 
+def require_tensorflow_reads(path):
+    """Decodes a file as training will, which keeps its bytes: TensorFlow refuses some damage that Pillow forgives."""
+    try:
+        with tf.device("CPU"):
+            tf.io.decode_image(pathlib.Path(path).read_bytes(), channels=3, expand_animations=False)
+    except tf.errors.OpError as error:
+        told = error.message.partition("}} ")[2].partition(" [Op:")[0]
+        raise ValueError(f"{str(path)!r} is damaged: Pillow reads it, TensorFlow does not ({told})") from error
+
+
 def examine(pair, classes):
     """What is wrong with an image and its mask, as text, or None; and the largest id of the mask."""
     image, mask = pair
     try:
         pixels = read_image(image)
+        if is_plain(image):
+            require_tensorflow_reads(image)
     except ValueError as error:
         return str(error), None
     try:
@@ -231,6 +244,8 @@ def require_none(problems, where):
 
 
 def _names_in(path):
+    if not path.is_file():  # a pipe would wait for ever
+        raise ValueError(f"{path} is no regular file: expected a text file, a name in each line.")
     lines = path.read_text(encoding="utf-8").splitlines()
     return [pathlib.PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()]
 

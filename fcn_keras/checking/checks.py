@@ -15,10 +15,9 @@ from .layouts import UNLISTED, read_layout
 from .report import SEVERITIES, Finding, Report
 
 RARE = 0.001  # share of the labelled pixels
-ALIKE = (
-    0.995  # correlation of thumbnails; across the splits of CamVid and VOC at most 0.931, of an image at half its size
-)
-# or as JPEG of quality 30 at least 0.998.
+# Correlation of thumbnails: across the splits of CamVid and VOC at most 0.931; of an image and itself at half its size,
+# or as JPEG of quality 30, at least 0.998.
+ALIKE = 0.995
 # Kind of a problem in one pair → severity, message, mend.
 KINDS = {
     "image": ("error", "Images that cannot be read.", "restore or remove them, with their masks."),

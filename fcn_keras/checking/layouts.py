@@ -128,7 +128,7 @@ def _read_split(path, split, images, splits):
     """Enters a list's names into `splits`; yields what is wrong with them."""
     try:
         require_file(path)
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (ValueError, OSError) as error:
         yield str(error)
         return

@@ -5,13 +5,15 @@ import pathlib
 
 import tensorflow as tf
 
+_IN_MEMORY = {}  # by what they are: each epoch of a training loads its examples anew
+
 
 def cached(examples, place, origin=""):
     """Keeps the examples of a data set at hand, in memory or in a file.
 
     `tf.data.Dataset.cache` with a file name leaves a lock behind when it is killed in its first pass, and refuses to go
     on until someone deletes it. Here the file is written in full before the first example is handed on: beside, under
-    another name, and renamed.
+    another name, and renamed. In memory they stay as long as the process, for all who ask for the same `origin`.
 
     Args:
         examples: A `tf.data.Dataset` of dicts of tensors, of known length.
@@ -31,7 +33,7 @@ def cached(examples, place, origin=""):
     [1, 2]
     """
     if place == "memory":
-        return examples.cache()
+        return _IN_MEMORY.setdefault(_head(examples, origin), examples.cache()) if origin else examples.cache()
     path = pathlib.Path(place).expanduser()
     if not path.exists():
         _write(examples, path, origin)
@@ -65,7 +67,8 @@ def _head(examples, origin):
 def _write(examples, path, origin):
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f"partial-*-{path.name}"):  # of a run that was killed
-        if not _runs(int(left.name.split("-")[1])):
+        process = left.name.split("-")[1]
+        if process.isdecimal() and not _runs(int(process)):
             left.unlink(missing_ok=True)
     beside = path.with_name(f"partial-{os.getpid()}-{path.name}")
     try:
@@ -74,6 +77,8 @@ def _write(examples, path, origin):
             for example in examples:
                 features = {name: _feature(value) for name, value in example.items()}
                 file.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())  # the bytes before the name: after a power cut, too
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

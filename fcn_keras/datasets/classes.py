@@ -39,7 +39,8 @@ def read_classes(path):
     r"""Reads a ``classes.txt``: a line for each class, in the order of the ids.
 
     A line is a name, or a name and its colour as three numbers: ``road 128 64 128``. The name ``void`` with a colour
-    names the colour of pixels of no class, and has no id. Empty lines and what stands behind ``#`` do not count.
+    names the colour of pixels of no class, and has no id. Empty lines and what stands behind ``#`` do not count. There
+    are 255 classes at most, as 255 is void.
 
     Args:
         path: The file, UTF-8.
@@ -48,8 +49,9 @@ def read_classes(path):
         A `Classes`.
 
     Raises:
-        ValueError: If the file cannot be read or holds no class; a name or colour stands twice; a number is not in
-            0–255; or some classes have colours and others have none. The message names the line.
+        ValueError: If the file cannot be read, or holds no class or more than 255; a name or colour stands twice; a
+            number is no integer in 0–255; or some classes have colours and others have none. The message names the
+            line where it is one line's fault.
 
     Example:
 
@@ -57,8 +59,10 @@ def read_classes(path):
     >>> read_classes("classes.txt").names
     ('ground', 'road')
     """
+    if not pathlib.Path(path).is_file():  # a pipe would wait for ever
+        raise ValueError(f"{path} cannot be read (no regular file): expected a text file, a class in each line.")
     try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({error}): expected a text file, a class in each line.") from error
     found, first_lines = {}, {}
@@ -76,6 +80,8 @@ def read_classes(path):
     coloured = [name for name, colour in found.items() if colour is not None]
     if not found:
         raise ValueError(f"{path} names no class: expected a line for each, such as `road` or `road 128 64 128`.")
+    if len(found) > VOID:
+        raise ValueError(f"{path} names {len(found)} classes: expected {VOID} at most, as the id {VOID} is void.")
     if coloured and len(coloured) < len(found):
         bare = next(name for name in found if name not in coloured)
         raise ValueError(f"{path}: {coloured[0]} has a colour, {bare} has none: expected colours for all, or for none.")
@@ -83,11 +89,11 @@ def read_classes(path):
 
 
 def _parsed(line, place):
-    match = re.fullmatch(r"(.+?)((?:[\s,]+-?\d+)*)", line)
-    name, numbers = match[1].strip(), [int(number) for number in re.findall(r"-?\d+", match[2])]
-    if len(numbers) not in (0, 3) or not all(0 <= number <= 255 for number in numbers):
-        raise ValueError(f"{place}: found {line!r}: expected a name, or a name and three numbers in 0–255.")
-    return name, tuple(numbers) or None
+    match = re.fullmatch(r"(.+?)((?:[\s,]+-?[\d.]+)*)", line)
+    name, numbers = match[1].strip(), re.findall(r"-?[\d.]+", match[2])
+    if len(numbers) not in (0, 3) or not all(re.fullmatch(r"\d+", n) and int(n) <= 255 for n in numbers):
+        raise ValueError(f"{place}: found {line!r}: expected a name, or a name and three integers in 0–255.")
+    return name, tuple(int(n) for n in numbers) or None
 
 
 def colours_to_ids(mask, classes):
@@ -101,8 +107,8 @@ def colours_to_ids(mask, classes):
         uint8 array ``(H, W)``; void is 255.
 
     Raises:
-        ValueError: If the classes have no colours, or the mask holds colours that are none of theirs; the most frequent
-            are named with their pixels.
+        ValueError: If the mask is no such array, the classes have no colours, or the mask holds colours that are none
+            of theirs; the most frequent are named with their pixels.
 
     Example:
 
@@ -110,12 +116,15 @@ def colours_to_ids(mask, classes):
     >>> colours_to_ids(np.array([[[0, 0, 0], [128, 64, 128], [255, 255, 255]]], "uint8"), classes).tolist()
     [[0, 1, 255]]
     """
+    mask = np.asarray(mask)
+    if mask.dtype != np.uint8 or mask.ndim != 3 or mask.shape[-1] != 3:
+        raise ValueError(f"The mask is {mask.dtype} {mask.shape}: expected uint8 (H, W, 3), RGB.")
     if classes.colours is None:
         raise ValueError(
             "The mask is written in colours, and the classes have none. Mend: write them into classes.txt, a line for "
             "each class, such as `road 128 64 128`."
         )
-    codes = _codes(np.asarray(mask))
+    codes = _codes(mask)
     table = {int(_codes(np.array(colour))): id_ for id_, colour in enumerate(classes.colours)}
     if classes.void_colour is not None:
         table[int(_codes(np.array(classes.void_colour)))] = VOID

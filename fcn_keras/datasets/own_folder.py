@@ -74,6 +74,8 @@ def find_pairs(source):
     )
     problems = [f"{images[name]} has no mask" for name in images if name not in masks]
     problems += [f"{masks[name]} has no image" for name in masks if name not in images]
+    files = (*images.values(), *masks.values())
+    problems += [f"{path} is a link to nothing" for path in files if path.is_symlink() and not os.path.exists(path)]
     for folder, files in (("images", images), ("masks", masks)):
         home = (source / folder).resolve()
         problems += [f"{path} leads out of {home}" for path in files.values() if not stays_in(path, home)]
@@ -246,7 +248,10 @@ def require_none(problems, where):
 def _names_in(path):
     if not path.is_file():  # a pipe would wait for ever
         raise ValueError(f"{path} is no regular file: expected a text file, a name in each line.")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}): expected a text file, a name in each line.") from error
     return [pathlib.PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()]
 
 

@@ -63,6 +63,28 @@ def test_a_file_is_read_the_second_time(tmp_path):
     assert len(reads) == 1 and [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
+def test_memory_serves_every_epoch(tmp_path):
+    reads = []
+
+    def numbers():
+        reads.append(1)
+        yield from ({"x": np.int64(i)} for i in range(3))
+
+    for _ in range(3):  # each epoch is loaded anew
+        examples = tf.data.Dataset.from_generator(numbers, output_signature={"x": tf.TensorSpec((), tf.int64)})
+        examples = examples.apply(tf.data.experimental.assert_cardinality(3))
+        assert [int(example["x"]) for example in cached(examples, "memory", str(tmp_path))] == [0, 1, 2]
+    assert len(reads) == 1
+    other = tf.data.Dataset.from_tensor_slices({"x": np.arange(3) + 7})
+    assert [int(example["x"]) for example in cached(other, "memory", f"{tmp_path} of another")] == [7, 8, 9]
+
+
+def test_files_of_others_stay(tmp_path):
+    (tmp_path / "partial-notes-c").write_text("mine")
+    cached(tf.data.Dataset.from_tensor_slices({"x": [1]}), tmp_path / "c")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "partial-notes-c"]
+
+
 def test_a_file_of_other_examples(tmp_path):
     cached(tf.data.Dataset.from_tensor_slices({"x": [1, 2]}), tmp_path / "c")
     for other in ({"x": [1, 2, 3]}, {"y": [1, 2]}, {"x": [1.0, 2.0]}):
@@ -97,3 +119,31 @@ def test_killed_in_its_first_pass(tmp_path):
     examples = tf.data.Dataset.from_tensor_slices({"x": np.arange(5)})
     assert [int(example["x"]) for example in cached(examples, path)] == list(range(5))
     assert [left.name for left in tmp_path.iterdir()] == ["c"]
+
+
+TRAINING = """
+import os, signal, sys
+import tensorflow as tf
+from fcn_keras import datasets
+write, count = tf.io.TFRecordWriter.write, 0
+def counted(*args):
+    global count
+    count += 1
+    if count == 5:  # the head and four of nine examples
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(*args)
+tf.io.TFRecordWriter.write = counted
+root = sys.argv[1]
+options = {"size": (8, 8), "augment": True, "seed": 3, "batch": 2}
+list(datasets.load("camvid", data_dir=root + "/data", cache=root + "/cache/c", **options))
+"""
+
+
+def test_batches_after_a_kill_are_the_same(root):
+    options = {"size": (8, 8), "augment": True, "seed": 3, "batch": 2}
+    expected = load(root, **options)
+    child = subprocess.run([sys.executable, "-c", TRAINING, str(root)], capture_output=True, text=True)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    assert [left.name.split("-")[0] for left in (root / "cache").iterdir()] == ["partial"]
+    same(load(root, cache=str(root / "cache" / "c"), **options), expected)
+    assert [left.name for left in (root / "cache").iterdir()] == ["c"]

@@ -1,5 +1,7 @@
 """classes.txt, and masks that are written in colours."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,8 @@ from fcn_keras.datasets.palettes import voc_palette
         ("\n# mine\na 1,2,3  # first\nb\t4 5 6\r\nvoid 9 9 9", Classes(("a", "b"), ((1, 2, 3), (4, 5, 6)), (9, 9, 9))),
         ("도로 1 2 3", Classes(("도로",), ((1, 2, 3),))),
         ("lane-2 1 2 3\n", Classes(("lane-2",), ((1, 2, 3),))),
+        ("\ufeffground\nroad\n", Classes(("ground", "road"))),
+        ("\n".join(f"c{i}x" for i in range(255)), Classes(tuple(f"c{i}x" for i in range(255)))),
     ],
 )
 def test_reading(text, expected, tmp_path):
@@ -30,10 +34,12 @@ def test_reading(text, expected, tmp_path):
         (b"void 1 2 3", "names no class"),
         (b"a\nb\na", "line 3: the name a stands in line 1 already"),
         (b"a 1 2 3\nb 1 2 3", r"line 2: the colour \(1, 2, 3\) stands in line 1"),
-        (b"a 1 2", "line 1: found 'a 1 2': expected a name, or a name and three numbers"),
-        (b"a 1 2 256", "three numbers in 0–255"),
-        (b"a 1 2 -1", "three numbers in 0–255"),
+        (b"a 1 2", "line 1: found 'a 1 2': expected a name, or a name and three integers"),
+        (b"a 1 2 256", "three integers in 0–255"),
+        (b"a 1 2 -1", "three integers in 0–255"),
+        (b"a 0.5 0.5 0.5", "three integers in 0–255"),
         (b"a 1 2 3\nb", "a has a colour, b has none"),
+        ("\n".join(f"c{i}x" for i in range(256)).encode(), "names 256 classes: expected 255 at most"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )
@@ -47,6 +53,15 @@ def test_bad_files(text, message, tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(ValueError, match="cannot be read"):
         read_classes(tmp_path / "none.txt")
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(ValueError, match="no regular file"):
+        read_classes(tmp_path / "pipe.txt")
+
+
+@pytest.mark.parametrize("mask", [np.zeros((2, 2, 4), "uint8"), np.zeros((2, 2), "uint8"), np.zeros((2, 2, 3))])
+def test_no_mask_in_colours(mask):
+    with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\), RGB"):
+        colours_to_ids(mask, Classes(("ground",), ((0, 0, 0),)))
 
 
 def test_colours_become_the_ids_that_they_were_drawn_for():

@@ -102,6 +102,12 @@ def test_folders_inside_and_names_in_lists(tmp_path):
     assert [len(load(root, split)) for split in ("train", "validation", "test")] == [1, 1, 1]
 
 
+def test_a_list_that_begins_with_a_mark(tmp_path):
+    root = write_lists(write(tmp_path / "mine"))
+    (root / "train.txt").write_text("\n".join(NAMES[:8]), encoding="utf-8-sig")
+    assert len(load(root)) == 8
+
+
 def test_a_share_that_a_hash_chooses_keeps_images_in_their_split():
     many = [f"img{i}" for i in range(1000)]
     few = own_folder.find_splits(".", many[:400])
@@ -163,6 +169,12 @@ def leads_out(root):
     (root / "images" / "07.jpg").symlink_to(secret)
 
 
+def links_to_nothing(root):
+    for name, target in (("07", "nowhere.jpg"), ("08", "08.jpg")):  # the second goes in a circle
+        (root / "images" / f"{name}.jpg").unlink()
+        (root / "images" / f"{name}.jpg").symlink_to(target)
+
+
 def list_leads_out(root):
     write_lists(root, {"train": ["00", "../../etc/passwd"]})
 
@@ -184,6 +196,8 @@ def transparent(root):
         (out_of_classes, r"12 problems.*holds the ids \[2, 3\]: expected 0–1"),
         (alone, r"05\.jpg has no mask.*06\.png has no image"),
         (leads_out, r"07\.jpg leads out of"),
+        (links_to_nothing, r"2 problems.*07\.jpg is a link to nothing.*08\.jpg is a link to nothing"),
+        (lambda root: (root / "train.txt").write_bytes(b"caf\xe9"), r"train\.txt is not UTF-8.*a name in each line"),
         (list_leads_out, r"names '\.\./\.\./etc/passwd', which has no image"),
         (lambda root: write_lists(root, {"train": ["00"], "validation": ["00"]}), "00 stands in train.txt and in validation.txt"),
         (lambda root: write_lists(root, {"train": ["00", "00"]}), "names an image twice"),

@@ -100,6 +100,7 @@ def seg11valid(
     ] = False,
     record: Annotated[str | None, typer.Option(help="File of the counts; by default runs/seg11valid-NET.json.")] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Print the IU of each class, too.")] = False,
+    as_json: Json = False,
 ):
     """Measure the authors' released weights on their 736 images and print the published numbers beside.
 
@@ -113,7 +114,7 @@ def seg11valid(
     """
     if (sbd is None) == (list_file is None):
         raise ValueError(f"Found --sbd {sbd} and --list {list_file}: expected one of the two.")
-    evaluation = authors.evaluate_seg11valid(
+    found = authors.evaluate_seg11valid(
         net.value,
         voc,
         sbd,
@@ -121,5 +122,6 @@ def seg11valid(
         list_file=list_file,
         subset=subset,
         record=record or f"runs/seg11valid-{net.value}.json",
+        verbose=not as_json,
     )
-    print(evaluation.table(per_class=per_class))
+    print(json.dumps(found.metrics(), indent=1) if as_json else found.table(per_class=per_class))

@@ -346,6 +346,8 @@ def test_the_command(few, narrow, tmp_path, monkeypatch, capsys, file):
     row = " | ".join(f"{100 * value:.2f}" for value in expected.metrics().values())
     assert f"| fcn8s, this run | {row} |" in out and "| tvmonitor | " in out
     assert "Going on behind image 2 of 7." in out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == pytest.approx(expected.metrics())
     kept = json.loads((tmp_path / "runs" / "seg11valid-fcn8s.json").read_text())
     np.testing.assert_array_equal(kept["confusion"], expected.confusion)
 

@@ -107,9 +107,10 @@ def ladder(recipe, directory, *, source=None, data_dir=None, splits=None, seed=0
         recipe = RECIPES[recipe]
     splits, shared = splits or recipe.splits, recipe.shared
     named = {"source": source, "data_dir": data_dir}
-    names = datasets.class_names(recipe.data, **named)
+    info = datasets.prepare(recipe.data, **named).info
+    names = list(info.metadata["class_names"])
     batches, validation, counted = load_splits(shared, recipe.data, splits, named)
-    settings = shared.settings() | {"data": recipe.data, "splits": list(splits)}
+    settings = shared.settings() | {"data": recipe.data, "prepared": info.full_name, "splits": list(splits)}
     for own in ("net", "epochs", "learning_rate"):  # each rung has its own
         del settings[own]
     return Ladder(

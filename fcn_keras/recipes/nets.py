@@ -218,17 +218,18 @@ def train(
         recipe = TRAIN_RECIPES[recipe]
     if isinstance(data, str):
         named = {"source": source, "data_dir": data_dir}
-        metadata = datasets.prepare(data, **named).info.metadata
-        class_names, palette = list(metadata["class_names"]), metadata["palette"] if palette is None else palette
+        info = datasets.prepare(data, **named).info
+        class_names = list(info.metadata["class_names"])
+        palette = info.metadata["palette"] if palette is None else palette
         batches, validation, counted = load_splits(recipe, data, splits, named)
+        told = {"data": data, "prepared": info.full_name, "splits": splits}  # a folder that changed has another name
     else:
         if class_names is None:
             raise ValueError("Found data without names of its classes. Mend: pass class_names=.")
         given, validation = data
         batches = given if callable(given) else lambda epoch_seed: given
         counted = lambda: batches(seed)  # noqa: E731
-    settings = recipe.settings()
-    settings |= {"data": data, "splits": splits} if isinstance(data, str) else {"data": "the caller's"}
+        told = {"data": "the caller's"}
     run = Run(
         directory,
         lambda: recipe.build(len(class_names)),
@@ -237,7 +238,7 @@ def train(
         validation,
         class_names,
         recipe.epochs,
-        settings=settings,
+        settings=recipe.settings() | told,
         loss=recipe.loss(lambda: count_pixels(counted(), len(class_names))),
         seed=100_003 * seed,
         name=recipe.net,

@@ -7,6 +7,7 @@ import math
 import keras
 import numpy as np
 import pytest
+import stand_ins
 import tensorflow as tf
 
 from fcn_keras.berkeley.solver import RELEASED, CaffeSGD
@@ -177,3 +178,17 @@ def test_a_ladder_trains_by_the_recipe_that_its_rungs_share(tmp_path, monkeypatc
     assert len(set(config["loss"]["class_weights"])) > 3
     made = climbing.optimizer(1e-3, SMALL.build(2), 4)
     assert made.use_ema and set(made.rates) == {0.1, 1.0} and made.ema_momentum == 0.5
+
+
+def test_the_papers_ladder_needs_voc2011_and_sbd_and_nothing_else(tmp_path):
+    stand_ins.write_voc(tmp_path / "VOCdevkit" / "VOC2011", ["a"], ["c", "v"])
+    stand_ins.write_sbd(tmp_path / "benchmark_RELEASE" / "dataset", ["v", "d"], ["c"])
+    recipe = RECIPES["paper"]
+    shared = dataclasses.replace(recipe.shared, backbone="mini_vgg", weights=None)
+    recipe = dataclasses.replace(recipe, shared=shared, rungs=(Rung("FCN-32s", 1, 1e-10),))
+    climbing = ladder(recipe, tmp_path / "run", source=tmp_path, data_dir=tmp_path / "data", verbose=0)
+    climbing.run()
+    config = json.loads((tmp_path / "run" / "FCN-32s" / "config.json").read_text())
+    assert config["splits"] == ["sbd_train", "seg11valid"] and config["steps_per_epoch"] == 2
+    assert config["prepared"].startswith("voc_segmentation/2011_sbd/") and config["loss"]["reduction"] == "sum"
+    assert {path.name for path in (tmp_path / "data" / "voc_segmentation").glob("[!.]*")} == {"2011_sbd"}

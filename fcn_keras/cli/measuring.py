@@ -45,7 +45,7 @@ def evaluate(
     result = evaluation.evaluate(
         net,
         datasets.load(name, split, batch=1, **where),
-        datasets.class_names(name, **where),
+        datasets.class_names(name, config=datasets.config_of(name, split), **where),
         verbose=int(sys.stdout.isatty() and not as_json),
         scales=tuple(scales or (1.0,)),
         flip=flip,

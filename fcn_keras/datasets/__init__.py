@@ -15,7 +15,7 @@ import sys
 
 from .pipeline import pipeline
 
-__all__ = ["BUILDERS", "class_names", "data_home", "load", "pipeline", "prepare"]
+__all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "pipeline", "prepare"]
 
 BUILDERS = {
     "shapes": ("shapes", "Shapes"),
@@ -126,6 +126,17 @@ def _require_same_source(builder, source):
         )
 
 
+def config_of(name, split):
+    """The config of a data set that a split belongs to, where it is not the first one; else None.
+
+    Example:
+
+    >>> config_of("voc", "seg11valid[:100]"), config_of("voc", "train")
+    ('2011_sbd', None)
+    """
+    return CONFIG_OF_SPLIT.get(name, {}).get(re.split(r"\W", split)[0])
+
+
 def class_names(name, **kwargs):
     """The class names of a data set, by id; keyword arguments as in `prepare`.
 
@@ -164,7 +175,7 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     """
     import tensorflow_datasets as tfds
 
-    config = config or CONFIG_OF_SPLIT.get(name, {}).get(re.split(r"\W", split)[0])
+    config = config or config_of(name, split)
     builder = prepare(name, config, source=source, data_dir=data_dir)
     scale = builder.info.metadata.get("mask_scale", 1)
     if scale != 1 and (options.get("size") or options.get("augment")):

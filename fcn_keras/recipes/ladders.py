@@ -107,7 +107,7 @@ def ladder(recipe, directory, *, source=None, data_dir=None, splits=None, seed=0
         recipe = RECIPES[recipe]
     splits, shared = splits or recipe.splits, recipe.shared
     named = {"source": source, "data_dir": data_dir}
-    info = datasets.prepare(recipe.data, **named).info
+    info = datasets.prepare(recipe.data, datasets.config_of(recipe.data, splits[0]), **named).info
     names = list(info.metadata["class_names"])
     batches, validation, counted = load_splits(shared, recipe.data, splits, named)
     settings = shared.settings() | {"data": recipe.data, "prepared": info.full_name, "splits": list(splits)}

@@ -218,7 +218,7 @@ def train(
         recipe = TRAIN_RECIPES[recipe]
     if isinstance(data, str):
         named = {"source": source, "data_dir": data_dir}
-        info = datasets.prepare(data, **named).info
+        info = datasets.prepare(data, datasets.config_of(data, splits[0]), **named).info
         class_names = list(info.metadata["class_names"])
         palette = info.metadata["palette"] if palette is None else palette
         batches, validation, counted = load_splits(recipe, data, splits, named)

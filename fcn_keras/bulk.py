@@ -16,9 +16,10 @@ import json
 import os
 import pathlib
 
+from .images import SUFFIXES
 from .inference import segment
 from .loading import load_model
-from .mask_files import SUFFIXES, write_mask
+from .mask_files import write_mask
 
 COUNTS = ("done", "skipped", "bad")
 

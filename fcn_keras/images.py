@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 VOID = 255
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # what is looked for in folders
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # Pillow would start Ghostscript for an EPS file
 
 

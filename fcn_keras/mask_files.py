@@ -7,11 +7,9 @@ import numpy as np
 from PIL import Image
 
 from .datasets.palettes import voc_palette
-from .images import read_image
+from .images import SUFFIXES, read_image
 from .inference import segment
 from .visualization.colors import overlay
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def find_images(sources):

@@ -8,6 +8,7 @@ import numpy as np
 from fcn_keras import datasets
 from fcn_keras.metrics import METRICS, SegmentationMetrics
 from fcn_keras.recipes import Recipe
+from fcn_keras.recipes.nets import load_splits
 
 SHARED = ("backbone", "weights", "epochs", "batch", "size", "scales", "colour", "augmentation")
 
@@ -47,10 +48,7 @@ class Task:
 
     def batches(self, epoch_seed):
         """The `tf.data.Dataset` of an epoch: images float32 ``(batch, H, W, 3)`` in 0–255, masks uint8."""
-        recipe, augment = self.recipe, {}
-        if recipe.scales is not None:
-            augment = {"augment": True, "scales": recipe.scales, "size": recipe.size, "colour": recipe.colour}
-        return self._load(self.splits[0], recipe.batch, seed=epoch_seed, **augment | recipe.augmentation)
+        return self._loaded[0](epoch_seed)
 
     def arrays(self):
         """All training batches in order, as NumPy arrays."""
@@ -59,7 +57,7 @@ class Task:
 
     def validation(self):
         """The validation images whole, one in a batch."""
-        return self._load(self.splits[1], 1)
+        return self._loaded[1]
 
     def measured(self, predict):
         """The four metrics and IU by class of a function from images ``(1, H, W, 3)`` to scores ``(1, H, W, C)``."""
@@ -75,5 +73,7 @@ class Task:
         shared = {name: getattr(self.recipe, name) for name in fields}
         return {"data": self.data, "splits": self.splits, "seed": self.seed, **shared}
 
-    def _load(self, split, batch, **options):
-        return datasets.load(self.data, split, source=self.source, data_dir=self.data_dir, batch=batch, **options)
+    @functools.cached_property
+    def _loaded(self):
+        recipe = dataclasses.replace(self.recipe, validation_batch=1)
+        return load_splits(recipe, self.data, self.splits, {"source": self.source, "data_dir": self.data_dir})

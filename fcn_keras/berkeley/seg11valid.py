@@ -9,7 +9,6 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics", and the note t
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 import time
 
@@ -17,6 +16,7 @@ import keras
 import numpy as np
 import PIL.Image
 
+from ..files import write_beside
 from ..inference import segment
 from ..metrics import METRICS, class_iu, confusion_matrix, scores
 from .lists import IMAGES, seg11valid_images
@@ -155,11 +155,8 @@ def _resumed(record, run):
 
 def _keep(record, run, done, confusion):
     """Written beside and renamed: counts and the number of images go together, whenever the run is stopped."""
-    path = pathlib.Path(record)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"partial-{path.name}")
-    beside.write_text(json.dumps({"run": run, "done": done, "confusion": confusion.tolist()}) + "\n")
-    os.replace(beside, path)
+    text = json.dumps({"run": run, "done": done, "confusion": confusion.tolist()}) + "\n"
+    write_beside(record, lambda beside: beside.write_text(text))
 
 
 class _Clock:

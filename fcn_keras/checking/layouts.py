@@ -9,6 +9,7 @@ import re
 from ..datasets import camvid, lists, own_folder, voc, voc_folders
 from ..datasets.classes import Classes, read_classes
 from ..datasets.features import VOID
+from ..images import SUFFIXES
 from .looks import require_file
 from .report import Finding
 
@@ -83,7 +84,7 @@ def _own(source, classes):
         except (ValueError, OSError) as error:
             files = ((str(path), str(error).removeprefix(f"{path} ")),)
             findings.append(Finding("classes.txt", "error", "The file of classes cannot be used.", "", files))
-    images = _files(source / "images", own_folder.IMAGE_SUFFIXES, findings)
+    images = _files(source / "images", SUFFIXES, findings)
     masks = _files(source / "masks", (*own_folder.MASK_SUFFIXES, ".jpg", ".jpeg"), findings)
     names = _paired(images, masks, findings)
     splits = _own_splits(source, names, images, findings)
@@ -128,11 +129,10 @@ def _read_split(path, split, images, splits):
     """Enters a list's names into `splits`; yields what is wrong with them."""
     try:
         require_file(path)
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        names = own_folder.names_in(path)
     except (ValueError, OSError) as error:
-        yield str(error)
+        yield str(error).removeprefix(f"{path} ")
         return
-    names = [pathlib.PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()]
     if not names:
         yield "names no image"
     near = {_plain(name): name for name in images}

@@ -7,12 +7,12 @@ import pathlib
 import stat
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 
 from ..datasets import own_folder
 from ..images import read_image
 
-ORIENTATION = 0x0112  # of EXIF
 SMALL = 80  # pixels, a side of a mask
 ENOUGH = 5  # places
 
@@ -204,6 +204,6 @@ def require_file(path):
 def _exif(path):
     try:
         with PIL.Image.open(path) as file:
-            return int(file.getexif().get(ORIENTATION, 1))
+            return int(file.getexif().get(PIL.ExifTags.Base.Orientation, 1))
     except Exception:  # Pillow raises errors of many kinds on damaged EXIF; then nothing is turned
         return 1

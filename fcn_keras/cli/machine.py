@@ -7,8 +7,7 @@ import typer
 
 from .. import checking
 from .. import doctor as machine
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
+from .options import Json
 
 
 def check(

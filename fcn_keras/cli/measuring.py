@@ -1,8 +1,6 @@
 """The commands that end in a table of metrics: ``evaluate``, ``ladder`` and ``seg11valid``."""
 
-import enum
 import json
-import pathlib
 import sys
 from typing import Annotated
 
@@ -12,21 +10,20 @@ from .. import datasets, evaluation, recipes
 from ..berkeley import seg11valid as authors
 from ..files import finite
 from ..loading import load_model
-from .sources import Data, DataDir, Source, named
+from .options import Data, DataDir, Flip, Json, Model, Scales, Source, choice, named
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
-Recipe = enum.StrEnum("Recipe", {name: name for name in recipes.RECIPES})
-Net = enum.StrEnum("Net", {name: name for name in authors.NETS})
+Recipe = choice("Recipe", recipes.RECIPES)
+Net = choice("Net", authors.NETS)
 
 
 def evaluate(
-    model: Annotated[pathlib.Path, typer.Argument(help="A .keras file, such as runs/mine/best.keras.")],
+    model: Model,
     data: Data,
     split: Annotated[str, typer.Option(help="What to measure on.")] = "validation",
     source: Source = None,
     data_dir: DataDir = None,
-    scales: Annotated[list[float] | None, typer.Option("--scale", help="Average over these scales.")] = None,
-    flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored image, too.")] = False,
+    scales: Scales = None,
+    flip: Flip = False,
     as_json: Json = False,
 ):
     """Measure a model: pixel accuracy, mean accuracy, mean IU, frequency weighted IU, and every class.

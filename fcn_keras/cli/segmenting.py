@@ -11,9 +11,7 @@ from rich.console import Console
 from .. import mask_files, video
 from ..loading import load_model
 from .models import colours_of
-
-Model = Annotated[pathlib.Path, typer.Argument(help="A .keras file, such as runs/mine/best.keras.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
+from .options import Flip, Json, Model, Scales
 
 
 def segment(
@@ -21,8 +19,8 @@ def segment(
     sources: Annotated[list[pathlib.Path], typer.Argument(help="Images, folders of images, films.")],
     out: Annotated[pathlib.Path, typer.Option(help="Folder for masks, overlays and films.")] = pathlib.Path("masks"),
     tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile: bounded memory for large images.")] = None,
-    scales: Annotated[list[float] | None, typer.Option("--scale", help="Average over these scales.")] = None,
-    flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored image, too.")] = False,
+    scales: Scales = None,
+    flip: Flip = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Write image.overlay.jpg beside each mask.")] = False,
     frames: Annotated[bool, typer.Option("--frames", help="Write the mask of each frame of a film, too.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Do again what is there already.")] = False,

@@ -11,13 +11,13 @@ import typer
 
 from .. import backbones, recipes
 from ..recipes import nets
-from .sources import Data, DataDir, Source, named
+from .options import Data, DataDir, Json, Source, choice, named
 
-Recipe = enum.StrEnum("Recipe", {name: name for name in recipes.TRAIN_RECIPES})
-Net = enum.StrEnum("Net", {name: name for name in nets.NETS})
-Backbone = enum.StrEnum("Backbone", {name: name for name in backbones.BACKBONES})
-Optimizer = enum.StrEnum("Optimizer", {name: name for name in nets.OPTIMIZERS})
-Precision = enum.StrEnum("Precision", {name: name for name in nets.PRECISIONS})
+Recipe = choice("Recipe", recipes.TRAIN_RECIPES)
+Net = choice("Net", nets.NETS)
+Backbone = choice("Backbone", backbones.BACKBONES)
+Optimizer = choice("Optimizer", nets.OPTIMIZERS)
+Precision = choice("Precision", nets.PRECISIONS)
 
 
 def train(
@@ -48,7 +48,7 @@ def train(
     cache: Annotated[str | None, typer.Option(help="memory, or a file: keeps the files' bytes at hand.")] = None,
     checkpoint_steps: Annotated[int, typer.Option(min=0, help="Steps between checkpoints inside an epoch.")] = 0,
     validate_every: Annotated[int, typer.Option(min=0, help="Epochs between measurements; 0: at the end.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")] = False,
+    as_json: Json = False,
 ):
     """Train one net and leave a run folder: settings, history, curves, samples, best and last model, metrics.
 

@@ -102,3 +102,11 @@ def pairs(images, masks, stems=None, suffixes=(".jpg", ".png")):
     if missing or not stems:
         raise ValueError(f"{images} and {masks}: {len(missing)} of {2 * len(stems)} files are missing: {missing[:5]}.")
     return [(stem, files[stem], masks / f"{stem}.png") for stem in stems]
+
+
+def manual_folder(dl_manager):
+    """The folder that the user named, or None; TFDS answers an absent or empty one with an assertion."""
+    try:
+        return pathlib.Path(dl_manager.manual_dir)
+    except AssertionError:
+        return None

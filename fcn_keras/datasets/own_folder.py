@@ -14,14 +14,14 @@ import os
 import pathlib
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import tensorflow as tf
 
-from ..images import FORMATS, read_image
+from ..images import FORMATS, SUFFIXES, read_image
 from .classes import colours_to_ids, read_classes
 from .features import VOID
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 SPLIT_FILES = ("train", "validation", "test")
 VALIDATION_SHARE = 0.2
@@ -70,7 +70,7 @@ def find_pairs(source):
         )
     images, masks = (
         files_by_name(source / folder, suffixes)
-        for folder, suffixes in (("images", IMAGE_SUFFIXES), ("masks", MASK_SUFFIXES))
+        for folder, suffixes in (("images", SUFFIXES), ("masks", MASK_SUFFIXES))
     )
     problems = [f"{images[name]} has no mask" for name in images if name not in masks]
     problems += [f"{masks[name]} has no image" for name in masks if name not in images]
@@ -120,7 +120,7 @@ def find_splits(source, names, share=VALIDATION_SHARE):
             raise ValueError(
                 f"{source} has {', '.join(p.name for p in lists.values())}, and lacks {', '.join(missing)}."
             )
-        splits = {split: _names_in(path) for split, path in lists.items()}
+        splits = {split: names_in(path) for split, path in lists.items()}
         _require_apart(splits, set(names), source)
     empty = [split for split, chosen in splits.items() if not chosen]
     if empty:
@@ -198,7 +198,7 @@ def is_plain(path):
             file.format in ("JPEG", "PNG")
             and file.mode == "RGB"
             and "transparency" not in file.info
-            and (file.getexif().get(0x0112, 1) == 1)
+            and (file.getexif().get(PIL.ExifTags.Base.Orientation, 1) == 1)
         )
 
 
@@ -245,7 +245,12 @@ def require_none(problems, where):
         raise ValueError(f"{where}: {len(problems)} problems.{told}{more}")
 
 
-def _names_in(path):
+def names_in(path):
+    """The names in a list, one a line, in order and as often as they stand there.
+
+    Raises:
+        ValueError: If it is no regular file, or not UTF-8.
+    """
     if not path.is_file():  # a pipe would wait for ever
         raise ValueError(f"{path} is no regular file: expected a text file, a name in each line.")
     try:

@@ -7,8 +7,7 @@ import tensorflow_datasets as tfds
 
 from .downloads import Archive, fetch, unpack
 from .features import VOID, class_metadata, segmentation_features
-from .folders import read_mask, require_same_size
-from .voc import manual_folder
+from .folders import manual_folder, read_mask, require_same_size
 
 # Ids by label; the labels are 1 pet, 2 background, 3 border, and 0 is none of them.
 CLASS_OF_LABEL = {"pet": (VOID, 1, 0, VOID), "trimap": (VOID, 0, 1, 2)}

@@ -6,6 +6,7 @@ import tensorflow_datasets as tfds
 
 from .downloads import ARCHIVES, fetch, unpack
 from .features import class_metadata, segmentation_features
+from .folders import manual_folder
 from .lists import SPLITS, is_whole, lengths, splits
 from .palettes import voc_palette
 from .sbd import SbdFolder, find_sbd
@@ -153,11 +154,3 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
 
 def _find(folder, need):
     return find_sbd(folder) if need == "sbd" else find_voc(folder, need)
-
-
-def manual_folder(dl_manager):
-    """The folder that the user named, or None; TFDS answers an absent or empty one with an assertion."""
-    try:
-        return pathlib.Path(dl_manager.manual_dir)
-    except AssertionError:
-        return None

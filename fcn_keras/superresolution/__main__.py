@@ -9,6 +9,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from ..datasets import data_home
+from ..files import write_beside
 from ..loading import load_model
 from . import comparison
 
@@ -36,10 +37,7 @@ def main(arguments=None):
         print("Stopped. The same command goes on behind the last whole net.", file=sys.stderr)
         return 130
     text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-    directory.mkdir(parents=True, exist_ok=True)
-    beside = directory / "partial-results.json"
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(directory / "results.json")
+    write_beside(directory / "results.json", lambda beside: beside.write_text(text, encoding="utf-8"))
     print(text, end="")
     return 0
 

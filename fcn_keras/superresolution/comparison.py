@@ -4,7 +4,6 @@
 for the same number of steps on the same scenes; nets that are trained already are read again.
 """
 
-import os
 import pathlib
 
 import keras
@@ -13,6 +12,7 @@ from keras import ops
 
 from .. import metrics
 from ..datasets import load, prepare
+from ..files import write_beside
 from ..images import read_image
 from ..loading import load_model
 from ..losses import PixelCrossentropy
@@ -214,8 +214,5 @@ def _kept(path, train):
     if path.exists():
         return load_model(path)
     net = train()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"partial-{path.name}")
-    net.save(beside)
-    os.replace(beside, path)
+    write_beside(path, net.save)
     return net

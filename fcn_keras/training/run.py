@@ -244,15 +244,15 @@ class Run:
         if not self.checkpoint.exists():
             return record
         with np.load(self.checkpoint, allow_pickle=False) as file:
-            shapes = {name: tuple(file[name].shape) for name in file.files if name != "record"}
-            ours = {f"{kind}/{i}": tuple(v.shape) for kind, vs in state.items() for i, v in enumerate(vs)}
-            if shapes != ours:
-                raise ValueError(
-                    f"{self.checkpoint} is of another net or optimizer: found {len(shapes)} arrays, expected "
-                    f"{len(ours)} of the same shapes. Mend: take another directory, or delete this one."
-                )
-            for kind, variables in state.items():
-                assign(variables, [file[f"{kind}/{i}"] for i in range(len(variables))])
+            arrays = {name: file[name] for name in file.files if name != "record"}  # each access reads from the disk
+        ours = {f"{kind}/{i}": tuple(v.shape) for kind, vs in state.items() for i, v in enumerate(vs)}
+        if {name: array.shape for name, array in arrays.items()} != ours:
+            raise ValueError(
+                f"{self.checkpoint} is of another net or optimizer: found {len(arrays)} arrays, expected "
+                f"{len(ours)} of the same shapes. Mend: take another directory, or delete this one."
+            )
+        for kind, variables in state.items():
+            assign(variables, [arrays[f"{kind}/{i}"] for i in range(len(variables))])
         return record
 
     def _publish(self, model, record):
@@ -260,9 +260,9 @@ class Run:
         records.write_history(self.directory, record["history"])
         if not record["step"]:  # inside an epoch the weights are no longer those of its row
             best = (record["best"] or {}).get("epoch") == record["epoch"]
+            bare = keras.Model(model.input, model.output, name=model.name)  # without optimizer and loss
             with averaged(model):
                 for name in ["last.keras", "best.keras"] if best else ["last.keras"]:
-                    bare = keras.Model(model.input, model.output, name=model.name)  # without optimizer and loss
                     write_beside(self.directory / name, bare.save)
 
     def _finish(self, model, record):

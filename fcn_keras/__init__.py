@@ -14,7 +14,7 @@ Images are RGB in 0–255, ``(H, W, 3)``; masks hold integer class ids, ``(H, W)
 import importlib
 
 try:
-    from . import backbones, cost, framing, fusion, geometry, losses, metrics, taps, upsampling
+    from . import backbones, binary, cost, framing, fusion, geometry, losses, metrics, taps, upsampling
     from .backbones import MiniVGG
     from .convolutionalize import convolutionalize
     from .inference import segment
@@ -32,6 +32,7 @@ __all__ = [
     "MiniVGG",
     "backbones",
     "berkeley",
+    "binary",
     "bulk",
     "checking",
     "cli",

@@ -10,7 +10,7 @@ import math
 import keras
 
 from .geometry import calls
-from .upsampling import BilinearUpsampling2D
+from .upsampling import BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
 
 
 def macs(model, height, width):
@@ -57,6 +57,8 @@ def _of_call(layer, taken, given):
         return units_out * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape))
     if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
         return units_out * math.prod(layer.kernel.shape)
+    if isinstance(layer, BilinearDepthwiseConv2DTranspose):
+        return units_in * math.prod(layer.kernel.shape)
     if isinstance(layer, BilinearUpsampling2D):  # one matrix for the columns, then one for the rows
         return given[2] * taken[1] * given[3] * (taken[2] + given[1])
     return 0

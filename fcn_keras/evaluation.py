@@ -111,18 +111,19 @@ def evaluate(model, data, class_names=None, void=255, verbose=0, scales=(1.0,), 
 
     Reference: Long et al. (CVPR 2015), §5, "Metrics".
     """
-    metric = SegmentationMetrics(model.output_shape[-1], class_names, void)
+    classes = max(model.output_shape[-1], 2)  # one logit is two classes
+    metric = SegmentationMetrics(classes, class_names, void)
     if tuple(scales) != (1,) or flip:
-        return Evaluation(_confusion_of_averages(model, data, void, verbose, scales, flip), metric.class_names)
+        confusion = _confusion_of_averages(model, data, classes, void, verbose, scales, flip)
+        return Evaluation(confusion, metric.class_names)
     judge = keras.Model(model.input, model.output)  # the same layers, with a compilation of its own
     judge.compile(loss=PixelCrossentropy(void), metrics=[metric], jit_compile=False)
     judge.evaluate(data, verbose=verbose)
     return Evaluation(keras.ops.convert_to_numpy(metric.confusion).astype("int64"), metric.class_names)
 
 
-def _confusion_of_averages(model, data, void, verbose, scales, flip):
+def _confusion_of_averages(model, data, classes, void, verbose, scales, flip):
     """Image by image, as `segment` takes them."""
-    classes = model.output_shape[-1]
     confusion = np.zeros((classes, classes), "int64")
     pairs = data.unbatch() if len(data.element_spec[0].shape) == 4 else data
     progress = keras.utils.Progbar(None, verbose=verbose, unit_name="image")

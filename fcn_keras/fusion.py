@@ -10,9 +10,15 @@ import keras
 
 from .framing import CropLike
 from .geometry import Geometry
-from .upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
+from .upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
 
-UPSAMPLINGS = ("frozen", "learned_inner", "learned")
+# What is learned: by the inner transposed convolutions, by the last.
+UPSAMPLINGS = {
+    "frozen": (False, False),
+    "learned_inner": (True, False),
+    "learned": (True, True),
+    "learned_depthwise": ("depthwise", "depthwise"),
+}
 LAST = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the authors' names
 
 
@@ -23,7 +29,7 @@ def require_upsampling(upsampling):
         ValueError: If it is not.
     """
     if upsampling not in UPSAMPLINGS:
-        raise ValueError(f"Found upsampling={upsampling!r}: expected one of {UPSAMPLINGS}.")
+        raise ValueError(f"Found upsampling={upsampling!r}: expected one of {', '.join(UPSAMPLINGS)}.")
 
 
 def fuse(maps, places, image, num_classes, *, finest=32, upsampling="frozen", skip_scales=(1, 1), padded=False):
@@ -35,7 +41,7 @@ def fuse(maps, places, image, num_classes, *, finest=32, upsampling="frozen", sk
         image: Tensor ``(batch, H, W, channels)``: the logits get its height and width.
         num_classes: Number of classes.
         finest: Stride of the finest map that is scored: 32, 16 or 8.
-        upsampling: ``"frozen"``, ``"learned_inner"`` or ``"learned"``, as in `fcn_keras.FCN32s`.
+        upsampling: One of `UPSAMPLINGS`, as in `fcn_keras.FCN32s`.
         skip_scales: Factors of the maps at strides 16 and 8 before they are scored.
         padded: Whether the maps reach so far beyond the image that a finer one may be cropped where it starts before
             the coarser, as in the authors' nets.
@@ -59,7 +65,7 @@ def fuse(maps, places, image, num_classes, *, finest=32, upsampling="frozen", sk
         maps, places, num_classes, finest=finest, upsampling=upsampling, skip_scales=skip_scales, padded=padded
     )
     name = LAST[finest]
-    scores, offset = upsampled(scores, place, Geometry(), upsampling == "learned", name)
+    scores, offset = upsampled(scores, place, Geometry(), UPSAMPLINGS[upsampling][1], name)
     if offset < 0:
         raise _gap(name, place, Geometry(), "image")
     return _crop(offset, f"{name}_crop")([scores, image])
@@ -78,7 +84,7 @@ def fuse_maps(maps, places, num_classes, *, finest=32, upsampling="frozen", skip
     >>> fuse_maps(maps, places, num_classes=21, finest=8)[1]
     Geometry(stride=8, receptive_field=30, offset=3.5)
     """
-    learned = upsampling != "frozen"
+    learned, _ = UPSAMPLINGS[upsampling]
     scores, place = _score(num_classes, "score_fr")(maps[-1]), places[-1]
     if finest <= 16:
         skip = _skip(maps[1], num_classes, skip_scales[0], "pool4")
@@ -123,7 +129,8 @@ def upsampled(scores, place, target, learned, name, channels=None):
         scores: Tensor ``(batch, h, w, channels)``.
         place, target: `fcn_keras.geometry.Geometry` of the map and of the finer one; for one finer than the image a
             stride below 1.
-        learned: Whether the transposed convolution is learned, from a bilinear start, or stays bilinear.
+        learned: Whether the transposed convolution is learned, from a bilinear start, or stays bilinear;
+            ``"depthwise"`` learns each channel alone.
         name: Name of the layer.
         channels: Channels that come out of a learned one; by default as many as come in.
 
@@ -140,7 +147,9 @@ def upsampled(scores, place, target, learned, name, channels=None):
     factor = round(place.stride / target.stride)
     shift = (place.offset - target.offset) / target.stride
     kernel = 2 * factor - 1 if round(2 * shift) % 2 == 0 else 2 * factor
-    if learned:
+    if learned == "depthwise":
+        layer = BilinearDepthwiseConv2DTranspose(factor, kernel, dtype="float32", name=name)
+    elif learned:
         layer = BilinearConv2DTranspose(channels or scores.shape[-1], factor, kernel, dtype="float32", name=name)
     else:
         layer = BilinearUpsampling2D(factor, kernel, dtype="float32", name=name)

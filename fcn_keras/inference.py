@@ -27,7 +27,8 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
     the image, are averaged before the argmax; with `tile`, too, this is what the whole image gives.
 
     Args:
-        model: Keras model from `(B, H, W, 3)` images, 0-255, to logits `(B, H, W, C)`, C > 1.
+        model: Keras model from `(B, H, W, 3)` images, 0-255, to logits `(B, H, W, C)`; one logit is
+            two classes, see `fcn_keras.binary`.
         image: Path of an image file, or array or tensor `(H, W, 3)`, RGB, 0-255, of any size; a
             `numpy.memmap` of `uint8` is read tile by tile.
         tile: Side of a tile in pixels, or `(height, width)`, at least the model's total stride: what

@@ -4,14 +4,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from .binary import as_two_classes
+
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
     """Softmax cross-entropy of every pixel that has a label, on logits.
 
-    Takes integer masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` and logits ``(batch, H, W, C)``. A batch without a
-    single labelled pixel costs 0. On TensorFlow a label outside ``[0, C)`` that is not void stops the training with the
-    label found; elsewhere `fcn_keras.datasets.load` is the guard.
+    Takes integer masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` and logits ``(batch, H, W, C)``; one logit is two
+    classes (see `fcn_keras.binary`). A batch without a single labelled pixel costs 0. On TensorFlow a label outside
+    ``[0, C)`` that is not void stops the training with the label found; elsewhere `fcn_keras.datasets.load` is the
+    guard.
 
     With `class_weights` the mean is weighted: ``sum(w[label] * loss) / sum(w[label])`` over the labelled pixels. With
     `label_smoothing` a share of the target is spread over all classes. Both as in ``torch.nn.CrossEntropyLoss``.
@@ -58,7 +61,7 @@ class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
         self.void, self.class_weights, self.label_smoothing = void, class_weights, label_smoothing
 
     def call(self, y_true, y_pred):
-        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        y_true, y_pred = ops.convert_to_tensor(y_true), as_two_classes(ops.convert_to_tensor(y_pred))
         if keras.backend.backend() == "tensorflow":
             y_true = _require_labels(y_true, y_pred.shape[-1], self.void)
         if self.class_weights is None and not self.label_smoothing:

@@ -16,6 +16,8 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics"; the authors' `
 import keras
 from keras import ops
 
+from .binary import as_two_classes
+
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
 
 
@@ -140,9 +142,9 @@ def _mean_where(values, occurs):
 class SegmentationMetrics(keras.metrics.Metric):
     """Streams one confusion matrix and gives the paper's four metrics as a dict.
 
-    Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``, in
-    ``compile``, in ``tf.function`` and under ``tf.distribute``. Counts are exact integers: 64 bits, on JAX 32 (2.1e9
-    pixels per cell).
+    Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``; one logit is two
+    classes (see `fcn_keras.binary`). It works in ``compile``, in ``tf.function`` and under ``tf.distribute``. Counts
+    are exact integers: 64 bits, on JAX 32 (2.1e9 pixels per cell).
 
     Args:
         num_classes: Number of classes ``C``.
@@ -178,7 +180,8 @@ class SegmentationMetrics(keras.metrics.Metric):
         """Adds a batch; `sample_weight` is not used: a pixel counts or it is void."""
         y_true = ops.cast(y_true, "int32")
         y_true = ops.where(y_true == self.void, -1, y_true)
-        counts = confusion_matrix(y_true, ops.argmax(y_pred, axis=-1), self.num_classes)
+        y_pred = ops.argmax(as_two_classes(ops.convert_to_tensor(y_pred)), axis=-1)
+        counts = confusion_matrix(y_true, y_pred, self.num_classes)
         self.confusion.assign_add(ops.cast(counts, self.confusion.dtype))
 
     def result(self):

@@ -10,7 +10,7 @@ import keras
 from . import backbones, fusion, geometry
 from .convolutionalize import any_size
 from .framing import PadToStride
-from .upsampling import BilinearConv2DTranspose
+from .upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose
 
 STRIDES = (8, 16, 32)
 
@@ -23,7 +23,8 @@ def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
     upsampling starts bilinear.
 
     Args:
-        num_classes: Number of classes, background included; at least 2.
+        num_classes: Number of classes, background included. 1 is a binary net: one logit for each pixel, that of the
+            object; the background's is 0. Losses, metrics and `fcn_keras.segment` take it for two classes.
         backbone: ``"vgg16"`` (the paper's), ``"vgg19"``, ``"mobilenet_v2"``, ``"resnet50"``,
             ``"efficientnet_v2_b0"``, ``"mini_vgg"``; a Keras model, whose taps are found; or a
             `fcn_keras.backbones.Backbone` of your own. See `fcn_keras.backbones.get`.
@@ -32,7 +33,8 @@ def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
         head: ``"fc"`` keeps the classifier's fc6 and fc7, biases included, as convolutions; ``"light"`` drops them;
             ``"auto"`` is ``"fc"`` where the backbone has them.
         upsampling: ``"frozen"`` bilinear, ``"learned_inner"`` (every transposed convolution but the last is learned,
-            from a bilinear start: the CVPR paper) or ``"learned"``.
+            from a bilinear start: the CVPR paper), ``"learned"``, or ``"learned_depthwise"``: each class alone, which
+            costs a fraction.
         name: Name of the model.
 
     Returns:
@@ -143,13 +145,19 @@ def refine(model, upsampling=None, name=None):
     )
     for layer in finer.layers:
         source = layers.get(layer.name)
-        if source is not None and len(source.weights) == len(layer.weights):  # upsampling may be of another kind
+        if source is not None and _shapes(source) == _shapes(layer):  # upsampling may be of another kind
             layer.set_weights(source.get_weights())
     return finer
 
 
+def _shapes(layer):
+    return [tuple(weight.shape) for weight in layer.weights]
+
+
 def _upsampling_of(layers):
     """The argument that made these layers, as far as they show it."""
+    if any(isinstance(layer, BilinearDepthwiseConv2DTranspose) for layer in layers.values()):
+        return "learned_depthwise"
     learned = {name for name, layer in layers.items() if isinstance(layer, BilinearConv2DTranspose)}
     if learned & {"upscore", "upscore16"}:
         return "learned"
@@ -157,8 +165,10 @@ def _upsampling_of(layers):
 
 
 def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales, name):
-    if num_classes < 2:
-        raise ValueError(f"Found num_classes={num_classes}: expected 2 or more; the background is a class too.")
+    if num_classes < 1:
+        raise ValueError(
+            f"Found num_classes={num_classes}: expected 2 or more, the background is a class too; or 1 for one logit."
+        )
     fusion.require_upsampling(upsampling)
     if not isinstance(skip_scales, tuple | list) or len(skip_scales) != 2:
         raise ValueError(f"Found skip_scales={skip_scales!r}: expected two factors, of the maps at strides 16 and 8.")

@@ -7,6 +7,7 @@ import functools
 
 import keras
 
+from .binary import as_two_classes
 from .images import VOID
 from .tiling import Tiling
 
@@ -21,7 +22,8 @@ def of(model):
     """The `Runner` of a model, which is kept on the model until its variables change.
 
     Args:
-        model: Keras model from `(B, H, W, 3)` images to logits `(B, H, W, C)`, C > 1.
+        model: Keras model from `(B, H, W, 3)` images to logits `(B, H, W, C)`; one logit is two classes, see
+            `fcn_keras.binary`.
 
     Raises:
         ValueError: The model is of another kind.
@@ -60,6 +62,7 @@ class Runner:
         self.logits = logits[0] if isinstance(logits, list | tuple) and len(logits) == 1 else logits
         self.name = model.name
         self._check_logits()
+        self.logits = as_two_classes(self.logits)
         self.classes = self.logits.shape[-1]
         self.functions, self.tilings = {}, {}
 
@@ -99,11 +102,6 @@ class Runner:
         if shape is None or len(shape) != 4 or shape[-1] is None:
             found = "several outputs" if shape is None else f"an output of shape {tuple(shape)}"
             raise ValueError(f"{self.name} returns {found}; expected logits (B, H, W, classes).")
-        if shape[-1] == 1:
-            raise ValueError(
-                f"{self.name} returns one channel, so that argmax is 0 everywhere. Give background"
-                " and object a channel each: num_classes=2."
-            )
 
 
 def _compiled(model):

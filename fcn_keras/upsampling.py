@@ -2,10 +2,11 @@
 
 A transposed convolution of stride ``f`` paints one copy of its kernel, scaled by the unit's value, ``f`` pixels
 further for each unit. Painted with a tent-shaped kernel, neighbouring copies add up to straight lines between units:
-that is bilinear interpolation. `BilinearConv2DTranspose` starts so and can learn another kernel; `BilinearUpsampling2D`
-computes the same numbers without weights.
+that is bilinear interpolation. `BilinearConv2DTranspose` starts so and can learn another kernel;
+`BilinearDepthwiseConv2DTranspose` learns one for each channel alone; `BilinearUpsampling2D` computes the same numbers
+without weights.
 
-Both give the whole painted canvas, ``factor * (n - 1) + kernel_size`` pixels for ``n`` units: where the image lies on
+All give the whole painted canvas, ``factor * (n - 1) + kernel_size`` pixels for ``n`` units: where the image lies on
 it follows from the geometry, and `fcn_keras.framing.CropLike` cuts it out.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.3 and footnote on initialisation; *Hands-On Machine Learning*,
@@ -115,6 +116,14 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
             channels, kernel_size, factor, "valid", use_bias=False, kernel_initializer=Bilinear(), **kwargs
         )
 
+    def call(self, x):
+        if self.filters > 1 or keras.backend.backend() != "tensorflow":
+            return super().call(x)
+        # TensorFlow 2.21 on a CPU aborts the process in the gradient of a large transposed convolution to one channel,
+        # from a batch of two on (oneDNN: "uint8 expected, got float"). To two channels it does not.
+        kernel = ops.pad(self.kernel, ((0, 0), (0, 0), (0, 1), (0, 0)))
+        return ops.conv_transpose(x, kernel, self.strides, "valid", data_format=self.data_format)[..., :1]
+
     def geometry(self, incoming):
         """Geometry of the output, for `fcn_keras.geometry.trace`."""
         return incoming[0].upsampled(self.factor, self.kernel_size[0])
@@ -122,6 +131,85 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
     def get_config(self):
         own = {"channels": self.filters, "factor": self.factor, "kernel_size": self.kernel_size[0]}
         return {**keras.layers.Layer.get_config(self), **own}
+
+
+@register
+class BilinearDepthwiseConv2DTranspose(keras.layers.Layer):
+    """Transposed convolution of each channel alone, which starts as bilinear interpolation and learns from there.
+
+    Takes ``(batch, h, w, channels)``, gives ``(batch, factor * (h - 1) + kernel_size, …, channels)``: no bias, no
+    padding. It has ``kernel_size² · channels`` weights, those on the diagonal of `BilinearConv2DTranspose`, with which
+    it shares values and gradients there; channels cannot learn to mix. Neither Keras nor Caffe's nets have it by name
+    (in Caffe: ``group: channels``).
+
+    A block of ``factor²`` pixels sees four units. For each channel that is one product of a matrix of units, four wide,
+    with one of kernels: no zeros are multiplied, and XLA compiles it well, which depthwise gradients of strided
+    convolutions it does not. One copy of the output is held besides.
+
+    Args:
+        factor: Upsampling factor, the stride of the transposed convolution.
+        kernel_size: ``2 * factor`` (default) or ``2 * factor - 1``; see `bilinear_kernel`.
+
+    Raises:
+        ValueError: If the kernel size does not fit the factor.
+
+    Example:
+
+    >>> layer = BilinearDepthwiseConv2DTranspose(factor=32)
+    >>> layer(keras.ops.ones((1, 7, 7, 21))).shape, layer.kernel.shape
+    (TensorShape([1, 256, 256, 21]), (64, 64, 21))
+
+    Reference: Long et al. (CVPR 2015), §3.3 and §4.3; computed as in Shi et al. (CVPR 2016), §3: a convolution at low
+    resolution, then a shuffle of its channels into pixels.
+    """
+
+    def __init__(self, factor, kernel_size=None, **kwargs):
+        super().__init__(**kwargs)
+        self.factor, self.kernel_size = _check(factor, kernel_size)
+
+    def build(self, input_shape):
+        size, channels = self.kernel_size, input_shape[-1]
+        tents = np.repeat(bilinear_kernel(size)[:, :, None], channels, axis=2)
+        self.kernel = self.add_weight(
+            shape=(size, size, channels),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(tents, dtype=dtype),
+            name="kernel",
+        )
+
+    def call(self, x):
+        batch, height, width, channels = ops.shape(x)
+        factor = self.factor
+        x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        corners = [x[:, a : a + height + 1, b : b + width + 1] for a in (0, 1) for b in (0, 1)]
+        corners = ops.transpose(ops.stack(corners, axis=-1), (3, 0, 1, 2, 4))
+        blocks = ops.matmul(ops.reshape(corners, (channels, -1, 4)), self._by_corner())
+        blocks = ops.reshape(blocks, (channels, batch, height + 1, width + 1, factor, factor))
+        canvas = ops.transpose(blocks, (1, 2, 4, 3, 5, 0))
+        canvas = ops.reshape(canvas, (batch, (height + 1) * factor, (width + 1) * factor, channels))
+        return canvas[:, : self._painted(height), : self._painted(width)]
+
+    def _by_corner(self):
+        """``(channels, 4, factor²)``: the part of the kernel that each of the four units paints into a block."""
+        odd = 2 * self.factor - self.kernel_size
+        kernel = ops.pad(self.kernel, ((0, odd), (0, odd), (0, 0)))
+        parts = ops.reshape(kernel, (2, self.factor, 2, self.factor, -1))
+        parts = ops.flip(ops.flip(parts, axis=0), axis=2)  # the unit before a block paints its kernel's second half
+        return ops.reshape(ops.transpose(parts, (4, 0, 2, 1, 3)), (-1, 4, self.factor**2))
+
+    def _painted(self, units):
+        return self.factor * (units - 1) + self.kernel_size
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        painted = (None if n is None else self._painted(n) for n in (height, width))
+        return (batch, *painted, channels)
+
+    def geometry(self, incoming):
+        """Geometry of the output, for `fcn_keras.geometry.trace`."""
+        return incoming[0].upsampled(self.factor, self.kernel_size)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor, "kernel_size": self.kernel_size}
 
 
 @register

@@ -25,7 +25,7 @@ FC7, POOL4, POOL3 = Geometry(32, 404, 12.5), Geometry(16, 100, -91.5), Geometry(
         (Geometry(), Geometry(1 / 4, 1, -3 / 8), 8, 2),
     ],
 )
-@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("learned", [False, True, "depthwise"])
 def test_kernels_and_crops_follow_from_the_places(place, target, kernel, crop, learned):
     canvas, found = upsampled(keras.Input((None, None, 3)), place, target, learned, "upscore")
     layer = canvas._keras_history.operation

@@ -11,7 +11,7 @@ import tensorflow as tf
 from fcn_keras import backbones, geometry
 from fcn_keras.backbones import BACKBONES, Backbone, MiniVGG
 from fcn_keras.models import FCN8s, FCN16s, FCN32s, refine
-from fcn_keras.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
+from fcn_keras.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
 
 NETS = {"32s": FCN32s, "16s": FCN16s, "8s": FCN8s}
 SCORES = ("score_fr", "score_pool4", "score_pool3")
@@ -139,13 +139,15 @@ LEARNED = {
     "learned_inner": {"32s": [], "16s": ["upscore2"], "8s": ["upscore2", "upscore_pool4"]},
     "learned": {"32s": ["upscore"], "16s": ["upscore2", "upscore16"], "8s": ["upscore2", "upscore_pool4", "upscore8"]},
 }
+LEARNED["learned_depthwise"] = LEARNED["learned"]
 
 
 @pytest.mark.parametrize("upsampling", LEARNED)
 @pytest.mark.parametrize("net", NETS)
 def test_which_upsampling_is_learned(mini, upsampling, net):
     model = randomize_scores(NETS[net](CLASSES, "mini_vgg", None, upsampling=upsampling))
-    learned = [layer.name for layer in model.layers if isinstance(layer, BilinearConv2DTranspose)]
+    kind = BilinearDepthwiseConv2DTranspose if upsampling == "learned_depthwise" else BilinearConv2DTranspose
+    learned = [layer.name for layer in model.layers if isinstance(layer, kind)]
     assert learned == LEARNED[upsampling][net]
     assert all(len(model.get_layer(name).trainable_weights) == 1 for name in learned)
     fixed = [layer for layer in model.layers if isinstance(layer, BilinearUpsampling2D)]
@@ -401,7 +403,7 @@ def mini_backbone(**changes):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_classes": 1}, "num_classes=1: expected 2 or more"),
+        ({"num_classes": 0}, "num_classes=0: expected 2 or more"),
         ({"backbone": "vgg"}, "backbone='vgg': expected one of vgg16, vgg19"),
         ({"head": "big"}, "head='big'"),
         ({"backbone": "mobilenet_v2", "head": "fc"}, "head='fc'.*no dense layers"),

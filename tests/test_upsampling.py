@@ -1,10 +1,21 @@
 """Bilinear upsampling against closed forms, a scatter oracle in NumPy, Keras' own layer and PyTorch."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 
-from fcn_keras.upsampling import Bilinear, BilinearConv2DTranspose, BilinearUpsampling2D, bilinear_kernel
+from fcn_keras.upsampling import (
+    Bilinear,
+    BilinearConv2DTranspose,
+    BilinearDepthwiseConv2DTranspose,
+    BilinearUpsampling2D,
+    bilinear_kernel,
+)
 
 LAYERS = [(factor, kernel) for factor in (1, 2, 3, 8, 16, 32) for kernel in (2 * factor - 1, 2 * factor)]
 
@@ -53,10 +64,11 @@ def test_initializer_keeps_channels_apart():
 
 @pytest.mark.parametrize(("factor", "kernel"), LAYERS)
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
-def test_both_layers_paint_kernels_and_add(factor, kernel, size):
+def test_all_layers_paint_kernels_and_add(factor, kernel, size):
     x = scores(*size)
     expected = painted(x, factor, bilinear_kernel(kernel))
-    for layer in (BilinearConv2DTranspose(3, factor, kernel), BilinearUpsampling2D(factor, kernel)):
+    rest = (BilinearDepthwiseConv2DTranspose(factor, kernel), BilinearUpsampling2D(factor, kernel))
+    for layer in (BilinearConv2DTranspose(3, factor, kernel), *rest):
         result = layer(x)
         assert tuple(result.shape) == expected.shape == tuple(layer.compute_output_shape(x.shape))
         np.testing.assert_allclose(result, expected, atol=2e-6)
@@ -122,7 +134,94 @@ def test_gradient_of_the_fast_twin_under_mixed_precision():
     assert layer(scores(3, 3)).dtype == "float16"
 
 
-@pytest.mark.parametrize("make", [lambda: BilinearConv2DTranspose(3, 4, 7), lambda: BilinearUpsampling2D(4, 7)])
+@pytest.mark.parametrize(("factor", "kernel"), [(2, 3), (2, 4), (3, 6), (8, 15)])
+def test_depthwise_is_the_dense_layer_with_a_diagonal_kernel(factor, kernel):
+    """Values, and the gradients on the diagonal, with kernels that have learned something else."""
+    import tensorflow as tf
+
+    x, kernels = tf.constant(scores(4, 3)), np.random.default_rng(1).normal(size=(kernel, kernel, 3)).astype("float32")
+    dense, depthwise = BilinearConv2DTranspose(3, factor, kernel), BilinearDepthwiseConv2DTranspose(factor, kernel)
+    dense.build(x.shape), depthwise.build(x.shape)
+    dense.set_weights([kernels[..., None] * np.eye(3)])
+    depthwise.set_weights([kernels])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        results = [layer(x) for layer in (dense, depthwise)]
+        sums = [tf.reduce_sum(tf.square(result)) for result in results]
+    np.testing.assert_allclose(*results, atol=1e-5)
+    by_x = [tape.gradient(total, x) for total in sums]
+    by_dense, by_depthwise = tape.gradient(sums[0], dense.kernel), tape.gradient(sums[1], depthwise.kernel)
+    diagonal = np.asarray(by_dense)[:, :, range(3), range(3)]
+    np.testing.assert_allclose(*by_x, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(diagonal, by_depthwise, rtol=1e-4, atol=1e-3)
+
+
+def test_depthwise_has_the_places_of_the_dense_layer():
+    from fcn_keras.geometry import Geometry
+
+    place = Geometry(8, 30, 3.5)
+    dense, depthwise = BilinearConv2DTranspose(3, 4, 7), BilinearDepthwiseConv2DTranspose(4, 7)
+    assert depthwise.geometry([place]) == dense.geometry([place])
+
+
+def test_depthwise_under_mixed_precision_and_xla():
+    import tensorflow as tf
+
+    layer = BilinearDepthwiseConv2DTranspose(2, dtype="mixed_bfloat16")
+    assert layer(scores(3, 3)).dtype == "bfloat16" and layer.kernel.dtype == "float32"
+    layer, x = BilinearDepthwiseConv2DTranspose(8), scores(3, 5)
+    compiled = tf.function(layer, jit_compile=True)
+    np.testing.assert_allclose(compiled(x), layer(x), atol=1e-6)
+
+
+ONE_CHANNEL = """
+import keras, numpy, fcn_keras
+up = {up}
+model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 1), up])
+model.compile("sgd", "mse", jit_compile=False)
+y = numpy.ones((2, *model.output_shape[1:]), "float32")
+print("trained", model.train_on_batch(numpy.ones((2, 8, 8, 3), "float32"), y))
+"""
+
+
+def trained(up):
+    """Result of a process that trains a transposed convolution to one channel on a batch of two."""
+    command = [sys.executable, "-c", ONE_CHANNEL.format(up=up)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"})
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an abort of TensorFlow's")
+def test_one_channel_does_not_abort_the_process():
+    ours = trained("fcn_keras.upsampling.BilinearConv2DTranspose(1, 32)")
+    assert ours.returncode == 0 and "trained" in ours.stdout, ours.stderr[-2000:]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an abort of TensorFlow's")
+def test_the_abort_that_one_channel_avoids():
+    """Keras' own layer on TensorFlow 2.21 with oneDNN. Where this skips, `BilinearConv2DTranspose.call` can go."""
+    plain = trained("keras.layers.Conv2DTranspose(1, 64, strides=32, padding='same')")
+    if plain.returncode == 0:
+        pytest.skip("this TensorFlow trains it")
+    assert plain.returncode == -signal.SIGABRT and "uint8 expected, got float" in plain.stderr
+
+
+def test_one_channel_from_several():
+    """The way around the abort gives the numbers of Keras' own call."""
+    x, layer = scores(3, 4), BilinearConv2DTranspose(1, 2)
+    layer.build(x.shape)
+    layer.set_weights([np.random.default_rng(2).normal(size=layer.kernel.shape)])
+    expected = keras.ops.conv_transpose(x, layer.kernel, 2, "valid")
+    np.testing.assert_allclose(layer(x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BilinearConv2DTranspose(3, 4, 7),
+        lambda: BilinearDepthwiseConv2DTranspose(4, 7),
+        lambda: BilinearUpsampling2D(4, 7),
+    ],
+)
 def test_save_and_load(tmp_path, make):
     image = keras.Input((None, None, 3))
     model = keras.Model(image, make()(image))
@@ -143,7 +242,11 @@ def test_sizes_known_only_when_run():
 
 @pytest.mark.parametrize(("factor", "kernel"), [(2, 2), (2, 5), (32, 32), (0, None), (-1, None)])
 def test_kernels_that_do_not_interpolate(factor, kernel):
-    for make in (lambda: BilinearConv2DTranspose(3, factor, kernel), lambda: BilinearUpsampling2D(factor, kernel)):
+    single = (BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D)
+    for make in (
+        lambda: BilinearConv2DTranspose(3, factor, kernel),
+        *(lambda kind=kind: kind(factor, kernel) for kind in single),
+    ):
         with pytest.raises(ValueError, match=rf"factor={factor}, kernel_size=.*expected"):
             make()
 

@@ -68,8 +68,8 @@ RECIPES = {
     "camvid": LadderRecipe("camvid", _rungs((4, 3e-3), (12, 1e-3), (6, 5e-4), (12, 5e-4)), TRAIN_RECIPES["light"]),
     "voc": LadderRecipe(
         "voc",
-        _rungs((4, 3e-3), (12, 1e-3), (6, 5e-4), (6, 5e-4)),
-        dataclasses.replace(TRAIN_RECIPES["light"], size=(336, 336), scales=(0.75, 1.5)),
+        _rungs((4, 3e-3), (12, 3e-3), (6, 1e-3), (6, 1e-3)),
+        dataclasses.replace(TRAIN_RECIPES["light"], size=(336, 336), scales=(0.75, 1.5), backbone_rate=0.05),
     ),
     "paper": LadderRecipe(  # 100,000 steps each, on SBD's 8,498 images, are twelve epochs
         "voc",

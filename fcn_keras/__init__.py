@@ -41,6 +41,8 @@ __all__ = [
     "datasets",
     "distribution",
     "evaluation",
+    "export",
+    "exporting",
     "files",
     "folding",
     "framing",
@@ -75,6 +77,7 @@ _LAZY = (
     "datasets",
     "distribution",
     "evaluation",
+    "exporting",
     "files",
     "folding",
     "loading",
@@ -87,6 +90,19 @@ _LAZY = (
     "video",
     "visualization",
 )
+
+
+def export(model, path, format=None, size=None, labels=False, calibration=None):
+    """Writes a model for a runtime without Python; see `fcn_keras.exporting.export`, which this calls.
+
+    Example:
+
+    >>> model = fcn_keras.FCN8s(21, "mini_vgg", weights=None)
+    >>> path = fcn_keras.export(model, "fcn8s.tflite", labels=True)
+    """
+    from .exporting import export
+
+    return export(model, path, format, size, labels, calibration)
 
 
 def __getattr__(name):

@@ -6,7 +6,7 @@ import sys
 import tensorflow as tf
 import typer
 
-from . import machine, measuring, segmenting, training
+from . import leaving, machine, measuring, segmenting, training
 
 STOPPED = "Stopped. What was finished is kept: the same command goes on behind the last whole epoch, image or frame."
 
@@ -70,6 +70,7 @@ for function in (
     segmenting.segment,
     measuring.ladder,
     measuring.seg11valid,
+    leaving.export,
     machine.doctor,
 ):
     _command(function)

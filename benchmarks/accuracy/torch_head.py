@@ -22,9 +22,9 @@ from torch.nn import functional
 
 from fcn_keras import backbones
 
+from ..torch_nets import MobileNetV2
+
 VOID = 255
-# Expansion, channels, blocks, stride: Sandler et al., MobileNetV2 (CVPR 2018), Table 2.
-STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
 def run(task, directory):
@@ -88,58 +88,6 @@ def fcn_head(channels, num_classes):
         nn.Dropout(0.1),
         nn.Conv2d(inner, num_classes, 1),
     )
-
-
-class MobileNetV2(nn.Sequential):
-    """The layers of `keras.applications.MobileNetV2` without top, from images in −1 to 1 to the last map.
-
-    Args:
-        output_stride: 32 as published; with 16 or 8 the strides beyond are dropped and what follows is dilated, so
-            that weights and fields of view stay.
-    """
-
-    def __init__(self, output_stride=32):
-        layers = [*convolution(3, 32, 3, stride=2), nn.ReLU6()]
-        channels, stride, dilation = 32, 2, 1
-        for expansion, wide, blocks, first in STAGES:
-            for step in [first, *[1] * (blocks - 1)]:
-                dilated = dilation
-                if step == 2 and stride == output_stride:
-                    step, dilation = 1, 2 * dilation
-                stride *= step
-                layers.append(Block(channels, wide, expansion, step, dilated))
-                channels = wide
-        super().__init__(*layers, *convolution(channels, 1280, 1), nn.ReLU6())
-
-
-class Block(nn.Module):
-    """Inverted residual: expand, filter each channel, project; the input is added where the shapes agree."""
-
-    def __init__(self, channels, wide, expansion, stride, dilation):
-        super().__init__()
-        inner = channels * expansion
-        expand = [*convolution(channels, inner, 1), nn.ReLU6()] if expansion > 1 else []
-        depthwise = [*convolution(inner, inner, 3, stride, dilation, groups=inner), nn.ReLU6()]
-        self.layers = nn.Sequential(*expand, *depthwise, *convolution(inner, wide, 1))
-        self.adds = stride == 1 and channels == wide
-
-    def forward(self, x):
-        return x + self.layers(x) if self.adds else self.layers(x)
-
-
-def convolution(channels, filters, kernel, stride=1, dilation=1, groups=1):
-    """Padding as Keras' MobileNetV2 has it, convolution without bias, batch normalisation."""
-    padding = 0 if stride == 2 else dilation * (kernel // 2)
-    layer = nn.Conv2d(channels, filters, kernel, stride, padding, dilation, groups, bias=False)
-    return [*([PadBehind()] if stride == 2 else []), layer, nn.BatchNorm2d(filters, eps=1e-3)]
-
-
-class PadBehind(nn.Module):
-    """One pixel below and to the right; where a side is odd, one in front of it as well."""
-
-    def forward(self, x):
-        height, width = x.shape[-2:]
-        return functional.pad(x, (width % 2, 1, height % 2, 1))
 
 
 def copy_weights(source, target):

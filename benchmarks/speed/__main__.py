@@ -1,0 +1,71 @@
+"""The cost of every part, against its peers and against the machine's limit.
+
+    python -m benchmarks.speed [--only WORD …] [--rounds 5] [--directory runs/speed]
+
+from the project's root, or ``make bench``. Each case is measured in interleaved rounds and leaves one JSON file; a case
+that is there is not measured again, so the command can be stopped at any time. At the end, table.md and chart.png.
+PyTorch takes part where it is installed (pip install torch). README.md beside this file says more.
+"""
+
+import argparse
+import importlib.util
+import pathlib
+import sys
+
+from fcn_keras.files import write_json
+from fcn_keras.training.records import environment
+
+from . import report
+from .cases import cases
+from .rounds import Race
+
+
+def main(arguments=None):
+    """Runs what the command line asks for and prints the table; returns the exit status."""
+    found = parsed(arguments)
+    chosen = [case for case in cases() if not found.only or any(word in case[0] for word in found.only)]
+    if not chosen:
+        print(f"speed: no case has {' or '.join(found.only)} in its name; --list shows all.", file=sys.stderr)
+        return 2
+    if found.list:
+        print("\n".join(name for name, _, _ in chosen))
+        return 0
+    race = Race(found.rounds)
+    try:
+        for number, case in enumerate(chosen, 1):
+            measure(race, *case, found, f"{number}/{len(chosen)}")
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on behind the last case.", file=sys.stderr)
+        return 130
+    finally:
+        race.close()
+    print(report.write(found.directory, [name for name, _, _ in cases()]), end="")
+    return 0
+
+
+def parsed(arguments):
+    """The arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="cases with one of these words in their name")
+    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--directory", type=pathlib.Path, default="runs/speed", help="default: %(default)s")
+    parser.add_argument("--again", action="store_true", help="measure again what is there")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases and end")
+    return parser.parse_args(arguments)
+
+
+def measure(race, name, case, contestants, found, place):
+    """Measures one case unless its file is there, and writes it."""
+    path = report.path_of(found.directory, name)
+    if path.exists() and not found.again:
+        return
+    there = [contestant for contestant in contestants if importlib.util.find_spec(contestant.engine)]
+    print(f"{place} {name}", file=sys.stderr, flush=True)
+    results = race.run(case, there)
+    write_json(path, {"name": name, "case": case, "results": results, "environment": environment()})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Work in Keras, on TensorFlow or JAX: ours, and the plain Keras way.
+
+A case is a dict: ``part`` is the name of a function here, the rest its arguments.
+"""
+
+import keras
+import numpy as np
+
+import fcn_keras
+from fcn_keras.losses import PixelCrossentropy
+from fcn_keras.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
+
+CLASSES = 21
+NETS = {32: fcn_keras.FCN32s, 16: fcn_keras.FCN16s, 8: fcn_keras.FCN8s}
+# What upscores a map: our default; each class alone, learned; Keras' own layer, as tutorials have it.
+UPSAMPLINGS = {"ours": "frozen", "depthwise": "learned_depthwise", "dense": "learned"}
+
+
+def prepare(variant, case):
+    """A function without arguments that does the case's work once and waits for its end."""
+    how, *switches = variant.split(", ")
+    case = dict(case)
+    part = PARTS[case.pop("part")]
+    keras.config.set_dtype_policy("mixed_bfloat16" if "bfloat16" in switches else "float32")
+    return part(how, "XLA" in switches, **case)
+
+
+def forward(how, xla, *, finest, backbone, size, batch):
+    """Images to logits."""
+    model = _net(how, finest, backbone)
+    return _on(_compiled(lambda x: model(x, training=False), xla), _images(batch, size))
+
+
+def step(how, xla, *, finest, backbone, size, batch):
+    """One training step: loss, gradients, SGD with momentum."""
+    model = _net(how, finest, backbone)
+    model.compile(keras.optimizers.SGD(1e-4, momentum=0.9), PixelCrossentropy(), jit_compile=xla)
+    images, masks = _images(batch, size), np.random.default_rng(0).integers(0, CLASSES, (batch, size, size))
+    images, masks = keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(masks.astype("int32"))
+    return lambda: model.train_on_batch(images, masks)
+
+
+def upsampling(how, xla, *, factor, size, learning):
+    """A map of class scores to `size` pixels; with `learning` its gradients, by the map and by the kernel, too."""
+    layer = {
+        "ours": lambda: BilinearUpsampling2D(factor),
+        "depthwise": lambda: BilinearDepthwiseConv2DTranspose(factor),
+        "dense": lambda: BilinearConv2DTranspose(CLASSES, factor),
+    }[how]()
+    units = size // factor
+    scores = np.random.default_rng(0).normal(size=(1, units, units, CLASSES)).astype("float32")
+    layer.build(scores.shape)
+    work = _with_gradients(layer) if learning else layer
+    return _on(_compiled(work, xla), scores)
+
+
+def metric(how, xla, *, size, batch, given):
+    """A metric's update, from logits or from predicted ids; ``bincount`` is NumPy's, of ids that are ready to count."""
+    generator = np.random.default_rng(0)
+    masks = generator.integers(0, CLASSES, (batch, size, size)).astype("int32")
+    masks[generator.random(masks.shape) < 0.05] = 255
+    logits = generator.normal(size=(*masks.shape, CLASSES)).astype("float32")
+    ids = logits.argmax(-1).astype("int32")
+    if how == "bincount":
+        cells = np.where(masks < CLASSES, CLASSES * masks + ids, CLASSES**2).ravel()
+        return lambda: np.bincount(cells, minlength=CLASSES**2 + 1)
+    if given == "ids":
+        count = _compiled(lambda pair: fcn_keras.metrics.confusion_matrix(*pair, CLASSES), xla)
+        return _on(count, (masks, ids))
+    ours = fcn_keras.metrics.SegmentationMetrics(CLASSES)
+    theirs = keras.metrics.MeanIoU(CLASSES, ignore_class=255, sparse_y_pred=False)
+    update = {"ours": ours, "MeanIoU": theirs}[how].update_state
+    return _on(_compiled(lambda pair: update(*pair) is None, xla), (masks, logits))
+
+
+def loss(how, xla, *, size, batch):
+    """Loss and its gradient by the logits."""
+    import tensorflow as tf
+
+    generator = np.random.default_rng(0)
+    masks = generator.integers(0, CLASSES, (batch, size, size)).astype("int32")
+    logits = generator.normal(size=(*masks.shape, CLASSES)).astype("float32")
+    theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
+    cost = {"ours": PixelCrossentropy(), "keras": theirs}[how]
+
+    def work(pair):
+        with tf.GradientTape() as tape:
+            tape.watch(pair[1])
+            value = cost(*pair)
+        return tape.gradient(value, pair[1])
+
+    return _on(_compiled(work, xla), (masks, logits))
+
+
+def matmul(how, xla, *, side):
+    """The machine's limit: a product of two square matrices."""
+    matrix = np.random.default_rng(0).normal(size=(side, side)).astype("float32")
+    return _on(_compiled(lambda x: keras.ops.matmul(x, x), xla), matrix)
+
+
+def _net(how, finest, backbone):
+    return NETS[finest](CLASSES, backbone, weights=None, upsampling=UPSAMPLINGS[how])
+
+
+def _images(batch, size):
+    return np.random.default_rng(0).uniform(0, 255, (batch, size, size, 3)).astype("float32")
+
+
+def _compiled(work, xla):
+    """As a graph of TensorFlow, by XLA if asked; JAX always compiles by XLA."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(work)
+    import tensorflow as tf
+
+    return tf.function(work, jit_compile=xla, autograph=False)
+
+
+def _with_gradients(layer):
+    """Output, and the gradients of its sum weighted by fixed numbers: what a training step asks of a layer."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        values = [variable.value for variable in layer.trainable_variables]
+
+        def loss(values, x):
+            y, _ = layer.stateless_call(values, [], x)
+            return (y * y).sum()
+
+        return lambda x: jax.grad(loss, argnums=(0, 1))(values, x)
+    import tensorflow as tf
+
+    def work(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(tf.square(layer(x)))
+        return tape.gradient(loss, [x, *(variable.value for variable in layer.trainable_variables)])
+
+    return work
+
+
+def _on(work, x):
+    x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return lambda: jax.block_until_ready(work(x))
+    return lambda: keras.tree.map_structure(np.asarray, work(x))
+
+
+PARTS = {part.__name__: part for part in (forward, step, upsampling, metric, loss, matmul)}

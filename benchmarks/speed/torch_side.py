@@ -1,0 +1,80 @@
+"""The same work in PyTorch: eager or compiled, channels first or last."""
+
+import torch
+from torch.nn import functional
+
+from ..torch_nets import FCN, bilinear
+
+CLASSES = 21
+
+
+def prepare(variant, case):
+    """As `keras_side.prepare`; variants are ``eager`` or ``compiled``, with ``channels last`` or without."""
+    torch.manual_seed(0)
+    how, *switches = variant.split(", ")
+    last = torch.channels_last if "channels last" in switches else torch.contiguous_format
+    case = dict(case)
+    return PARTS[case.pop("part")](how, last, **case)
+
+
+def forward(how, layout, *, finest, backbone, size, batch):
+    """Images to logits."""
+    net = _compiled(how, FCN(backbone, CLASSES, finest).eval().to(memory_format=layout))
+    images = torch.rand(batch, 3, size, size).to(memory_format=layout)
+
+    def work():
+        with torch.inference_mode():
+            net(images)
+
+    return work
+
+
+def step(how, layout, *, finest, backbone, size, batch):
+    """One training step: loss, gradients, SGD with momentum; batch normalisation keeps its statistics, as in ours."""
+    net = FCN(backbone, CLASSES, finest).train().to(memory_format=layout)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
+    images = torch.rand(batch, 3, size, size).to(memory_format=layout)
+    masks = torch.randint(0, CLASSES, (batch, size, size))
+    run = _compiled(how, net)
+
+    def work():
+        optimizer.zero_grad()
+        functional.cross_entropy(run(images), masks).backward()
+        optimizer.step()
+
+    return work
+
+
+def upsampling(how, layout, *, factor, size, learning):
+    """A map of class scores to `size` pixels, by a dense transposed convolution or ``interpolated`` without weights."""
+    units = size // factor
+    scores = torch.randn(1, CLASSES, units, units).to(memory_format=layout).requires_grad_(learning)
+    if how == "interpolated":
+        run = lambda x: functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)  # noqa: E731
+    else:
+        run = _compiled(how, bilinear(CLASSES, factor).to(memory_format=layout))
+
+    def work():
+        if learning:
+            run(scores).square().sum().backward()
+        else:
+            with torch.inference_mode():
+                run(scores)
+
+    return work
+
+
+def matmul(how, layout, *, side):
+    """The machine's limit: a product of two square matrices."""
+    matrix = torch.randn(side, side)
+    return lambda: matrix @ matrix
+
+
+def _compiled(how, module):
+    return torch.compile(module) if how == "compiled" else module
+
+
+PARTS = {part.__name__: part for part in (forward, step, upsampling, matmul)}

@@ -14,7 +14,7 @@ Images are RGB in 0–255, ``(H, W, 3)``; masks hold integer class ids, ``(H, W)
 import importlib
 
 try:
-    from . import backbones, binary, cost, framing, fusion, geometry, losses, metrics, taps, upsampling
+    from . import backbones, cost, framing, fusion, geometry, labels, losses, metrics, taps, upsampling
     from .backbones import MiniVGG
     from .convolutionalize import convolutionalize
     from .inference import segment
@@ -32,7 +32,6 @@ __all__ = [
     "MiniVGG",
     "backbones",
     "berkeley",
-    "binary",
     "bulk",
     "checking",
     "cli",
@@ -49,6 +48,7 @@ __all__ = [
     "fusion",
     "geometry",
     "inference",
+    "labels",
     "loading",
     "losses",
     "mask_files",

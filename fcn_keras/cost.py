@@ -59,6 +59,6 @@ def _of_call(layer, taken, given):
         return units_out * math.prod(layer.kernel.shape)
     if isinstance(layer, BilinearDepthwiseConv2DTranspose):
         return units_in * math.prod(layer.kernel.shape)
-    if isinstance(layer, BilinearUpsampling2D):  # one matrix for the columns, then one for the rows
-        return given[2] * taken[1] * given[3] * (taken[2] + given[1])
+    if isinstance(layer, BilinearUpsampling2D):  # two units for each pixel, along the columns, then along the rows
+        return 2 * given[2] * given[3] * (taken[1] + given[1])
     return 0

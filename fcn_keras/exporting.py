@@ -1,7 +1,7 @@
 """Models that leave Python: SavedModel, ONNX, OpenVINO and LiteRT, preprocessing inside, the mask outside if wanted.
 
 The exporters are Keras' own. What is added is what a segmentation net needs of them: any image size, an argmax at the
-end, bilinear layers folded to two small matrix products, int8 with calibration, and files
+end, bilinear layers folded to the fast ones, int8 with calibration, and files
 that are whole or not there.
 
 | format | for | any size | int8 |
@@ -115,21 +115,12 @@ def _require(format, calibration):
 def _with_ending(model, size, labels):
     """The model with logits or an argmax at its end, for images of one size or of any that it takes."""
     run = runner.of(model)
-    ended = keras.Model(run.images, (_Labels() if labels else runner.ENDINGS["logits"])(run.logits))
+    ended = keras.Model(run.images, runner.ENDINGS["labels" if labels else "logits"](run.logits))
     if size is not None:
         run.require_size(size, "the size to export for is")
     shape = (None, *run.input_size, 3) if size is None else (1, *size, 3)
     image = keras.Input(batch_shape=shape, name="image")
     return keras.Model(image, ended(image), name=model.name)
-
-
-class _Labels(keras.layers.Layer):
-    """TensorFlow's argmax: the one of `keras.ops` also looks at single bits, for which ONNX has no operation."""
-
-    def call(self, logits):
-        import tensorflow as tf
-
-        return tf.cast(tf.argmax(logits, axis=-1), runner.id_type(logits.shape[-1]))
 
 
 def _signature(model):

@@ -1,7 +1,7 @@
 """Transposed convolutions that have stayed bilinear, folded into the fast separable upsampling: for export.
 
 A dense bilinear kernel is as wasteful in an exported graph as in training, and not every runtime has transposed
-convolutions. What they compute, two small matrix products compute as well.
+convolutions. What they compute, products with one small matrix compute as well.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.3: upsampling layers may be fixed to bilinear interpolation.
 """

@@ -28,7 +28,7 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
 
     Args:
         model: Keras model from `(B, H, W, 3)` images, 0-255, to logits `(B, H, W, C)`; one logit is
-            two classes, see `fcn_keras.binary`.
+            two classes, see `fcn_keras.labels`.
         image: Path of an image file, or array or tensor `(H, W, 3)`, RGB, 0-255, of any size; a
             `numpy.memmap` of `uint8` is read tile by tile.
         tile: Side of a tile in pixels, or `(height, width)`, at least the model's total stride: what

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .binary import as_two_classes
+from .labels import as_two_classes
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -12,7 +12,7 @@ class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
     """Softmax cross-entropy of every pixel that has a label, on logits.
 
     Takes integer masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` and logits ``(batch, H, W, C)``; one logit is two
-    classes (see `fcn_keras.binary`). A batch without a single labelled pixel costs 0. On TensorFlow a label outside
+    classes (see `fcn_keras.labels`). A batch without a single labelled pixel costs 0. On TensorFlow a label outside
     ``[0, C)`` that is not void stops the training with the label found; elsewhere `fcn_keras.datasets.load` is the
     guard.
 

@@ -16,7 +16,7 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics"; the authors' `
 import keras
 from keras import ops
 
-from .binary import as_two_classes
+from .labels import labels_of
 
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
 
@@ -42,7 +42,7 @@ def confusion_matrix(truth, prediction, num_classes):
     counted = ops.logical_and(truth >= 0, truth < num_classes)
     cells = num_classes * num_classes
     cell = ops.where(counted, num_classes * truth + prediction, cells)  # one cell more, for what does not count
-    counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=cells + 1)
+    counts = ops.bincount(cell, minlength=cells + 1)
     return ops.reshape(counts[:cells], (num_classes, num_classes))
 
 
@@ -143,7 +143,7 @@ class SegmentationMetrics(keras.metrics.Metric):
     """Streams one confusion matrix and gives the paper's four metrics as a dict.
 
     Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``; one logit is two
-    classes (see `fcn_keras.binary`). It works in ``compile``, in ``tf.function`` and under ``tf.distribute``. Counts
+    classes (see `fcn_keras.labels`). It works in ``compile``, in ``tf.function`` and under ``tf.distribute``. Counts
     are exact integers: 64 bits, on JAX 32 (2.1e9 pixels per cell).
 
     Args:
@@ -180,8 +180,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         """Adds a batch; `sample_weight` is not used: a pixel counts or it is void."""
         y_true = ops.cast(y_true, "int32")
         y_true = ops.where(y_true == self.void, -1, y_true)
-        y_pred = ops.argmax(as_two_classes(ops.convert_to_tensor(y_pred)), axis=-1)
-        counts = confusion_matrix(y_true, y_pred, self.num_classes)
+        counts = confusion_matrix(y_true, labels_of(ops.convert_to_tensor(y_pred)), self.num_classes)
         self.confusion.assign_add(ops.cast(counts, self.confusion.dtype))
 
     def result(self):

@@ -7,12 +7,12 @@ import functools
 
 import keras
 
-from .binary import as_two_classes
 from .images import VOID
+from .labels import as_two_classes, labels_of
 from .tiling import Tiling
 
 ENDINGS = {
-    "labels": lambda x: keras.ops.cast(keras.ops.argmax(x, axis=-1), id_type(x.shape[-1])),
+    "labels": lambda x: keras.ops.cast(labels_of(x), id_type(x.shape[-1])),
     "logits": lambda x: keras.ops.cast(x, "float32"),
     "probabilities": lambda x: keras.ops.softmax(keras.ops.cast(x, "float32"), axis=-1),
 }
@@ -23,7 +23,7 @@ def of(model):
 
     Args:
         model: Keras model from `(B, H, W, 3)` images to logits `(B, H, W, C)`; one logit is two classes, see
-            `fcn_keras.binary`.
+            `fcn_keras.labels`.
 
     Raises:
         ValueError: The model is of another kind.

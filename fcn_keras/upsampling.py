@@ -214,11 +214,12 @@ class BilinearDepthwiseConv2DTranspose(keras.layers.Layer):
 
 @register
 class BilinearUpsampling2D(keras.layers.Layer):
-    """The frozen bilinear transposed convolution, computed as two small matrix products.
+    """The frozen bilinear transposed convolution, computed from the two units on each side of a pixel.
 
     The tent is separable and treats every channel alike, so the dense kernel's ``kernel_size² · channels²`` products
-    per unit, of which one in ``channels`` is not zero, shrink to one interpolation matrix per axis. The output equals
-    that of a fresh `BilinearConv2DTranspose` everywhere, border included, to float32 rounding.
+    per unit, of which one in ``channels`` is not zero, shrink to two a pixel, first along the columns, then along the
+    rows: products with one matrix ``(factor, 2)``. The output equals that of a fresh `BilinearConv2DTranspose`
+    everywhere, border included, to float32 rounding.
 
     Args:
         factor: Upsampling factor.
@@ -241,20 +242,27 @@ class BilinearUpsampling2D(keras.layers.Layer):
 
     def call(self, x):
         batch, height, width, channels = ops.shape(x)
-        rows, columns = self._painted(height), self._painted(width)
-        x = ops.matmul(self._matrix(width, columns), x)
-        x = ops.reshape(x, (batch, height, columns * channels))
-        x = ops.matmul(self._matrix(height, rows), x)
-        return ops.reshape(x, (batch, rows, columns, channels))
+        columns = self._painted(width)
+        x = self._paint(x, columns)
+        x = self._paint(ops.reshape(x, (batch, height, columns * channels)), self._painted(height))
+        return ops.reshape(x, (batch, -1, columns, channels))
+
+    def _paint(self, x, pixels):
+        """Lengthens the axis before the last: a block of pixels is a mix of the unit before and the one behind."""
+        *lead, units, width = ops.shape(x)
+        x = ops.pad(x, [(0, 0)] * len(lead) + [(1, 1), (0, 0)])
+        pairs = ops.stack([x[..., :-1, :], x[..., 1:, :]], axis=-2)
+        blocks = ops.matmul(ops.convert_to_tensor(self._mix(), dtype=x.dtype), pairs)
+        return ops.reshape(blocks, (*lead, self.factor * (units + 1), width))[..., :pixels, :]
+
+    def _mix(self):
+        """``(factor, 2)``: the falling side of the tent for the unit before, the rising side for the one behind."""
+        tent = 1 - np.abs(np.arange(2 * self.factor) - (self.kernel_size - 1) / 2) / self.factor
+        rising, falling = np.maximum(tent, 0).reshape(2, self.factor)
+        return np.stack([falling, rising], axis=1).astype("float32")
 
     def _painted(self, units):
         return self.factor * (units - 1) + self.kernel_size
-
-    def _matrix(self, units, pixels):
-        """``(pixels, units)``: the share of each unit in each pixel of the canvas."""
-        centres = self.factor * ops.arange(units, dtype="float32") + (self.kernel_size - 1) / 2
-        distance = ops.abs(ops.arange(pixels, dtype="float32")[:, None] - centres)
-        return ops.cast(ops.relu(1 - distance / self.factor), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape

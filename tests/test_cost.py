@@ -22,7 +22,7 @@ def test_each_kind_of_layer_by_hand():
         "separable": units * (3 * 12 + 12 * 5),
         "dense": units * 5 * 7,
         "transposed": units * 16 * 7 * 2,
-        "bilinear": 2 * (10 * 20 * 42 + 42 * 10 * 22),
+        "bilinear": 2 * (10 * 42 * 2 + 22 * 42 * 2),
     }
 
 

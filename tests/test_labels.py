@@ -1,11 +1,11 @@
-"""Binary nets: one logit against NumPy's sigmoid, and against the same net with two."""
+"""Labels from logits, and binary nets: one logit against NumPy's sigmoid, and against the same net with two."""
 
 import keras
 import numpy as np
 import pytest
 
 import fcn_keras
-from fcn_keras.binary import as_two_classes
+from fcn_keras.labels import as_two_classes, labels_of
 
 NETS = (fcn_keras.FCN32s, fcn_keras.FCN16s, fcn_keras.FCN8s)
 
@@ -55,7 +55,8 @@ def test_segmenting_takes_the_sign():
 @pytest.mark.parametrize("net", NETS)
 def test_binary_fcns_train(net, upsampling):
     """Batches of two, large kernels: where TensorFlow's own layer aborts the process."""
-    model = net(1, "mini_vgg", weights=None, upsampling=upsampling)
+    keras.utils.set_random_seed(0)
+    model = net(1, "mini_vgg", upsampling=upsampling)
     metric = fcn_keras.metrics.SegmentationMetrics(2)
     model.compile(
         keras.optimizers.Adam(3e-3), fcn_keras.losses.PixelCrossentropy(), metrics=[metric], jit_compile=False
@@ -76,3 +77,12 @@ def test_evaluation_names_two_classes():
     for scales in ((1.0,), (1.0, 1.5)):
         found = fcn_keras.evaluation.evaluate(model, data, ["ground", "object"], scales=scales)
         assert found.metrics["pixel_accuracy"] == 1 and found.class_names == ["ground", "object"]
+
+
+@pytest.mark.parametrize("classes", [2, 5, 21])
+def test_the_largest_logit_the_first_of_several(classes):
+    """Small integers: ties on most pixels."""
+    x = np.random.default_rng(0).integers(0, 3, (2, 7, 6, classes)).astype("float32")
+    np.testing.assert_array_equal(labels_of(keras.ops.convert_to_tensor(x)), x.argmax(-1))
+    image = keras.Input((None, None, classes))
+    np.testing.assert_array_equal(keras.Model(image, labels_of(image))(x), x.argmax(-1))

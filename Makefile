@@ -27,7 +27,7 @@ if [ -z "$$python" ]; then \
 fi
 endef
 
-.PHONY: help lab walkthrough doctor test lint lock clean FORCE
+.PHONY: help lab walkthrough doctor test lint bench lock clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target does; do \
@@ -50,6 +50,9 @@ test: lint ## lint, then run every test (ARGS="tests/test_metrics.py")
 lint: $(READY) ## ruff over code and notebooks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+bench: $(READY) ## speed against peers, one table (ARGS="--only upsampling"; hours for all of it)
+	$(PY) -m benchmarks.speed $(ARGS)
 
 lock: $(UV) ## bring requirements.lock in line with pyproject.toml (newest versions: ARGS=--upgrade)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

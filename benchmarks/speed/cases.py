@@ -23,6 +23,10 @@ def cases():
             {"part": "metric", "size": size, "batch": 2, "given": "logits"},
             _keras("tensorflow", "ours"),
         )
+    for backbone in ("mobilenet_v2", "vgg16"):
+        for labels in (False, True):
+            case = {"part": "exported", "backbone": backbone, "size": 384, "labels": labels}
+            yield f"exported {backbone} 384{', labels' if labels else ''}", case, EXPORTED
     for side in (128, 256, 512, 1024, 2048):
         yield _net("forward", 8, "mobilenet_v2", side, 1, _keras("tensorflow", "ours"), "growth")
     for backbone in reversed(BACKBONES):
@@ -55,4 +59,11 @@ UPSAMPLERS = [
     *_torch("eager", "eager, channels last", "interpolated"),
 ]
 FORWARD = [*_keras("tensorflow", "ours", "dense", "ours, XLA", "ours, bfloat16"), *_keras("jax", "ours"), *PYTORCH]
+EXPORTED = [
+    Contestant("runtimes", variant)
+    for variant in (
+        *("keras", "saved_model", "onnx", "openvino", "litert"),
+        *("openvino, bfloat16", "onnx, int8", "litert, int8"),
+    )
+]
 STEP = [*_keras("tensorflow", "ours", "depthwise", "dense", "ours, bfloat16"), *_keras("jax", "ours"), *PYTORCH]

@@ -17,8 +17,9 @@ ENVIRONMENT = {
     "tensorflow": {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
     "jax": {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"},
     "torch": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "runtimes": {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
 }
-SIDES = {"tensorflow": "keras_side", "jax": "keras_side", "torch": "torch_side"}
+SIDES = {"tensorflow": "keras_side", "jax": "keras_side", "torch": "torch_side", "runtimes": "runtime_side"}
 
 
 @dataclasses.dataclass(frozen=True)

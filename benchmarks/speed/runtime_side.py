@@ -1,0 +1,78 @@
+"""The same net in the runtimes it is exported to, beside Keras."""
+
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import fcn_keras
+from fcn_keras.exporting import export
+
+CLASSES = 21
+_FOLDER = tempfile.TemporaryDirectory()  # lives as long as the process
+
+
+def prepare(variant, case):
+    """As `keras_side.prepare`; a variant is a runtime, with ``int8`` or ``bfloat16`` behind a comma."""
+    runtime, *switches = variant.split(", ")
+    case = dict(case)
+    assert case.pop("part") == "exported"
+    return _exported(runtime, switches, **case)
+
+
+def _exported(runtime, switches, *, backbone, size, labels):
+    """Forward pass of FCN-8s on one image of a known size, to logits or to a mask."""
+    keras.utils.set_random_seed(0)
+    model = fcn_keras.FCN8s(CLASSES, backbone, weights=None)
+    image = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype("float32")
+    if runtime == "keras":
+        ending = (lambda x: fcn_keras.labels.labels_of(x)) if labels else (lambda x: x)
+        work = tf.function(lambda x: ending(model(x, training=False)), autograph=False)
+        return lambda: work(image).numpy()
+    path = pathlib.Path(_FOLDER.name) / f"{backbone}-{size}-{labels}-{len(switches)}{SUFFIXES[runtime]}"
+    calibration = [image[0]] if "int8" in switches else None
+    export(model, path, size=(size, size), labels=labels, calibration=calibration)
+    return RUNTIMES[runtime](path, image, switches)
+
+
+def _saved_model(path, image, switches):
+    loaded, image = tf.saved_model.load(path), tf.constant(image)
+    return lambda: loaded.serve(image).numpy()
+
+
+def _onnx(path, image, switches):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the others are measured beside it
+    session = onnxruntime.InferenceSession(path, options)
+    return lambda: session.run(None, {"image": image})
+
+
+def _openvino(path, image, switches):
+    import openvino
+
+    precision = "bf16" if "bfloat16" in switches else "f32"
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    return lambda: compiled(image)[0]
+
+
+def _litert(path, image, switches):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=2)
+    interpreter.allocate_tensors()
+    (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def work():
+        interpreter.set_tensor(given["index"], image)
+        interpreter.invoke()
+        return interpreter.get_tensor(result["index"])
+
+    return work
+
+
+RUNTIMES = {"saved_model": _saved_model, "onnx": _onnx, "openvino": _openvino, "litert": _litert}
+SUFFIXES = {"saved_model": "", "onnx": ".onnx", "openvino": ".xml", "litert": ".tflite"}

@@ -42,8 +42,14 @@ def confusion_matrix(truth, prediction, num_classes):
     counted = ops.logical_and(truth >= 0, truth < num_classes)
     cells = num_classes * num_classes
     cell = ops.where(counted, num_classes * truth + prediction, cells)  # one cell more, for what does not count
-    counts = ops.bincount(cell, minlength=cells + 1)
-    return ops.reshape(counts[:cells], (num_classes, num_classes))
+    return ops.reshape(_count(cell, cells + 1)[:cells], (num_classes, num_classes))
+
+
+def _count(ids, length):
+    """How often each id in ``[0, length)`` occurs."""
+    if keras.backend.backend() == "jax":  # compiled, its bincount must be told the length, and Keras cannot tell it
+        return ops.segment_sum(ops.ones_like(ids), ids, num_segments=length)
+    return ops.bincount(ids, minlength=length)
 
 
 def scores(confusion):

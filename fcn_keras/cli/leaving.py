@@ -27,7 +27,7 @@ def export(
     images: Annotated[int, typer.Option(min=1, help="How many of these images at most.")] = 100,
     as_json: Json = False,
 ):
-    """Write a model for a runtime that needs no Python: SavedModel, ONNX, OpenVINO, LiteRT.
+    """Write a model for a runtime without Python, such as ONNX Runtime, OpenVINO or LiteRT.
 
     Python: fcn_keras.exporting.export
 

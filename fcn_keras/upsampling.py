@@ -157,7 +157,7 @@ class BilinearDepthwiseConv2DTranspose(keras.layers.Layer):
 
     >>> layer = BilinearDepthwiseConv2DTranspose(factor=32)
     >>> layer(keras.ops.ones((1, 7, 7, 21))).shape, layer.kernel.shape
-    (TensorShape([1, 256, 256, 21]), (64, 64, 21))
+    (TensorShape([1, 256, 256, 21]), TensorShape([64, 64, 21]))
 
     Reference: Long et al. (CVPR 2015), §3.3 and §4.3; computed as in Shi et al. (CVPR 2016), §3: a convolution at low
     resolution, then a shuffle of its channels into pixels.

@@ -39,8 +39,11 @@ def bilinear_kernel(size):
     """
     if size < 1:
         raise ValueError(f"A bilinear kernel of size {size} was asked for: expected 1 or more.")
-    tent = 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)
-    return np.outer(tent, tent).astype("float32")
+    return np.outer(_tent(size), _tent(size)).astype("float32")
+
+
+def _tent(size):
+    return 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)
 
 
 @register
@@ -133,8 +136,31 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
         return {**keras.layers.Layer.get_config(self), **own}
 
 
+class _Painting(keras.layers.Layer):
+    """What painting each channel alone has in common: the size of the canvas, and where it lies."""
+
+    def __init__(self, factor, kernel_size=None, **kwargs):
+        super().__init__(**kwargs)
+        self.factor, self.kernel_size = _check(factor, kernel_size)
+
+    def _painted(self, units):
+        return self.factor * (units - 1) + self.kernel_size
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        painted = (None if n is None else self._painted(n) for n in (height, width))
+        return (batch, *painted, channels)
+
+    def geometry(self, incoming):
+        """Geometry of the output, for `fcn_keras.geometry.trace`."""
+        return incoming[0].upsampled(self.factor, self.kernel_size)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor, "kernel_size": self.kernel_size}
+
+
 @register
-class BilinearDepthwiseConv2DTranspose(keras.layers.Layer):
+class BilinearDepthwiseConv2DTranspose(_Painting):
     """Transposed convolution of each channel alone, which starts as bilinear interpolation and learns from there.
 
     Takes ``(batch, h, w, channels)``, gives ``(batch, factor * (h - 1) + kernel_size, …, channels)``: no bias, no
@@ -162,10 +188,6 @@ class BilinearDepthwiseConv2DTranspose(keras.layers.Layer):
     Reference: Long et al. (CVPR 2015), §3.3 and §4.3; computed as in Shi et al. (CVPR 2016), §3: a convolution at low
     resolution, then a shuffle of its channels into pixels.
     """
-
-    def __init__(self, factor, kernel_size=None, **kwargs):
-        super().__init__(**kwargs)
-        self.factor, self.kernel_size = _check(factor, kernel_size)
 
     def build(self, input_shape):
         size, channels = self.kernel_size, input_shape[-1]
@@ -196,24 +218,9 @@ class BilinearDepthwiseConv2DTranspose(keras.layers.Layer):
         parts = ops.flip(ops.flip(parts, axis=0), axis=2)  # the unit before a block paints its kernel's second half
         return ops.reshape(ops.transpose(parts, (4, 0, 2, 1, 3)), (-1, 4, self.factor**2))
 
-    def _painted(self, units):
-        return self.factor * (units - 1) + self.kernel_size
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        painted = (None if n is None else self._painted(n) for n in (height, width))
-        return (batch, *painted, channels)
-
-    def geometry(self, incoming):
-        """Geometry of the output, for `fcn_keras.geometry.trace`."""
-        return incoming[0].upsampled(self.factor, self.kernel_size)
-
-    def get_config(self):
-        return {**super().get_config(), "factor": self.factor, "kernel_size": self.kernel_size}
-
 
 @register
-class BilinearUpsampling2D(keras.layers.Layer):
+class BilinearUpsampling2D(_Painting):
     """The frozen bilinear transposed convolution, computed from the two units on each side of a pixel.
 
     The tent is separable and treats every channel alike, so the dense kernel's ``kernel_size² · channels²`` products
@@ -236,10 +243,6 @@ class BilinearUpsampling2D(keras.layers.Layer):
     Reference: Long et al. (CVPR 2015), §3.3: "upsampling … with factor f is convolution with … stride of 1/f".
     """
 
-    def __init__(self, factor, kernel_size=None, **kwargs):
-        super().__init__(**kwargs)
-        self.factor, self.kernel_size = _check(factor, kernel_size)
-
     def call(self, x):
         batch, height, width, channels = ops.shape(x)
         columns = self._painted(width)
@@ -257,21 +260,6 @@ class BilinearUpsampling2D(keras.layers.Layer):
 
     def _mix(self):
         """``(factor, 2)``: the falling side of the tent for the unit before, the rising side for the one behind."""
-        tent = 1 - np.abs(np.arange(2 * self.factor) - (self.kernel_size - 1) / 2) / self.factor
-        rising, falling = np.maximum(tent, 0).reshape(2, self.factor)
+        tent = np.pad(_tent(self.kernel_size), (0, 2 * self.factor - self.kernel_size))
+        rising, falling = tent.reshape(2, self.factor)
         return np.stack([falling, rising], axis=1).astype("float32")
-
-    def _painted(self, units):
-        return self.factor * (units - 1) + self.kernel_size
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        painted = (None if n is None else self._painted(n) for n in (height, width))
-        return (batch, *painted, channels)
-
-    def geometry(self, incoming):
-        """Geometry of the output, for `fcn_keras.geometry.trace`."""
-        return incoming[0].upsampled(self.factor, self.kernel_size)
-
-    def get_config(self):
-        return {**super().get_config(), "factor": self.factor, "kernel_size": self.kernel_size}

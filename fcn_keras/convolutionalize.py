@@ -259,11 +259,13 @@ def _convolution(layer, kernel, padding, linear):
         padding=padding,
         use_bias=layer.use_bias,
         activation="linear" if linear else layer.activation,
+        kernel_initializer="zeros",  # random numbers for VGG16's fc6 would take a second and a gigabyte
         dtype=layer.dtype_policy,
         name=layer.name,
     )
     convolution.build((None, None, None, values[0].shape[2]))
     convolution.set_weights(values)
+    convolution.kernel_initializer = layer.kernel_initializer  # for those who make the layer anew
     return convolution
 
 

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from .compiling import by_xla_where_it_pays
 from .labels import as_two_classes
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
-class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
+class PixelCrossentropy(keras.losses.Loss):
     """Softmax cross-entropy of every pixel that has a label, on logits.
 
     Takes integer masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` and logits ``(batch, H, W, C)``; one logit is two
@@ -57,38 +58,23 @@ class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
             class_weights = [float(weight) for weight in class_weights]
             if not all(0 <= weight < float("inf") for weight in class_weights) or not any(class_weights):
                 raise ValueError(f"Found class_weights={class_weights}: expected numbers of at least 0, not all 0.")
-        super().__init__(from_logits=True, ignore_class=void, reduction=reduction, name=name, dtype=dtype)
+        super().__init__(name, reduction, dtype)
         self.void, self.class_weights, self.label_smoothing = void, class_weights, label_smoothing
 
     def call(self, y_true, y_pred):
         y_true, y_pred = ops.convert_to_tensor(y_true), as_two_classes(ops.convert_to_tensor(y_pred))
-        if keras.backend.backend() == "tensorflow":
-            y_true = _require_labels(y_true, y_pred.shape[-1], self.void)
-        if self.class_weights is None and not self.label_smoothing:
-            return super().call(y_true, y_pred)
-        return self._weighted(y_true, y_pred)
-
-    def _weighted(self, y_true, y_pred):
         classes = y_pred.shape[-1]
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(f"Found {len(self.class_weights)} class weights for logits of {classes} classes.")
         if len(y_true.shape) == len(y_pred.shape):
             y_true = ops.squeeze(y_true, axis=-1)
-        weights = ops.convert_to_tensor(self.class_weights or [1.0] * classes, dtype=y_pred.dtype)
-        labelled = ops.not_equal(y_true, self.void)
-        targets = ops.one_hot(ops.cast(ops.where(labelled, y_true, 0), "int32"), classes, dtype=y_pred.dtype)
-        targets *= ops.expand_dims(ops.cast(labelled, y_pred.dtype), -1)  # a void pixel has no target
-        own = targets * weights
-        if self.label_smoothing:
-            spread = self.label_smoothing / classes * weights * ops.sum(targets, axis=-1, keepdims=True)
-            targets = (1 - self.label_smoothing) * own + spread
-        else:
-            targets = own
-        losses = -ops.sum(targets * ops.log_softmax(y_pred), axis=-1)
+        if keras.backend.backend() == "tensorflow":
+            y_true = _require_labels(y_true, classes, self.void)
+        losses, weights = _pixel_losses(y_true, y_pred, self.void, self.class_weights, self.label_smoothing)
         if self.reduction == "sum":
             return losses
         # Keras will divide by the number of all pixels; what it should be is the weight of the labelled ones.
-        return losses * ops.divide_no_nan(ops.cast(ops.size(losses), losses.dtype), ops.sum(own))
+        return losses * ops.divide_no_nan(ops.cast(ops.size(losses), losses.dtype), ops.sum(weights))
 
     def weight_of(self, masks):
         """What the mean divides by: the number of labelled pixels, or the sum of their class weights; a scalar."""
@@ -103,6 +89,22 @@ class PixelCrossentropy(keras.losses.SparseCategoricalCrossentropy):
         config = {"void": self.void, "reduction": self.reduction, "name": self.name}
         optional = {"class_weights": self.class_weights, "label_smoothing": self.label_smoothing}
         return config | {name: value for name, value in optional.items() if value}
+
+
+@by_xla_where_it_pays
+def _pixel_losses(masks, logits, void, class_weights, smoothing):
+    """The loss of each pixel and its weight in the mean, both 0 where it is void."""
+    classes = logits.shape[-1]
+    labels = ops.where(masks == void, -1, ops.cast(masks, "int32"))
+    is_own = ops.expand_dims(labels, -1) == ops.arange(classes)
+    class_weights = ops.convert_to_tensor(class_weights or [1.0] * classes, dtype=logits.dtype)
+    weighted = class_weights * logits
+    total, weights = ops.logsumexp(logits, axis=-1), ops.sum(ops.where(is_own, class_weights, 0.0), axis=-1)
+    losses = weights * total - ops.sum(ops.where(is_own, weighted, 0.0), axis=-1)  # −w log softmax, of the own class
+    if smoothing:
+        spread = (ops.sum(class_weights) * total - ops.sum(weighted, axis=-1)) / classes
+        losses = (1 - smoothing) * losses + smoothing * ops.where(labels >= 0, spread, 0.0)
+    return losses, weights
 
 
 def balanced_weights(pixels, power=1.0):

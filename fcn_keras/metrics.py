@@ -16,6 +16,7 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics"; the authors' `
 import keras
 from keras import ops
 
+from .compiling import by_xla_where_it_pays
 from .labels import labels_of
 
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
@@ -37,19 +38,32 @@ def confusion_matrix(truth, prediction, num_classes):
     >>> keras.ops.convert_to_numpy(confusion_matrix([0, 0, 1, 255], [0, 1, 1, 0], 2)).tolist()
     [[1, 1], [0, 1]]
     """
+    return _counted(_cells(truth, prediction, num_classes), num_classes)
+
+
+def _cells(truth, prediction, num_classes):
+    """The cell of the matrix that each pixel belongs to; one cell more, at the end, for what does not count."""
     truth = ops.reshape(ops.cast(truth, "int32"), (-1,))
     prediction = ops.reshape(ops.cast(prediction, "int32"), (-1,))
     counted = ops.logical_and(truth >= 0, truth < num_classes)
-    cells = num_classes * num_classes
-    cell = ops.where(counted, num_classes * truth + prediction, cells)  # one cell more, for what does not count
-    return ops.reshape(_count(cell, cells + 1)[:cells], (num_classes, num_classes))
+    return ops.where(counted, num_classes * truth + prediction, num_classes * num_classes)
 
 
-def _count(ids, length):
-    """How often each id in ``[0, length)`` occurs."""
+def _counted(cells, num_classes):
+    """The matrix, from how often each cell occurs."""
+    length = num_classes * num_classes + 1
     if keras.backend.backend() == "jax":  # compiled, its bincount must be told the length, and Keras cannot tell it
-        return ops.segment_sum(ops.ones_like(ids), ids, num_segments=length)
-    return ops.bincount(ids, minlength=length)
+        counts = ops.segment_sum(ops.ones_like(cells), cells, num_segments=length)
+    else:
+        counts = ops.bincount(cells, minlength=length)
+    return ops.reshape(counts[:-1], (num_classes, num_classes))
+
+
+@by_xla_where_it_pays
+def _cells_of_logits(truth, logits, num_classes, void):
+    truth = ops.cast(truth, "int32")
+    truth = ops.where(truth == void, -1, truth)
+    return _cells(truth, labels_of(logits), num_classes)
 
 
 def scores(confusion):
@@ -184,9 +198,9 @@ class SegmentationMetrics(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch; `sample_weight` is not used: a pixel counts or it is void."""
-        y_true = ops.cast(y_true, "int32")
-        y_true = ops.where(y_true == self.void, -1, y_true)
-        counts = confusion_matrix(y_true, labels_of(ops.convert_to_tensor(y_pred)), self.num_classes)
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        cells = _cells_of_logits(y_true, y_pred, self.num_classes, self.void)
+        counts = _counted(cells, self.num_classes)
         self.confusion.assign_add(ops.cast(counts, self.confusion.dtype))
 
     def result(self):

@@ -1,6 +1,6 @@
 """The cost of every part, against its peers and against the machine's limit.
 
-    python -m benchmarks.speed [--only WORD …] [--rounds 5] [--directory runs/speed]
+    python -m benchmarks.speed [--gpu] [--only WORD …] [--rounds 5] [--directory runs/speed]
 
 from the project's root, or ``make bench``. Each case is measured in interleaved rounds and leaves one JSON file; a case
 that is there is not measured again, so the command can be stopped at any time. At the end, table.md and chart.png.
@@ -8,28 +8,33 @@ PyTorch takes part where it is installed (pip install torch). README.md beside t
 """
 
 import argparse
-import importlib.util
+import os
 import pathlib
+import platform
+import re
 import sys
 
 from fcn_keras.files import write_json
 from fcn_keras.training.records import environment
 
 from . import report
-from .cases import cases
+from .cases import cases, gpu_cases
 from .rounds import Race
 
 
 def main(arguments=None):
     """Runs what the command line asks for and prints the table; returns the exit status."""
     found = parsed(arguments)
-    chosen = [case for case in cases() if not found.only or any(word in case[0] for word in found.only)]
+    every = list(gpu_cases() if found.gpu else cases())
+    chosen = [case for case in every if not found.only or any(word in case[0] for word in found.only)]
     if not chosen:
         print(f"speed: no case has {' or '.join(found.only)} in its name; --list shows all.", file=sys.stderr)
         return 2
     if found.list:
         print("\n".join(name for name, _, _ in chosen))
         return 0
+    if not found.gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the engines inherit it
     race = Race(found.rounds)
     try:
         for number, case in enumerate(chosen, 1):
@@ -39,7 +44,7 @@ def main(arguments=None):
         return 130
     finally:
         race.close()
-    print(report.write(found.directory, [name for name, _, _ in cases()]), end="")
+    print(report.write(found.directory, [name for name, _, _ in every]), end="")
     return 0
 
 
@@ -48,6 +53,7 @@ def parsed(arguments):
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--gpu", action="store_true", help="the cases for a GPU; without it, GPUs are not used")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="cases with one of these words in their name")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--directory", type=pathlib.Path, default="runs/speed", help="default: %(default)s")
@@ -61,10 +67,22 @@ def measure(race, name, case, contestants, found, place):
     path = report.path_of(found.directory, name)
     if path.exists() and not found.again:
         return
-    there = [one for one in contestants if one.engine == "runtimes" or importlib.util.find_spec(one.engine)]
+    there = [contestant for contestant in contestants if contestant.is_here()]
     print(f"{place} {name}", file=sys.stderr, flush=True)
     results = race.run(case, there)
-    write_json(path, {"name": name, "case": case, "results": results, "environment": environment()})
+    about = environment() | {"processor": processor()}
+    write_json(path, {"name": name, "case": case, "results": results, "environment": about})
+
+
+def processor():
+    """The processor's name, and what of half precision it can."""
+    path = pathlib.Path("/proc/cpuinfo")
+    if not path.exists():
+        return platform.processor() or platform.machine()
+    text = path.read_text()
+    names = re.findall(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    switches = [switch for switch in ("avx512_bf16", "amx_bf16") if switch in text]
+    return ", ".join([*names[:1], *switches]) or platform.machine()
 
 
 if __name__ == "__main__":

@@ -1,35 +1,25 @@
-"""What is measured, and who does it: one dict for each case, a list of contestants for each part."""
+"""What is measured, and who does it: a case is a name, a dict for the side that does the work, and contestants."""
 
 from .rounds import Contestant
 
-BACKBONES = ("vgg16", "mobilenet_v2", "resnet50")
+BACKBONES = ("mobilenet_v2", "resnet50", "vgg16")
 
 
 def cases():
-    """All cases, as ``(name, case, contestants)``: the limits first, the long ones last."""
-    yield "matmul", {"part": "matmul", "side": 2048}, _keras("tensorflow", "ours") + _torch("eager")
+    """On a CPU: the limit first, the long ones last."""
+    yield "matmul", {"part": "matmul", "side": 2048}, [*_tensorflow("ours"), *_torch("eager")]
     for factor in (2, 8, 16, 32):
         for learning in (False, True):
             name = f"upsampling ×{factor}{', gradients' if learning else ''}"
             yield name, {"part": "upsampling", "factor": factor, "size": 512, "learning": learning}, UPSAMPLERS
-    ids = [*_keras("tensorflow", "ours", "bincount")]
-    yield "metric, ids", {"part": "metric", "size": 500, "batch": 1, "given": "ids"}, ids
-    logits = _keras("tensorflow", "ours", "MeanIoU")
-    yield "metric, logits", {"part": "metric", "size": 500, "batch": 1, "given": "logits"}, logits
-    for size in (224, 384):
-        yield f"loss {size}", {"part": "loss", "size": size, "batch": 2}, _keras("tensorflow", "ours", "keras")
-        yield (
-            f"metric {size}, batch 2",
-            {"part": "metric", "size": size, "batch": 2, "given": "logits"},
-            _keras("tensorflow", "ours"),
-        )
+    yield from _parts()
     for backbone in ("mobilenet_v2", "vgg16"):
         for labels in (False, True):
             case = {"part": "exported", "backbone": backbone, "size": 384, "labels": labels}
             yield f"exported {backbone} 384{', labels' if labels else ''}", case, EXPORTED
-    for side in (128, 256, 512, 1024, 2048):
-        yield _net("forward", 8, "mobilenet_v2", side, 1, _keras("tensorflow", "ours"), "growth")
-    for backbone in reversed(BACKBONES):
+    for side in GROWTH:
+        yield _net("forward", 8, "mobilenet_v2", side, 1, _tensorflow("ours"), "growth")
+    for backbone in BACKBONES:
         for size in (224, 384, 512):
             yield _net("forward", 8, backbone, size, 1, FORWARD)
         for finest in (32, 16):
@@ -37,6 +27,50 @@ def cases():
         yield _net("forward", 8, backbone, 224, 8, FORWARD)
         yield _net("step", 8, backbone, 224, 2, STEP)
     yield _net("step", 8, "mobilenet_v2", 384, 2, STEP)
+    yield from _alone()
+
+
+def gpu_cases():
+    """On a GPU: the paper's size and schedule. TensorFlow, JAX and PyTorch take part as they are installed."""
+    yield (
+        "GPU matmul",
+        {"part": "matmul", "side": 8192},
+        [*_contestants("jax", "ours", "ours, bfloat16"), *_torch("eager", "eager, bfloat16")],
+    )
+    for batch in (1, 8, 32):
+        yield _net("forward", 8, "vgg16", 500, batch, GPU, "GPU forward")
+    for batch in (1, 8):
+        yield _net("step", 8, "vgg16", 500, batch, GPU, "GPU step")
+
+
+def _parts():
+    """Metric, loss, input, imports."""
+    metric = {"part": "metric", "size": 500, "batch": 1}
+    yield "metric, ids", metric | {"given": "ids"}, _tensorflow("ours", "bincount")
+    yield "metric, logits", metric | {"given": "logits"}, _tensorflow("ours", "MeanIoU", "bincount")
+    for size in (224, 384):
+        yield f"loss {size}, batch 2", {"part": "loss", "size": size, "batch": 2}, _tensorflow("ours", "keras")
+        case = {"part": "metric", "size": size, "batch": 2, "given": "logits"}
+        yield f"metric {size}, batch 2", case, _tensorflow("ours")
+    case = {"part": "pipeline", "images": 64, "size": 224, "batch": 2}
+    yield "pipeline 224", case, _tensorflow("ours", "in memory")
+    lines = ("import fcn_keras", "import keras", "import tensorflow", "import torch")
+    yield "import", {"part": "command"}, _contestants("commands", *lines)
+
+
+def _alone():
+    """What only a process of its own shows: memory, and the time from nothing to a first result."""
+    for backbone in ("mobilenet_v2", "vgg16"):
+        contestants = [
+            *_tensorflow("ours", "dense"),
+            *_contestants("jax", "ours"),
+            *_torch("eager", "eager, channels last"),
+        ]
+        name, case, _ = _net("forward", 8, backbone, 512, 1, contestants, "alone")
+        yield name, case | {"alone": True}, contestants
+    for tile in (None, 1024):
+        case = {"part": "segment", "height": 3000, "width": 4000, "tile": tile, "alone": True}
+        yield f"segment 12 megapixels, {f'tiles of {tile}' if tile else 'whole'}", case, _tensorflow("ours")
 
 
 def _net(part, finest, backbone, size, batch, contestants, title=None):
@@ -44,26 +78,40 @@ def _net(part, finest, backbone, size, batch, contestants, title=None):
     return name, {"part": part, "finest": finest, "backbone": backbone, "size": size, "batch": batch}, contestants
 
 
-def _keras(engine, *variants):
+def _contestants(engine, *variants):
     return [Contestant(engine, variant) for variant in variants]
 
 
+def _tensorflow(*variants):
+    return _contestants("tensorflow", *variants)
+
+
 def _torch(*variants):
-    return [Contestant("torch", variant) for variant in variants]
+    return _contestants("torch", *variants)
 
 
+GROWTH = (128, 256, 512, 1024, 2048)
 PYTORCH = _torch("eager", "eager, channels last", "compiled", "compiled, channels last")
 UPSAMPLERS = [
-    *_keras("tensorflow", "ours", "depthwise", "dense", "ours, XLA", "depthwise, XLA", "dense, XLA"),
-    *_keras("jax", "ours", "depthwise"),
+    *_tensorflow("ours", "depthwise", "dense", "ours, XLA", "depthwise, XLA", "dense, XLA"),
+    *_contestants("jax", "ours", "depthwise"),
     *_torch("eager", "eager, channels last", "interpolated"),
 ]
-FORWARD = [*_keras("tensorflow", "ours", "dense", "ours, XLA", "ours, bfloat16"), *_keras("jax", "ours"), *PYTORCH]
-EXPORTED = [
-    Contestant("runtimes", variant)
-    for variant in (
-        *("keras", "saved_model", "onnx", "openvino", "litert"),
-        *("openvino, bfloat16", "onnx, int8", "litert, int8"),
-    )
+FORWARD = [
+    *_tensorflow("ours", "dense", "ours, XLA", "ours, bfloat16"),
+    *_contestants("jax", "ours"),
+    *PYTORCH,
 ]
-STEP = [*_keras("tensorflow", "ours", "depthwise", "dense", "ours, bfloat16"), *_keras("jax", "ours"), *PYTORCH]
+STEP = [*_tensorflow("ours", "depthwise", "dense", "ours, bfloat16"), *_contestants("jax", "ours"), *PYTORCH]
+EXPORTED = _contestants(
+    "runtimes",
+    *("keras", "saved_model", "onnx", "openvino", "litert", "openvino, bfloat16", "onnx, int8", "litert, int8"),
+)
+GPU = [
+    *_tensorflow("ours", "ours, XLA", "ours, bfloat16"),
+    *_contestants("jax", "ours", "ours, bfloat16"),
+    *_contestants("keras on torch", "ours", "ours, bfloat16"),
+    *_torch(
+        *(f"{how}, {rest}" for how in ("eager", "compiled") for rest in ("channels last", "channels last, bfloat16"))
+    ),
+]

@@ -1,7 +1,11 @@
-"""Work in Keras, on TensorFlow or JAX: ours, and the plain Keras way.
+"""Work in Keras, on TensorFlow, JAX or PyTorch: ours, and the plain Keras way.
 
 A case is a dict: ``part`` is the name of a function here, the rest its arguments.
 """
+
+import functools
+import pathlib
+import tempfile
 
 import keras
 import numpy as np
@@ -11,6 +15,7 @@ from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
 
 CLASSES = 21
+_FOLDER = tempfile.TemporaryDirectory()  # lives as long as the process
 NETS = {32: fcn_keras.FCN32s, 16: fcn_keras.FCN16s, 8: fcn_keras.FCN8s}
 # What upscores a map: our default; each class alone, learned; Keras' own layer, as tutorials have it.
 UPSAMPLINGS = {"ours": "frozen", "depthwise": "learned_depthwise", "dense": "learned"}
@@ -34,7 +39,8 @@ def forward(how, xla, *, finest, backbone, size, batch):
 def step(how, xla, *, finest, backbone, size, batch):
     """One training step: loss, gradients, SGD with momentum."""
     model = _net(how, finest, backbone)
-    model.compile(keras.optimizers.SGD(1e-4, momentum=0.9), PixelCrossentropy(), jit_compile=xla)
+    jit = True if keras.backend.backend() == "jax" else xla
+    model.compile(keras.optimizers.SGD(1e-4, momentum=0.9), PixelCrossentropy(), jit_compile=jit)
     images, masks = _images(batch, size), np.random.default_rng(0).integers(0, CLASSES, (batch, size, size))
     images, masks = keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(masks.astype("int32"))
     return lambda: model.train_on_batch(images, masks)
@@ -55,15 +61,14 @@ def upsampling(how, xla, *, factor, size, learning):
 
 
 def metric(how, xla, *, size, batch, given):
-    """A metric's update, from logits or from predicted ids; ``bincount`` is NumPy's, of ids that are ready to count."""
+    """A metric's update, from logits or from predicted ids; ``bincount`` is NumPy's, as the authors count."""
     generator = np.random.default_rng(0)
     masks = generator.integers(0, CLASSES, (batch, size, size)).astype("int32")
     masks[generator.random(masks.shape) < 0.05] = 255
     logits = generator.normal(size=(*masks.shape, CLASSES)).astype("float32")
     ids = logits.argmax(-1).astype("int32")
     if how == "bincount":
-        cells = np.where(masks < CLASSES, CLASSES * masks + ids, CLASSES**2).ravel()
-        return lambda: np.bincount(cells, minlength=CLASSES**2 + 1)
+        return lambda: _counted(masks, ids)
     if given == "ids":
         count = _compiled(lambda pair: fcn_keras.metrics.confusion_matrix(*pair, CLASSES), xla)
         return _on(count, (masks, ids))
@@ -71,6 +76,12 @@ def metric(how, xla, *, size, batch, given):
     theirs = keras.metrics.MeanIoU(CLASSES, ignore_class=255, sparse_y_pred=False)
     update = {"ours": ours, "MeanIoU": theirs}[how].update_state
     return _on(_compiled(lambda pair: update(*pair) is None, xla), (masks, logits))
+
+
+def _counted(masks, ids):
+    """A confusion matrix with one `bincount`: ``fast_hist`` of the authors' score.py, written anew."""
+    valid = masks < CLASSES
+    return np.bincount(CLASSES * masks[valid] + ids[valid], minlength=CLASSES**2)
 
 
 def loss(how, xla, *, size, batch):
@@ -92,9 +103,46 @@ def loss(how, xla, *, size, batch):
     return _on(_compiled(work, xla), (masks, logits))
 
 
+def segment(how, xla, *, height, width, tile):
+    """`fcn_keras.segment` of a photograph, file and all, whole or tile by tile."""
+    model = _net(how, 8, "mobilenet_v2")
+    photograph = _photographs(1, height, width) / "images" / "0.jpg"
+    return lambda: fcn_keras.segment(model, photograph, tile=tile, progress=False)
+
+
+def pipeline(how, xla, *, images, size, batch):
+    """One pass over photographs of 375 × 500 with their masks: read, decoded, scaled, cut, flipped, in batches."""
+    folder = _photographs(images, 375, 500)
+    cache = "memory" if how == "in memory" else None
+    options = {"size": (size, size), "augment": True, "seed": 0, "batch": batch, "cache": cache}
+    batches = fcn_keras.datasets.load("folder", source=folder, data_dir=folder / "prepared", **options)
+    return lambda: sum(len(masks) for _, masks in batches)
+
+
+@functools.cache
+def _photographs(number, height, width):
+    """A folder of smooth noise, which JPEG compresses about as well as photographs, and masks of blocks."""
+    from PIL import Image
+
+    generator, folder = np.random.default_rng(0), pathlib.Path(_FOLDER.name) / f"{number}-{height}-{width}"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for index in range(number + 1):  # the last to validate on, which a folder must have
+        coarse = generator.integers(0, 256, (height // 8, width // 8, 3)).astype("uint8")
+        Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(folder / f"images/{index}.jpg")
+        blocks = Image.fromarray(generator.integers(0, CLASSES, (6, 8)).astype("uint8"))
+        blocks.resize((width, height), Image.Resampling.NEAREST).save(folder / f"masks/{index}.png")
+    (folder / "classes.txt").write_text("".join(f"class_{index}\n" for index in range(CLASSES)))
+    (folder / "train.txt").write_text("".join(f"{index}\n" for index in range(number)))
+    (folder / "validation.txt").write_text(f"{number}\n")
+    return folder
+
+
 def matmul(how, xla, *, side):
     """The machine's limit: a product of two square matrices."""
-    matrix = np.random.default_rng(0).normal(size=(side, side)).astype("float32")
+    matrix = keras.ops.cast(
+        np.random.default_rng(0).normal(size=(side, side)), keras.config.dtype_policy().compute_dtype
+    )
     return _on(_compiled(lambda x: keras.ops.matmul(x, x), xla), matrix)
 
 
@@ -107,11 +155,16 @@ def _images(batch, size):
 
 
 def _compiled(work, xla):
-    """As a graph of TensorFlow, by XLA if asked; JAX always compiles by XLA."""
-    if keras.backend.backend() == "jax":
+    """As a graph of TensorFlow, by XLA if asked; JAX always compiles by XLA; Keras on PyTorch is eager."""
+    backend = keras.backend.backend()
+    if backend == "jax":
         import jax
 
         return jax.jit(work)
+    if backend == "torch":
+        import torch
+
+        return torch.inference_mode()(work)
     import tensorflow as tf
 
     return tf.function(work, jit_compile=xla, autograph=False)
@@ -142,11 +195,22 @@ def _with_gradients(layer):
 
 def _on(work, x):
     x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
-    if keras.backend.backend() == "jax":
+    return lambda: _finish(work(x))
+
+
+def _finish(result):
+    """Waits for the result, on the device that it is on."""
+    backend = keras.backend.backend()
+    if backend == "jax":
         import jax
 
-        return lambda: jax.block_until_ready(work(x))
-    return lambda: keras.tree.map_structure(np.asarray, work(x))
+        jax.block_until_ready(result)
+    elif backend == "torch":
+        import torch
+
+        torch.cuda.synchronize() if torch.cuda.is_available() else None
+    else:
+        keras.tree.map_structure(np.asarray, result)
 
 
-PARTS = {part.__name__: part for part in (forward, step, upsampling, metric, loss, matmul)}
+PARTS = {part.__name__: part for part in (forward, step, upsampling, metric, loss, segment, pipeline, matmul)}

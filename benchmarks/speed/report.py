@@ -1,6 +1,8 @@
-"""From the files of the cases to one table and one chart."""
+"""From the files of the cases to tables and charts."""
 
+import functools
 import json
+import math
 import pathlib
 import re
 
@@ -8,7 +10,9 @@ import matplotlib.figure
 
 from fcn_keras.files import write_beside
 
-FIRST = ("tensorflow: ours", "runtimes: keras")
+from . import claims
+
+FIRST = ("tensorflow: ours", "jax: ours", "runtimes: keras", "commands: import fcn_keras")
 
 
 def path_of(directory, name):
@@ -17,51 +21,114 @@ def path_of(directory, name):
 
 
 def write(directory, names):
-    """Writes ``table.md`` and ``chart.png`` of what there is, in the order of `names`; returns the table."""
+    """Writes ``table.md``, ``chart.png`` and ``growth.png`` of the cases `names` that are there; returns the table."""
+    directory = pathlib.Path(directory)
     paths = [path_of(directory, name) for name in names]
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
-    text = table(found)
-    write_beside(pathlib.Path(directory) / "table.md", lambda beside: beside.write_text(text, encoding="utf-8"))
-    write_beside(pathlib.Path(directory) / "chart.png", lambda beside: chart(found).savefig(beside, dpi=100))
+    text = f"{machine(found)}\n\n{claims.table(found)}\n{table(found)}"
+    write_beside(directory / "table.md", lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_beside(directory / "chart.png", lambda beside: chart(found).savefig(beside, dpi=100))
+    write_beside(directory / "growth.png", lambda beside: growth(found).savefig(beside, dpi=100))
     return text
+
+
+def machine(found):
+    """One line on what it was measured on."""
+    if not found:
+        return "Nothing is measured yet."
+    about = found[-1]["environment"]
+    versions = ", ".join(f"{name} {about[name]}" for name in ("tensorflow", "keras", "jax", "torch") if name in about)
+    return f"{about['processor']}, {about['cpus']} cores, {about['platform']}; {about['date'][:10]}; {versions}."
 
 
 def table(found):
     """Markdown: a line for each contestant of each case; ratios to ours, above 1 where ours is faster."""
-    lines = ["| case | contestant | median | fastest | first call | time ÷ ours |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| case | contestant | median | fastest | first call | from nothing | memory | time ÷ ours | time ÷ limit |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    limit = peak(found)
     for record in found:
-        ours = _ours(record)
+        ours, floor = _ours(record), floor_of(record["case"], limit)
         for who, result in record["results"].items():
-            if "seconds" in result:
-                ratio = f"{result['seconds'] / ours:.2f}" if ours else "–"
-                times = [_time(result[key]) for key in ("seconds", "fastest", "first")]
-                lines.append(f"| {record['name']} | {who} | {' | '.join(times)} | {ratio} |")
-            else:
-                lines.append(f"| {record['name']} | {who} | {result['error'][:80]} | – | – | – |")
+            if "error" in result:
+                lines.append(f"| {record['name']} | {who} | {result['error'][:80]} |" + " – |" * 6)
+                continue
+            times = [_time(result.get(key)) for key in ("seconds", "fastest", "first", "start")]
+            numbers = [_ratio(result["seconds"], ours), _ratio(result["seconds"], floor)]
+            cells = [record["name"], who, *times, _memory(result.get("memory")), *numbers]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def peak(found):
+    """Multiply-accumulates a second of the best matrix product in float32; None if none was measured."""
+    rates = [
+        record["case"]["side"] ** 3 / result["seconds"]
+        for record in found
+        if record["case"]["part"] == "matmul"
+        for who, result in record["results"].items()
+        if "seconds" in result and "bfloat16" not in who
+    ]
+    return max(rates, default=None)
+
+
+def floor_of(case, limit):
+    """Seconds that the case's multiply-accumulates take at the limit: a training step's are three forward passes'."""
+    if limit is None or case["part"] not in ("forward", "step"):
+        return None
+    passes = 3 if case["part"] == "step" else 1
+    return passes * case["batch"] * _macs(case["backbone"], case["finest"], case["size"]) / limit
+
+
+@functools.cache
+def _macs(backbone, finest, size):
+    import fcn_keras
+
+    net = {32: fcn_keras.FCN32s, 16: fcn_keras.FCN16s, 8: fcn_keras.FCN8s}[finest]
+    return sum(fcn_keras.cost.macs(net(21, backbone, weights=None), size, size).values())
 
 
 def chart(found):
     """Bars: for each case, the best of each engine, relative to ours on TensorFlow."""
-    shown = [record for record in found if record["case"]["part"] in ("forward", "step") and len(record["results"]) > 1]
-    figure = matplotlib.figure.Figure(figsize=(9, 0.5 + 0.6 * max(1, len(shown))), layout="constrained")
+    parts = ("forward", "step", "upsampling")
+    shown = [record for record in found if record["case"]["part"] in parts and len(record["results"]) > 1]
+    figure = matplotlib.figure.Figure(figsize=(9, 0.8 + 0.5 * max(1, len(shown))), layout="constrained")
     axes = figure.subplots()
-    kinds = {
-        "ours": lambda who: who == FIRST[0],
-        "dense Conv2DTranspose": lambda who: who == "tensorflow: dense",
-        "ours on JAX": lambda who: who == "jax: ours",
-        "PyTorch, its best": lambda who: who.startswith("torch"),
-    }
-    height = 0.8 / len(kinds)
-    for row, (label, belongs) in enumerate(kinds.items()):
-        ratios = [_ratio(record, belongs) for record in shown]
+    height = 0.8 / len(CHARTED)
+    for row, (label, belongs) in enumerate(CHARTED.items()):
+        ratios = [_best(record, belongs) / (_ours(record) or math.inf) for record in shown]
         places = [index + (row - 1.5) * height for index in range(len(shown))]
         axes.barh(places, ratios, height, label=label)
     axes.set_yticks(range(len(shown)), [record["name"] for record in shown])
     axes.invert_yaxis()
+    axes.set_xscale("log")
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_xlabel("time relative to ours on TensorFlow; longer is slower")
+    axes.set_xlabel("time relative to ours on TensorFlow, logarithmic; to the right is slower")
     axes.legend()
+    return figure
+
+
+CHARTED = {
+    "ours": lambda who: who == FIRST[0],
+    "dense Conv2DTranspose": lambda who: who == "tensorflow: dense",
+    "ours on JAX": lambda who: who == "jax: ours",
+    "PyTorch, its best": lambda who: who.startswith("torch") and "interpolated" not in who,
+}
+
+
+def growth(found):
+    """The curve of time against pixels, both logarithmic, with a line of slope 1."""
+    figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    sides, seconds = claims.growth(found)
+    if sides:
+        pixels = [side**2 for side in sides]
+        axes.loglog(pixels, seconds, "o-", label="FCN-8s, MobileNetV2")
+        axes.loglog(pixels, [seconds[-1] * n / pixels[-1] for n in pixels], "--", color="grey", label="as pixels")
+        axes.set_xticks(pixels, [f"{side}²" for side in sides], minor=False)
+        axes.legend()
+    axes.set(xlabel="pixels of the image", ylabel="seconds, forward")
     return figure
 
 
@@ -70,11 +137,21 @@ def _ours(record):
     return next((record["results"][who].get("seconds") for who in FIRST if who in record["results"]), None)
 
 
-def _ratio(record, belongs):
-    times = [result["seconds"] for who, result in record["results"].items() if belongs(who) and "seconds" in result]
-    ours = _ours(record)
-    return min(times) / ours if times and ours else 0
+def _best(record, belongs):
+    """The least time of those that belong; NaN, which draws no bar, if there is none."""
+    results = record["results"].items()
+    return min((result["seconds"] for who, result in results if belongs(who) and "seconds" in result), default=math.nan)
 
 
 def _time(seconds):
+    if seconds is None:
+        return "–"
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def _memory(count):
+    return "–" if count is None or math.isnan(count) else f"{count / 1e6:,.0f} MB"
+
+
+def _ratio(value, of):
+    return f"{value / of:.2f}" if of else "–"

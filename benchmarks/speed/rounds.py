@@ -3,23 +3,37 @@
 What else the machine does meets all contestants of a round alike; medians over the rounds are compared.
 """
 
+import collections
 import dataclasses
 import gc
 import importlib
+import importlib.util
 import multiprocessing
 import os
+import pathlib
+import re
 import statistics
 import time
 import unittest.mock
 
-# Before the engine is imported. Threads of one engine that spin while they wait would slow the others.
+# Before the engine is imported. Threads of one engine that spin while they wait would slow the others, and on a GPU
+# each would take all memory.
 ENVIRONMENT = {
-    "tensorflow": {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
-    "jax": {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"},
+    "tensorflow": {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+    "tensorflow, malloc": {
+        **{"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        "TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1",  # else TensorFlow keeps what it once had, of initialising, too
+    },
+    "jax": {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+    "keras on torch": {"KERAS_BACKEND": "torch", "OMP_WAIT_POLICY": "PASSIVE"},
     "torch": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "runtimes": {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+    "runtimes": {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
+    "commands": {"TF_CPP_MIN_LOG_LEVEL": "3"},
 }
-SIDES = {"tensorflow": "keras_side", "jax": "keras_side", "torch": "torch_side", "runtimes": "runtime_side"}
+SIDES = {
+    **dict.fromkeys(("tensorflow", "tensorflow, malloc", "jax", "keras on torch"), "keras_side"),
+    **{"torch": "torch_side", "runtimes": "runtime_side", "commands": "command_side"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +45,12 @@ class Contestant:
 
     def __str__(self):
         return f"{self.engine}: {self.variant}"
+
+    def is_here(self):
+        """Whether what it needs is installed."""
+        other = {"runtimes": "onnxruntime", "commands": self.variant.split()[-1], "keras on torch": "torch"}
+        needed = other.get(self.engine, self.engine.split(",")[0])
+        return importlib.util.find_spec(needed) is not None
 
 
 class Engine:
@@ -50,7 +70,11 @@ class Engine:
         there.close()
 
     def ask(self, order, *words):
-        """The answer to ``prepare`` (a variant, a case), ``run`` (a variant) or ``drop``."""
+        """The answer to ``prepare`` (a variant, a case), ``run`` (a variant) or ``drop``: seconds, and bytes held.
+
+        The bytes are the most that the process held since the order before, and what it holds now; NaN where Linux does
+        not say.
+        """
         try:
             self.line.send((order, *words))
             done, answer = self.line.recv()
@@ -76,6 +100,7 @@ def serve(line, side):
             order, *words = line.recv()
         except EOFError:
             return
+        forget_peak()
         started = time.perf_counter()
         try:
             if order == "prepare":
@@ -87,9 +112,24 @@ def serve(line, side):
             else:
                 ready.clear()
                 gc.collect()
-            line.send((True, time.perf_counter() - started))
+            line.send((True, {"seconds": time.perf_counter() - started, **memory()}))
         except Exception as error:
             line.send((False, f"{type(error).__name__}: {str(error)[:300]}"))
+
+
+def memory():
+    """Bytes of this process: ``peak`` since `forget_peak`, and ``held`` now."""
+    status = pathlib.Path("/proc/self/status")
+    text = status.read_text() if status.exists() else ""
+    found = dict(re.findall(r"^(VmHWM|VmRSS):\s+(\d+) kB", text, re.MULTILINE))
+    return {key: 1024 * float(found.get(name, "nan")) for key, name in (("peak", "VmHWM"), ("held", "VmRSS"))}
+
+
+def forget_peak():
+    """Sets the peak to what is held now, where Linux lets us."""
+    switch = pathlib.Path("/proc/self/clear_refs")
+    if switch.exists():
+        switch.write_text("5")
 
 
 class Race:
@@ -108,42 +148,80 @@ class Race:
         self.rounds, self.engines = rounds, {}
 
     def run(self, case, contestants):
-        """A dict from each contestant to its median, fastest and first time in seconds, or to its ``error``."""
-        found, times = {}, {}
+        """A dict from each contestant to its median, fastest and first time in seconds, or to its ``error``.
+
+        A case with ``alone`` has a new process for each measurement, and more to tell: ``start``, the seconds from
+        nothing to the first result, and ``memory``, the peak of a later run beyond what the imported runtime holds.
+        """
+        case = dict(case)
+        measure = self._alone if case.pop("alone", False) else self._together
+        rounds = case.pop("rounds", self.rounds)
+        measured, errors = measure(case, contestants, rounds)
+        return errors | {str(who): summary(found) for who, found in measured.items() if str(who) not in errors}
+
+    def _together(self, case, contestants, rounds):
+        errors, measured = {}, {}
         for contestant in contestants:
-            first = self._ask(found, contestant, "prepare", contestant.variant, case)
-            if first is not None:
-                found[str(contestant)], times[contestant] = {"first": first}, []
-        for _ in range(self.rounds):
-            for contestant in list(times):
-                seconds = self._ask(found, contestant, "run", contestant.variant)
-                if seconds is None:
-                    del times[contestant]
-                else:
-                    times[contestant].append(seconds)
-        for contestant, all_times in times.items():
-            found[str(contestant)] |= {
-                "seconds": statistics.median(all_times),
-                "fastest": min(all_times),
-                "rounds": len(all_times),
-            }
+            first = self._ask(errors, contestant, "prepare", contestant.variant, case)
+            measured[contestant] = [{"first": first}] if first is not None else []
+        for _ in range(rounds):
+            for contestant in contestants:
+                if str(contestant) not in errors:
+                    measured[contestant].append({"seconds": self._ask(errors, contestant, "run", contestant.variant)})
         for engine in self.engines.values():
             engine.ask("drop")
-        return found
+        return measured, errors
+
+    def _alone(self, case, contestants, rounds):
+        self.close()
+        errors, measured = {}, collections.defaultdict(list)
+        for contestant in contestants * rounds:
+            if str(contestant) not in errors:
+                measured[contestant].append(self._in_new_process(errors, contestant, case))
+                self.close()
+        return measured, errors
+
+    def _in_new_process(self, errors, contestant, case):
+        started = time.perf_counter()
+        engine = self.engines[contestant.engine] = Engine(contestant.engine)
+        try:
+            imported = engine.ask("drop")
+            first = engine.ask("prepare", contestant.variant, case)
+            start = time.perf_counter() - started
+            later = engine.ask("run", contestant.variant)
+        except RuntimeError as error:
+            errors[str(contestant)] = {"error": str(error)}
+            return {}
+        numbers = {"first": first["seconds"], "start": start, "seconds": later["seconds"]}
+        return {**numbers, "memory": later["peak"] - imported["held"]}
 
     def close(self):
         """Ends all engines."""
         while self.engines:
             self.engines.popitem()[1].close()
 
-    def _ask(self, found, contestant, *words):
-        """An engine's answer; None if it failed, which is noted. A dead engine is replaced when next needed."""
+    def _ask(self, errors, contestant, *words):
+        """An engine's seconds; None if it failed, which is noted. A dead engine is replaced when next needed."""
         name = contestant.engine
         engine = self.engines[name] = self.engines.get(name) or Engine(name)
         try:
-            return engine.ask(*words)
+            return engine.ask(*words)["seconds"]
         except RuntimeError as error:
-            found[str(contestant)] = {"error": str(error)}
+            errors[str(contestant)] = {"error": str(error)}
             if not engine.process.is_alive():
                 del self.engines[name]
             return None
+
+
+def summary(measured):
+    """Medians of what was measured, by name; of the seconds also the fastest and the number of rounds.
+
+    Example:
+
+    >>> summary([{"first": 9.0}, {"seconds": 2.0}, {"seconds": 1.0}, {"seconds": 4.0}])
+    {'first': 9.0, 'seconds': 2.0, 'fastest': 1.0, 'rounds': 3}
+    """
+    names = {name: None for numbers in measured for name in numbers}
+    lists = {name: [numbers[name] for numbers in measured if name in numbers] for name in names}
+    medians = {name: statistics.median(numbers) for name, numbers in lists.items()}
+    return {**medians, "fastest": min(lists["seconds"]), "rounds": len(lists["seconds"])}

@@ -1,4 +1,4 @@
-"""The same work in PyTorch: eager or compiled, channels first or last."""
+"""The same work in PyTorch: eager or compiled, channels first or last; on a GPU where there is one."""
 
 import torch
 from torch.nn import functional
@@ -6,21 +6,31 @@ from torch.nn import functional
 from ..torch_nets import FCN, bilinear
 
 CLASSES = 21
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def prepare(variant, case):
-    """As `keras_side.prepare`; variants are ``eager`` or ``compiled``, with ``channels last`` or without."""
+    """As `keras_side.prepare`; variants: ``eager`` or ``compiled``, then ``channels last`` and ``bfloat16`` or not."""
     torch.manual_seed(0)
     how, *switches = variant.split(", ")
     last = torch.channels_last if "channels last" in switches else torch.contiguous_format
     case = dict(case)
-    return PARTS[case.pop("part")](how, last, **case)
+    part = PARTS[case.pop("part")]
+    work = part(how, last, **case)
+
+    def done():
+        with torch.autocast(DEVICE, torch.bfloat16, enabled="bfloat16" in switches):
+            work()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+
+    return done
 
 
 def forward(how, layout, *, finest, backbone, size, batch):
     """Images to logits."""
-    net = _compiled(how, FCN(backbone, CLASSES, finest).eval().to(memory_format=layout))
-    images = torch.rand(batch, 3, size, size).to(memory_format=layout)
+    net = _compiled(how, FCN(backbone, CLASSES, finest).eval().to(DEVICE, memory_format=layout))
+    images = _images(batch, size, layout)
 
     def work():
         with torch.inference_mode():
@@ -31,13 +41,13 @@ def forward(how, layout, *, finest, backbone, size, batch):
 
 def step(how, layout, *, finest, backbone, size, batch):
     """One training step: loss, gradients, SGD with momentum; batch normalisation keeps its statistics, as in ours."""
-    net = FCN(backbone, CLASSES, finest).train().to(memory_format=layout)
+    net = FCN(backbone, CLASSES, finest).train().to(DEVICE, memory_format=layout)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
     optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
-    images = torch.rand(batch, 3, size, size).to(memory_format=layout)
-    masks = torch.randint(0, CLASSES, (batch, size, size))
+    images = _images(batch, size, layout)
+    masks = torch.randint(0, CLASSES, (batch, *images.shape[2:]), device=DEVICE)
     run = _compiled(how, net)
 
     def work():
@@ -51,11 +61,11 @@ def step(how, layout, *, finest, backbone, size, batch):
 def upsampling(how, layout, *, factor, size, learning):
     """A map of class scores to `size` pixels, by a dense transposed convolution or ``interpolated`` without weights."""
     units = size // factor
-    scores = torch.randn(1, CLASSES, units, units).to(memory_format=layout).requires_grad_(learning)
+    scores = torch.randn(1, CLASSES, units, units, device=DEVICE).to(memory_format=layout).requires_grad_(learning)
     if how == "interpolated":
         run = lambda x: functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)  # noqa: E731
     else:
-        run = _compiled(how, bilinear(CLASSES, factor).to(memory_format=layout))
+        run = _compiled(how, bilinear(CLASSES, factor).to(DEVICE, memory_format=layout))
 
     def work():
         if learning:
@@ -69,8 +79,14 @@ def upsampling(how, layout, *, factor, size, learning):
 
 def matmul(how, layout, *, side):
     """The machine's limit: a product of two square matrices."""
-    matrix = torch.randn(side, side)
+    matrix = torch.randn(side, side, device=DEVICE)
     return lambda: matrix @ matrix
+
+
+def _images(batch, size, layout):
+    """Noise; a size that is no multiple of 32 is taken up to one, as our nets pad it."""
+    size = 32 * -(-size // 32)
+    return torch.rand(batch, 3, size, size, device=DEVICE).to(memory_format=layout)
 
 
 def _compiled(how, module):

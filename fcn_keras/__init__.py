@@ -14,7 +14,7 @@ Images are RGB in 0–255, ``(H, W, 3)``; masks hold integer class ids, ``(H, W)
 import importlib
 
 try:
-    from . import backbones, cost, framing, fusion, geometry, labels, losses, metrics, taps, upsampling
+    from . import backbones, compiling, cost, framing, fusion, geometry, labels, losses, metrics, taps, upsampling
     from .backbones import MiniVGG
     from .convolutionalize import convolutionalize
     from .inference import segment
@@ -35,6 +35,7 @@ __all__ = [
     "bulk",
     "checking",
     "cli",
+    "compiling",
     "convolutionalize",
     "cost",
     "datasets",
@@ -48,6 +49,7 @@ __all__ = [
     "fusion",
     "geometry",
     "inference",
+    "instances",
     "labels",
     "loading",
     "losses",
@@ -80,6 +82,7 @@ _LAZY = (
     "exporting",
     "files",
     "folding",
+    "instances",
     "loading",
     "mask_files",
     "pretrain",

@@ -4,6 +4,8 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.1; the authors' nets pad b
 31 (8s).
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -53,6 +55,25 @@ class PadToStride(keras.layers.Layer):
     def get_config(self):
         own = {"stride": self.stride, "before": self.before, "after": self.after, "colour": self.colour}
         return {**super().get_config(), **own}
+
+
+def margins(top):
+    """Padding that leaves no pixel further than half a stride from the nearest unit of a network's last map.
+
+    Args:
+        top: `fcn_keras.geometry.Geometry` of the last map.
+
+    Returns:
+        Pixels to add in front and, at least, behind: the arguments ``before`` and ``after`` of `PadToStride`.
+
+    Example: maps of MobileNetV2 start where the image does, those of VGG half a stride further in.
+
+    >>> from fcn_keras.geometry import Geometry
+    >>> margins(Geometry(32, 491, 0.0)), margins(Geometry(32, 212, 15.5))
+    ((0, 16), (0, 0))
+    """
+    half = (top.stride - 1) / 2
+    return max(0, math.ceil(top.offset - half)), max(0, math.ceil(half - top.offset))
 
 
 @register

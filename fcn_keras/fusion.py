@@ -88,10 +88,10 @@ def fuse_maps(maps, places, num_classes, *, finest=32, upsampling="frozen", skip
     scores, place = _score(num_classes, "score_fr")(maps[-1]), places[-1]
     if finest <= 16:
         skip = _skip(maps[1], num_classes, skip_scales[0], "pool4")
-        scores, place = _fused(scores, place, skip, places[1], learned, "upscore2", "pool4", padded)
+        scores, place = fused(scores, place, skip, places[1], learned, "upscore2", "pool4", padded)
     if finest <= 8:
         skip = _skip(maps[0], num_classes, skip_scales[1], "pool3")
-        scores, place = _fused(scores, place, skip, places[0], learned, "upscore_pool4", "pool3", padded)
+        scores, place = fused(scores, place, skip, places[0], learned, "upscore_pool4", "pool3", padded)
     return scores, place
 
 
@@ -106,8 +106,28 @@ def _skip(features, num_classes, scale, name):
     return _score(num_classes, f"score_{name}")(features)
 
 
-def _fused(scores, place, skip, target, learned, name, skip_name, padded):
-    """The sum of upsampled scores and a skip's, and its place: the map that starts first is cropped to the other."""
+def fused(scores, place, skip, target, learned, name, skip_name, padded=False):
+    """The sum of upsampled scores and a skip's: the map that starts first is cropped to the other.
+
+    Args:
+        scores, skip: Tensors ``(batch, h, w, channels)``, of as many channels; the skip is the finer.
+        place, target: Their `fcn_keras.geometry.Geometry` s.
+        learned: As in `upsampled`.
+        name, skip_name: What the layers are called after.
+        padded: As in `fuse`.
+
+    Returns:
+        Tensor of the skip's size, or a little smaller where `padded`, and its place.
+
+    Raises:
+        ValueError: As `fuse`.
+
+    Example:
+
+    >>> scores, skip = keras.Input((7, 7, 21)), keras.Input((14, 14, 21))
+    >>> fused(scores, Geometry(32, 404, 15.5), skip, Geometry(16, 100, 7.5), False, "upscore2", "pool4")[0].shape
+    (None, 14, 14, 21)
+    """
     scores, offset = upsampled(scores, place, target, learned, name)
     if offset >= 0:
         scores = _crop(offset, f"{name}_crop")([scores, skip])

@@ -3,13 +3,11 @@
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4, Figure 3; *Hands-On Machine Learning*, Figures 14-27 and 14-28.
 """
 
-import math
-
 import keras
 
 from . import backbones, fusion, geometry
 from .convolutionalize import any_size
-from .framing import PadToStride
+from .framing import PadToStride, margins
 from .upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose
 
 STRIDES = (8, 16, 32)
@@ -180,7 +178,7 @@ def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales
 def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name):
     """Padding, preprocessing, backbone and the wiring of Figure 3, placed by the geometry of the backbone's taps."""
     _require_taps(backbone)
-    before, after = _margins(geometry.of_outputs(backbone)[-1])
+    before, after = margins(geometry.of_outputs(backbone)[-1])
     taps = geometry.of_outputs(backbone, incoming=geometry.Geometry(offset=-before))
     image = keras.Input((None, None, 3), name="image")
     x = PadToStride(STRIDES[-1], before, after, backbones.MEAN_COLOUR, name="pad")(image)
@@ -202,11 +200,3 @@ def _require_taps(backbone):
             f"Found taps of {units} units for {side} pixels: expected {[side // s for s in STRIDES]}, one per "
             'stride. Mend: padding="same", or ZeroPadding2D, where the backbone loses units at its border.'
         )
-
-
-def _margins(top):
-    """Padding that leaves no pixel further than half a stride from the nearest unit of the last map."""
-    half = (top.stride - 1) / 2
-    before = max(0, math.ceil(top.offset - half))
-    after = max(0, math.ceil(half - top.offset))
-    return before, after

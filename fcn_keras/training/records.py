@@ -128,11 +128,9 @@ def tensorboard(directory):
 
 def line(name, epochs, entry):
     """An epoch in one line."""
-    measured = f", validation mean IU {entry['val_mean_iu']:.3f}" if "val_mean_iu" in entry else ""
-    return (
-        f"{name:<14} epoch {entry['epoch']:>3}/{epochs}: loss {entry['loss']:.3f}, "
-        f"mean IU {entry['mean_iu']:.3f}{measured} ({entry['seconds']:.0f} s)"
-    )
+    words = {"loss": "loss", "mean_iu": "mean IU", "val_mean_iu": "validation mean IU", "val_mask_ap": "mask AP"}
+    measured = ", ".join(f"{word} {entry[key]:.3f}" for key, word in words.items() if key in entry)
+    return f"{name:<14} epoch {entry['epoch']:>3}/{epochs}: {measured} ({entry['seconds']:.0f} s)"
 
 
 def _installed(name):

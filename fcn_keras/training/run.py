@@ -14,6 +14,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -86,10 +87,12 @@ class Run:
     jit_compile: bool = False
     verbose: int = 2
 
+    MONITORS: ClassVar = METRICS
+
     def __post_init__(self):
         self.directory = pathlib.Path(self.directory)
-        if self.monitor not in METRICS:
-            raise ValueError(f"Found monitor={self.monitor!r}: expected one of {', '.join(METRICS)}.")
+        if self.monitor not in self.MONITORS:
+            raise ValueError(f"Found monitor={self.monitor!r}: expected one of {', '.join(self.MONITORS)}.")
 
     def run(self):
         """Trains what is not trained yet.
@@ -160,6 +163,11 @@ class Run:
         model = load_model(self.directory / "last.keras")
         self._compile(model, "sgd")
         return model
+
+    def measure(self, model):
+        """What is measured behind an epoch, by name."""
+        found = model.evaluate(self.validation, verbose=0, return_dict=True)
+        return {name: found[name] for name in ("loss", *METRICS)}
 
     def _config(self):
         own = ("epochs", "seed", "validate_every", "monitor")
@@ -260,10 +268,14 @@ class Run:
         records.write_history(self.directory, record["history"])
         if not record["step"]:  # inside an epoch the weights are no longer those of its row
             best = (record["best"] or {}).get("epoch") == record["epoch"]
-            bare = keras.Model(model.input, model.output, name=model.name)  # without optimizer and loss
+            bare = self._bare(model)
             with averaged(model):
                 for name in ["last.keras", "best.keras"] if best else ["last.keras"]:
                     write_beside(self.directory / name, bare.save)
+
+    def _bare(self, model):
+        """The net without optimizer and loss, with the same weights."""
+        return keras.Model(model.input, model.output, name=model.name)
 
     def _finish(self, model, record):
         if keeps_averages(model):

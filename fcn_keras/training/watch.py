@@ -5,7 +5,6 @@ import time
 
 import keras
 
-from ..metrics import METRICS
 from .averages import assign, averaged, copies, keeps_averages
 
 
@@ -48,8 +47,8 @@ class Watch(keras.callbacks.Callback):
         entry = {name: float(value) for name, value in logs.items()}
         if self.run.validate_every and (epoch + 1) % self.run.validate_every == 0:
             with averaged(self.model):
-                found = self.model.evaluate(self.run.validation, verbose=0, return_dict=True)
-            entry |= {f"val_{name}": float(found[name]) for name in ("loss", *METRICS)}
+                found = self.run.measure(self.model)
+            entry |= {f"val_{name}": float(value) for name, value in found.items()}
             logs.update(entry)  # for TensorBoard, whose turn is next
         self.entry = entry | {"epoch": epoch + 1, "seconds": self._seconds()}
         if keeps_averages(self.model):

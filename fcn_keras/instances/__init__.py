@@ -1,0 +1,32 @@
+"""Instance segmentation: Mask R-CNN, whose mask branch is a small FCN for each object.
+
+Boxes are found first, then each gets a class and a mask, so that two objects of one class that touch stay two.
+`MaskRCNN` learns from `load`, `segment_instances` finds the objects of an image, `average_precision` measures.
+
+Reference: He, Gkioxari, Dollár & Girshick, *Mask R-CNN* (ICCV 2017).
+"""
+
+from .components import components, has_touching_twins
+from .data import load
+from .evaluation import average_precision, evaluate
+from .inference import Instances, paste, segment_instances
+from .model import MaskRCNN
+from .settings import PAPER, Settings
+from .training import InstanceRun, Recipe, train
+
+__all__ = [
+    "PAPER",
+    "InstanceRun",
+    "Instances",
+    "MaskRCNN",
+    "Recipe",
+    "Settings",
+    "average_precision",
+    "components",
+    "evaluate",
+    "has_touching_twins",
+    "load",
+    "paste",
+    "segment_instances",
+    "train",
+]

@@ -1,0 +1,129 @@
+"""Images with their objects, in batches of one shape: what Mask R-CNN learns from.
+
+An object has a class, a mask and the box around its mask; an image has as many rows as `objects` says, empty ones at
+the end. Sources are the instance masks of `fcn_keras.datasets` (shapes, voc) and files in COCO's format
+(`fcn_keras.instances.coco`).
+"""
+
+import tensorflow as tf
+
+from .. import datasets
+from ..datasets.pipeline import PAD_COLOUR
+from . import coco
+
+
+def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None, augment=False, **where):
+    """Loads a split as batches for `fcn_keras.instances.MaskRCNN`.
+
+    Args:
+        name: ``"shapes"``, ``"voc"``, or ``"coco"``: a file of annotations and a folder of images.
+        split: As in `fcn_keras.datasets.load`; not for coco.
+        size: ``(height, width)`` that images are resized to fit into, and padded to.
+        objects: Rows for objects; if an image has more, the smallest are left out.
+        batch: Images in a batch; the last one is smaller, or, of shuffled images, left out: what learns has one shape.
+        seed: An integer shuffles, and fixes every draw; each epoch its own.
+        augment: Whether to mirror at random, and to vary scale and place.
+        **where: ``config``, ``source``, ``data_dir`` as in `fcn_keras.datasets.prepare`; for coco ``annotations`` and
+            ``images``, see `fcn_keras.instances.coco.read`.
+
+    Returns:
+        A `tf.data.Dataset` of dicts: ``image`` float32 ``(batch, H, W, 3)`` in 0–255, ``boxes`` float32 ``(batch, M,
+        4)``, ``classes`` int32 ``(batch, M)`` (0 an empty row, −1 a crowd), ``masks`` uint8 ``(batch, M, H, W)``.
+
+    Raises:
+        ValueError: If `augment` is asked for without a seed, or as `fcn_keras.datasets.prepare` does.
+
+    Example:
+
+    >>> one = next(iter(load("shapes", "validation", batch=2)))
+    >>> one["image"].shape, one["boxes"].shape, one["masks"].shape
+    (TensorShape([2, 128, 128, 3]), TensorShape([2, 8, 4]), TensorShape([2, 8, 128, 128]))
+    """
+    if augment and seed is None:
+        raise ValueError("augment=True needs a seed: found None. Mend: seed=0, and another number for each epoch.")
+    examples = (coco.read(**where) if name == "coco" else _of_builder(name, split, where)).enumerate()
+    if seed is not None:
+        examples = examples.shuffle(len(examples), seed=seed, reshuffle_each_iteration=False)
+
+    def step(index, example):
+        image, masks, classes = example["image"], example["masks"], example["classes"]
+        draws = _draws(seed, index) if augment else None
+        image, masks = _framed(tf.cast(image, tf.float32), masks, size, draws)
+        if draws is not None:
+            image, masks = tf.cond(draws[3] < 0.5, lambda: (image[:, ::-1], masks[:, :, ::-1]), lambda: (image, masks))
+        return {"image": tf.ensure_shape(image, (*size, 3)), **_rows(masks, classes, objects, size)}
+
+    return (
+        examples.map(step, tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch, drop_remainder=seed is not None)
+        .prefetch(2)
+    )
+
+
+def _of_builder(name, split, where):
+    """Examples of a builder with instance masks, which know each object's class from the class mask below it."""
+    where = {"config": datasets.config_of(name, split), **where}
+    builder = datasets.prepare(name, **where)
+    if "instance_mask" not in builder.info.features:
+        raise ValueError(f"{builder.info.full_name} has no instance masks: expected shapes, voc, or coco's format.")
+
+    void = int(builder.info.metadata["void"])
+
+    def separate(example):
+        ids, classes = (tf.cast(example[key][..., 0], tf.int32) for key in ("instance_mask", "segmentation_mask"))
+        count = tf.reduce_max(tf.where(ids == void, 0, ids))
+        masks = ids[None] == tf.range(1, count + 1)[:, None, None]
+        own = tf.where(tf.logical_and(masks, classes[None] != void), classes[None], 0)
+        return {
+            "image": example["image"],
+            "masks": tf.cast(masks, tf.uint8),
+            "classes": tf.reduce_max(own, axis=(1, 2)),
+        }
+
+    return builder.as_dataset(split=split, shuffle_files=False).map(separate, tf.data.AUTOTUNE)
+
+
+def _draws(seed, index):
+    """Scale, place and side, a function of the seed and the example's number."""
+    return tf.random.stateless_uniform((4,), tf.stack([tf.constant(seed, tf.int64), index]))
+
+
+def _framed(image, masks, size, draws):
+    """Resizes to fit and pads behind; with `draws`, to 0.8 to 1.25 times that, at a random place, cut where it must."""
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    factor = tf.reduce_min(tf.cast(size, tf.float32) / sides)
+    if draws is not None:
+        factor *= 0.8 * (1.25 / 0.8) ** draws[0]
+    fitted = tf.maximum(tf.cast(tf.round(sides * factor), tf.int32), 1)
+    image = tf.image.resize(image, fitted) - PAD_COLOUR
+    masks = tf.image.resize(masks[..., None], fitted, method="nearest")
+    room = tf.constant(size) - fitted
+    share = (0.0, 0.0) if draws is None else (draws[1], draws[2])
+    place = tf.cast(tf.cast(tf.abs(room) + 1, tf.float32) * tf.stack(share), tf.int32)
+    cut, before = (tf.where(where, place, 0) for where in (room < 0, room > 0))
+    kept = tf.minimum(fitted, size)
+    margins = tf.stack([before, size - kept - before], axis=1)
+
+    def frame(x):
+        x = tf.slice(x, [0, *tf.unstack(cut), 0], [-1, *tf.unstack(kept), -1])
+        return tf.pad(x, tf.concat([[[0, 0]], margins, [[0, 0]]], axis=0))
+
+    return frame(image[None])[0] + PAD_COLOUR, frame(masks)[..., 0]
+
+
+def _rows(masks, classes, objects, size):
+    """Boxes around the masks; objects of no pixel are gone, and of more than there are rows the largest stay."""
+    order = tf.argsort(tf.reduce_sum(tf.cast(masks, tf.int32), axis=(1, 2)), direction="DESCENDING", stable=True)
+    masks, classes = tf.gather(masks, order)[:objects], tf.gather(classes, order)[:objects]
+    there = tf.logical_and(tf.reduce_any(masks > 0, axis=(1, 2)), classes != 0)
+    masks, classes = tf.boolean_mask(masks, there), tf.boolean_mask(classes, there)
+    edges = []
+    for axis, side in ((2, size[0]), (1, size[1])):
+        line = tf.cast(tf.reduce_max(masks, axis=axis), tf.int32)  # (M, side): whether the object is in this row
+        edges.append((tf.argmax(line, axis=1), side - tf.argmax(line[:, ::-1], axis=1)))
+    boxes = tf.cast(tf.stack([edges[0][0], edges[1][0], edges[0][1], edges[1][1]], axis=1), tf.float32)
+    empty = objects - tf.shape(masks)[0]
+    found = {"boxes": boxes, "classes": classes, "masks": masks}
+    shapes = {"boxes": (objects, 4), "classes": (objects,), "masks": (objects, *size)}
+    padded = {name: tf.pad(x, [[0, empty]] + [[0, 0]] * (x.shape.rank - 1)) for name, x in found.items()}
+    return {name: tf.ensure_shape(x, shapes[name]) for name, x in padded.items()}

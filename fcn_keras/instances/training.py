@@ -1,0 +1,216 @@
+"""Training Mask R-CNN: a `fcn_keras.training.Run`, which can be killed at any moment and goes on."""
+
+import dataclasses
+import json
+from typing import ClassVar
+
+import numpy as np
+
+from .. import datasets
+from ..files import write_beside, write_json
+from ..loading import load_model
+from ..training import AdamW, Polynomial, Run
+from ..training.averages import keeps_averages
+from . import coco
+from .data import load
+from .evaluation import NAMES, evaluate
+from .inference import segment_instances
+from .model import MaskRCNN
+from .settings import Settings
+
+KINDS = ("masks", "boxes")
+
+
+@dataclasses.dataclass
+class InstanceRun(Run):
+    """A `Run` of `MaskRCNN`: its datasets are those of `fcn_keras.instances.load`, and average precision is measured.
+
+    The folder holds what that of `Run` holds; ``metrics.json`` has ``masks`` and ``boxes``, as from `evaluate`.
+
+    Example:
+
+    >>> run = InstanceRun("runs/mine", build, optimizer, train, validation, names, epochs=30)  # doctest: +SKIP
+    """
+
+    monitor: str = "mask_ap"
+    MONITORS: ClassVar = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap")
+
+    def measure(self, model):
+        found = evaluate(model, self.validation)
+        masks = {f"mask_{name.lower()}": found["masks"][name] for name in NAMES}
+        return masks | {"box_ap": found["boxes"]["AP"]}
+
+    def results(self):
+        """A finished run: ``masks`` and ``boxes``, as from `evaluate`, ``history``, ``training_seconds``."""
+        content = json.loads((self.directory / "metrics.json").read_text(encoding="utf-8"))
+        history = content["record"]["history"]
+        own = {"history": history, "training_seconds": sum(entry["seconds"] for entry in history)}
+        return {kind: content[kind] for kind in KINDS} | own
+
+    def model(self):
+        model = load_model(self.directory / "last.keras")
+        self._compile(model, "sgd")
+        return model
+
+    def _config(self):
+        own = {name: getattr(self, name) for name in ("epochs", "seed", "validate_every", "monitor")}
+        return {**self.settings, **own, "class_names": list(self.class_names), "steps_per_epoch": self.steps}
+
+    def _compile(self, model, optimizer):
+        model.compile(optimizer, jit_compile=self.jit_compile)
+        return _Variables([variable for tracker in model.trackers.values() for variable in tracker.variables])
+
+    def _bare(self, model):
+        bare = MaskRCNN.from_config(model.get_config())
+        bare.set_weights(model.get_weights())
+        return bare
+
+    def _finish(self, model, record):
+        if keeps_averages(model):
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+        found = evaluate(model, self.validation)
+        if self.samples:
+            self._draw(model, record["history"])
+        text = table(found, self.class_names)
+        write_beside(self.directory / "metrics.md", lambda beside: beside.write_text(text, "utf-8"))
+        write_json(self.directory / "metrics.json", {"model": "last.keras", **found, "record": record})
+        self.checkpoint.unlink(missing_ok=True)
+        return model
+
+    def _draw(self, model, history):
+        from .. import visualization
+
+        lines = {"training loss": [entry["loss"] for entry in history]}
+        figures = {"curves.png": visualization.learning_curves(lines)}
+        images = [np.asarray(image) for batch in self.validation.take(1) for image in batch["image"][: self.samples]]
+        found = [segment_instances(model, image) for image in images]
+        figures["samples.png"] = visualization.show_instances(images, found, self.class_names)
+        for name, figure in figures.items():
+            write_beside(self.directory / name, lambda beside, figure=figure: figure.savefig(beside, dpi=90))
+
+
+@dataclasses.dataclass
+class _Variables:
+    variables: list
+
+
+def table(found, class_names):
+    """Average precision as Markdown, in percent: of all classes, then mask AP of each.
+
+    Example:
+
+    >>> row = {"AP": 0.5, "AP50": 0.75, "AP75": 0.25, "per_class": {1: 0.5}}
+    >>> print(table({"masks": row, "boxes": row}, ["ground", "disc"]))
+    | of | AP | AP50 | AP75 |
+    |---|---|---|---|
+    | masks | 50.0 | 75.0 | 25.0 |
+    | boxes | 50.0 | 75.0 | 25.0 |
+    <BLANKLINE>
+    | class | mask AP |
+    |---|---|
+    | disc | 50.0 |
+    <BLANKLINE>
+    """
+    lines = ["| of | AP | AP50 | AP75 |", "|---|---|---|---|"]
+    lines += [f"| {kind} | {' | '.join(f'{100 * found[kind][name]:.1f}' for name in NAMES)} |" for kind in KINDS]
+    lines += ["", "| class | mask AP |", "|---|---|"]
+    lines += [f"| {class_names[int(c)]} | {100 * ap:.1f} |" for c, ap in found["masks"]["per_class"].items()]
+    return "\n".join(lines) + "\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How Mask R-CNN is trained; defaults are for the shapes on two CPU cores, half an hour.
+
+    Args:
+        backbone, weights: As in `MaskRCNN`.
+        settings: `Settings`.
+        epochs, batch: Passes over the training data, images in a batch.
+        size, objects: As in `load`.
+        learning_rate: At the start, of the layers behind the backbone; it falls to zero (``power`` 0.9).
+        backbone_rate: Learning rate of the backbone in units of `learning_rate`.
+        warmup: Steps of linear warm-up.
+        decay: Weight decay; vectors are spared.
+        ema: Share of the run's steps over which weights are averaged; None averages none.
+
+    Example:
+
+    >>> Recipe(epochs=2).epochs
+    2
+    """
+
+    backbone: object = "mini_vgg"
+    weights: str | None = "pretrained"
+    settings: Settings = dataclasses.field(default_factory=Settings)
+    epochs: int = 30
+    batch: int = 8
+    size: tuple = (128, 128)
+    objects: int = 8
+    learning_rate: float = 1e-3
+    backbone_rate: float = 0.5
+    warmup: int = 100
+    decay: float = 1e-4
+    ema: float | None = 0.05
+
+    def optimizer_for(self, model, steps):
+        """The optimizer of a net for a run of so many steps."""
+        slow = {id(variable) for variable in model.pyramid.get_layer("backbone").trainable_variables}
+        rates = [self.backbone_rate if id(variable) in slow else 1.0 for variable in model.trainable_variables]
+        averages = {} if self.ema is None else {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (self.ema * steps))}
+        rate = Polynomial(self.learning_rate, steps, 0.9, self.warmup)
+        return AdamW(rate, rates, self.decay, clipnorm=10.0, **averages)
+
+
+def train(
+    data, directory, recipe=None, *, splits=("train", "validation"), validation=None, seed=0, where=None, **options
+):
+    """Trains Mask R-CNN, resumable, and leaves a run folder.
+
+    Args:
+        data: Name of a data set for `fcn_keras.instances.load`.
+        directory: Folder of the run; see `InstanceRun`.
+        recipe: `Recipe`; by default its defaults.
+        splits: What to train on and what to measure on.
+        validation: Arguments of `load` for what to measure on where it lies elsewhere, as coco's files do.
+        seed: Seed of the run.
+        where: A dict of ``source``, ``data_dir``, …, as in `load`.
+        **options: Passed on to `fcn_keras.training.Run`: `checkpoint_steps`, `validate_every`, `verbose`, ….
+
+    Returns:
+        The finished `InstanceRun`.
+
+    Raises:
+        ValueError, FloatingPointError, OSError: As `load` and `fcn_keras.training.Run.run`.
+
+    Example:
+
+    >>> run = train("shapes", "runs/mask-rcnn")  # doctest: +SKIP
+    >>> run.results()["masks"]["AP50"]  # doctest: +SKIP
+    """
+    recipe, where = recipe or Recipe(), where or {}
+    if data == "coco":
+        class_names = coco.class_names(where["annotations"])
+    else:
+        class_names = datasets.class_names(data, **({"config": datasets.config_of(data, splits[0])} | where))
+    shared = {"size": recipe.size, "objects": recipe.objects, "batch": recipe.batch}
+
+    def batches(epoch_seed):
+        return load(data, splits[0], seed=epoch_seed, augment=True, **shared, **where)
+
+    fields = dataclasses.asdict(recipe)
+    named = {} if isinstance(recipe.backbone, str) else {"backbone": type(recipe.backbone).__name__}
+    run = InstanceRun(
+        directory,
+        lambda: MaskRCNN(len(class_names), recipe.backbone, recipe.weights, recipe.settings, seed),
+        recipe.optimizer_for,
+        batches,
+        load(data, splits[1], **shared, **(where | (validation or {}))),
+        class_names,
+        recipe.epochs,
+        settings=fields | named | {"data": data, "splits": splits},
+        seed=100_003 * seed,
+        name="Mask R-CNN",
+        **{"validate_every": 0} | options,
+    )
+    run.run()
+    return run

@@ -1,0 +1,84 @@
+"""Objects on their image: a colour, a box and a name for each."""
+
+import matplotlib
+import numpy as np
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+from .canvas import class_name, draw_image, panel_grid
+from .colors import rgb
+
+# Paul Tol's "bright" and "vibrant", told apart without colour by their lightness, too; in turn.
+COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#EE7733", "#009988", "#BBBBBB")
+OPACITY = 0.55
+
+
+def show_instances(images, found, class_names=None, title=None, columns=3):
+    """Draws the objects of images: mask, box, class and score, one colour for each object.
+
+    Args:
+        images: One image `(H, W, 3)`, RGB, 0-255, or a sequence of them.
+        found: `fcn_keras.instances.Instances` of the image, or one for each; or dicts of `boxes` `(N, 4)`, `classes`
+            `(N,)`, `masks` `(N, H, W)` and, where known, `scores` `(N,)`, such as the truth. Rows of class 0 are left
+            out.
+        class_names: Name of each class, from class 0, the background, on.
+        title: Title of the figure.
+        columns: The most images in a row.
+
+    Returns:
+        Matplotlib `Figure`.
+
+    Raises:
+        ValueError: There are not as many images as sets of objects.
+
+    Example:
+        >>> mask = np.zeros((1, 16, 16), bool)
+        >>> mask[0, 4:9, 4:12] = True
+        >>> one = {"boxes": [[4, 4, 9, 12]], "classes": [1], "scores": [0.98], "masks": mask}
+        >>> figure = show_instances(np.zeros((16, 16, 3), "uint8"), one, ["ground", "disc"])
+        >>> figure.axes[0].texts[0].get_text()
+        'disc 0.98'
+
+    Reference:
+        He et al., ICCV 2017, figure 2.
+    """
+    single = not isinstance(images, list | tuple) and np.ndim(images) == 3
+    images, found = ([images], [found]) if single else (list(images), list(found))
+    if len(images) != len(found) or not images:
+        raise ValueError(f"There are {len(images)} images and {len(found)} sets of objects; expected as many.")
+    images = [rgb(image) for image in images]
+    columns = min(columns, len(images))
+    rows = [images[start].shape for start in range(0, len(images), columns)]
+    with panel_grid(rows, columns, title) as (figure, axes):
+        for ax in axes.ravel()[len(images) :]:
+            ax.set_visible(False)
+        for ax, image, objects in zip(axes.ravel(), images, found, strict=False):
+            _draw(ax, image, objects if isinstance(objects, dict) else vars(objects), class_names)
+    return figure
+
+
+def _draw(ax, image, objects, class_names):
+    """Masks below, then boxes and names, the best on top."""
+    classes = np.asarray(objects["classes"])
+    there = [i for i in range(len(classes)) if classes[i] != 0][::-1]
+    picture = image.astype("float32")
+    for i in there:
+        mask = np.asarray(objects["masks"][i], bool)
+        picture[mask] = (1 - OPACITY) * picture[mask] + OPACITY * 255 * np.array(_color(i))
+    draw_image(ax, picture.round().astype("uint8"))
+    for i in there:
+        top, left, bottom, right = np.asarray(objects["boxes"][i], float) - 0.5  # edges, and imshow's pixels
+        box = Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=_color(i), linewidth=1.5)
+        ax.add_patch(box)
+        name = "crowd" if classes[i] < 0 else class_name(int(classes[i]), class_names)
+        score = f" {objects['scores'][i]:.2f}" if "scores" in objects else ""
+        below = top < 0.08 * image.shape[0]
+        place = {"va": "top"} if below else {"va": "bottom"}
+        side = {"ha": "right"} if left > 0.7 * image.shape[1] else {"ha": "left"}
+        x = right if left > 0.7 * image.shape[1] else left
+        text = ax.text(x, max(top, -0.5), name + score, color="white", fontsize=9, clip_on=True, **place, **side)
+        text.set_path_effects([withStroke(linewidth=2.5, foreground=_color(i))])
+
+
+def _color(i):
+    return matplotlib.colors.to_rgb(COLORS[i % len(COLORS)])

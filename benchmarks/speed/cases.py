@@ -21,12 +21,15 @@ def cases():
         yield _net("forward", 8, "mobilenet_v2", side, 1, _tensorflow("ours"), "growth")
     for backbone in BACKBONES:
         for size in (224, 384, 512):
-            yield _net("forward", 8, backbone, size, 1, FORWARD)
+            more = _tensorflow("ours, XLA", "keras.io") if size == 384 else []
+            yield _net("forward", 8, backbone, size, 1, [*FORWARD, *more])
         for finest in (32, 16):
             yield _net("forward", finest, backbone, 384, 1, FORWARD)
         yield _net("forward", 8, backbone, 224, 8, FORWARD)
         yield _net("step", 8, backbone, 224, 2, STEP)
     yield _net("step", 8, "mobilenet_v2", 384, 2, STEP)
+    torchvision = [*_tensorflow("ours"), *_torch("torchvision", "torchvision, channels last")]
+    yield _net("forward", 8, "resnet50", 384, 1, torchvision, "torchvision's fcn_resnet50 beside")
     yield from _alone()
 
 
@@ -67,9 +70,9 @@ def _alone():
             *_torch("eager", "eager, channels last"),
         ]
         name, case, _ = _net("forward", 8, backbone, 512, 1, contestants, "alone")
-        yield name, case | {"alone": True}, contestants
+        yield name, case | {"alone": True, "rounds": 3}, contestants
     for tile in (None, 1024):
-        case = {"part": "segment", "height": 3000, "width": 4000, "tile": tile, "alone": True}
+        case = {"part": "segment", "height": 3000, "width": 4000, "tile": tile, "alone": True, "rounds": 3}
         yield f"segment 12 megapixels, {f'tiles of {tile}' if tile else 'whole'}", case, _tensorflow("ours")
 
 
@@ -98,7 +101,7 @@ UPSAMPLERS = [
     *_torch("eager", "eager, channels last", "interpolated"),
 ]
 FORWARD = [
-    *_tensorflow("ours", "dense", "ours, XLA", "ours, bfloat16"),
+    *_tensorflow("ours", "dense", "ours, bfloat16"),
     *_contestants("jax", "ours"),
     *PYTORCH,
 ]

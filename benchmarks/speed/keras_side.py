@@ -14,6 +14,8 @@ import fcn_keras
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
 
+from ..accuracy import keras_io
+
 CLASSES = 21
 _FOLDER = tempfile.TemporaryDirectory()  # lives as long as the process
 NETS = {32: fcn_keras.FCN32s, 16: fcn_keras.FCN16s, 8: fcn_keras.FCN8s}
@@ -32,13 +34,13 @@ def prepare(variant, case):
 
 def forward(how, xla, *, finest, backbone, size, batch):
     """Images to logits."""
-    model = _net(how, finest, backbone)
+    model = _net(how, finest, backbone, size)
     return _on(_compiled(lambda x: model(x, training=False), xla), _images(batch, size))
 
 
 def step(how, xla, *, finest, backbone, size, batch):
     """One training step: loss, gradients, SGD with momentum."""
-    model = _net(how, finest, backbone)
+    model = _net(how, finest, backbone, size)
     jit = True if keras.backend.backend() == "jax" else xla
     model.compile(keras.optimizers.SGD(1e-4, momentum=0.9), PixelCrossentropy(), jit_compile=jit)
     images, masks = _images(batch, size), np.random.default_rng(0).integers(0, CLASSES, (batch, size, size))
@@ -105,7 +107,7 @@ def loss(how, xla, *, size, batch):
 
 def segment(how, xla, *, height, width, tile):
     """`fcn_keras.segment` of a photograph, file and all, whole or tile by tile."""
-    model = _net(how, 8, "mobilenet_v2")
+    model = _net(how, 8, "mobilenet_v2", None)
     photograph = _photographs(1, height, width) / "images" / "0.jpg"
     return lambda: fcn_keras.segment(model, photograph, tile=tile, progress=False)
 
@@ -146,7 +148,9 @@ def matmul(how, xla, *, side):
     return _on(_compiled(lambda x: keras.ops.matmul(x, x), xla), matrix)
 
 
-def _net(how, finest, backbone):
+def _net(how, finest, backbone, size):
+    if how == "keras.io":
+        return keras_io.nets(CLASSES, *keras_io.frozen(backbone, None), (size, size))[(32, 16, 8).index(finest)]
     return NETS[finest](CLASSES, backbone, weights=None, upsampling=UPSAMPLINGS[how])
 
 

@@ -50,6 +50,8 @@ class Contestant:
         """Whether what it needs is installed."""
         other = {"runtimes": "onnxruntime", "commands": self.variant.split()[-1], "keras on torch": "torch"}
         needed = other.get(self.engine, self.engine.split(",")[0])
+        if self.variant.startswith("torchvision"):
+            needed = "torchvision"
         return importlib.util.find_spec(needed) is not None
 
 
@@ -164,10 +166,12 @@ class Race:
         for contestant in contestants:
             first = self._ask(errors, contestant, "prepare", contestant.variant, case)
             measured[contestant] = [{"first": first}] if first is not None else []
+        self._note_lost(errors, contestants)
         for _ in range(rounds):
             for contestant in contestants:
                 if str(contestant) not in errors:
                     measured[contestant].append({"seconds": self._ask(errors, contestant, "run", contestant.variant)})
+            self._note_lost(errors, contestants)
         for engine in self.engines.values():
             engine.ask("drop")
         return measured, errors
@@ -211,6 +215,13 @@ class Race:
             if not engine.process.is_alive():
                 del self.engines[name]
             return None
+
+    def _note_lost(self, errors, contestants):
+        """With a process all that was prepared in it is lost."""
+        for failed in [contestant for contestant in contestants if str(contestant) in errors]:
+            if failed.engine not in self.engines:
+                lost = [str(contestant) for contestant in contestants if contestant.engine == failed.engine]
+                errors |= dict.fromkeys(lost, errors[str(failed)])
 
 
 def summary(measured):

@@ -34,44 +34,46 @@ def _exported(runtime, switches, *, backbone, size, labels):
     path = pathlib.Path(_FOLDER.name) / f"{backbone}-{size}-{labels}-{len(switches)}{SUFFIXES[runtime]}"
     calibration = [image[0]] if "int8" in switches else None
     export(model, path, size=(size, size), labels=labels, calibration=calibration)
-    return RUNTIMES[runtime](path, image, switches)
+    run = RUNTIMES[runtime](path, switches)
+    return lambda: run(image)
 
 
-def _saved_model(path, image, switches):
-    loaded, image = tf.saved_model.load(path), tf.constant(image)
-    return lambda: loaded.serve(image).numpy()
+def _saved_model(path, switches):
+    """Like its siblings: a function from a batch of images to what the file says of them."""
+    loaded = tf.saved_model.load(path)
+    return lambda images: loaded.serve(images).numpy()
 
 
-def _onnx(path, image, switches):
+def _onnx(path, switches):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the others are measured beside it
     session = onnxruntime.InferenceSession(path, options)
-    return lambda: session.run(None, {"image": image})
+    return lambda images: session.run(None, {"image": images})[0]
 
 
-def _openvino(path, image, switches):
+def _openvino(path, switches):
     import openvino
 
     precision = "bf16" if "bfloat16" in switches else "f32"
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
-    return lambda: compiled(image)[0]
+    return lambda images: compiled(images)[0]
 
 
-def _litert(path, image, switches):
+def _litert(path, switches):
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=2)
     interpreter.allocate_tensors()
     (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def work():
-        interpreter.set_tensor(given["index"], image)
+    def run(images):
+        interpreter.set_tensor(given["index"], images)
         interpreter.invoke()
         return interpreter.get_tensor(result["index"])
 
-    return work
+    return run
 
 
 RUNTIMES = {"saved_model": _saved_model, "onnx": _onnx, "openvino": _openvino, "litert": _litert}

@@ -29,7 +29,7 @@ def prepare(variant, case):
 
 def forward(how, layout, *, finest, backbone, size, batch):
     """Images to logits."""
-    net = _compiled(how, FCN(backbone, CLASSES, finest).eval().to(DEVICE, memory_format=layout))
+    net = _compiled(how, _forward_net(how, backbone, finest).eval().to(DEVICE, memory_format=layout))
     images = _images(batch, size, layout)
 
     def work():
@@ -37,6 +37,14 @@ def forward(how, layout, *, finest, backbone, size, batch):
             net(images)
 
     return work
+
+
+def _forward_net(how, backbone, finest):
+    if how != "torchvision":
+        return FCN(backbone, CLASSES, finest)
+    from torchvision.models import segmentation  # its one FCN: ResNet50 dilated to stride 8, upsampled by interpolation
+
+    return segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES)
 
 
 def step(how, layout, *, finest, backbone, size, batch):

@@ -1,0 +1,76 @@
+"""What int8 costs and brings: size, mean IU and time of a trained net's exports, beside Keras.
+
+    python -m benchmarks.int8 runs/camvid-0/last.keras camvid --source PATH [--images 32]
+
+from the project's root. Calibrated on training images, measured on the validation split, all images of one size. Each
+runtime runs in this process, one after another for every image, so that what else the machine does meets all alike.
+"""
+
+import argparse
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+import keras
+import tensorflow as tf
+
+import fcn_keras
+from fcn_keras import datasets
+from fcn_keras.loading import load_model
+from fcn_keras.metrics import SegmentationMetrics
+
+from .speed.runtime_side import RUNTIMES
+
+
+def main(arguments=None):
+    """Exports, measures, prints a table; returns the exit status."""
+    found = parsed(arguments)
+    model, where = load_model(found.model, compile=False), {"source": found.source, "data_dir": found.data_dir}
+    calibration = [image.numpy() for image, _ in datasets.load(found.data, f"train[:{found.images}]", **where)]
+    size = calibration[0].shape[:2]
+    with tempfile.TemporaryDirectory() as folder:
+        runs, sizes = runtimes(model, pathlib.Path(folder), size, calibration)
+        metrics = {name: SegmentationMetrics(model.output_shape[-1]) for name in runs}
+        times = {name: [] for name in runs}
+        for image, mask in datasets.load(found.data, "validation", **where):
+            for name, run in runs.items():
+                started = time.perf_counter()
+                logits = run(image.numpy()[None])
+                times[name].append(time.perf_counter() - started)
+                metrics[name].update_state(mask[None], logits)
+    print("| runtime | MB | mean IU | median, ms |\n|---|---|---|---|")
+    for name, metric in metrics.items():
+        mean_iu = 100 * float(metric.result()["mean_iu"])
+        print(f"| {name} | {sizes[name] / 1e6:.1f} | {mean_iu:.1f} | {1000 * statistics.median(times[name]):.0f} |")
+    return 0
+
+
+def parsed(arguments):
+    """The arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a .keras file")
+    parser.add_argument("data", help="a data set of fcn_keras.datasets.load")
+    parser.add_argument("--source", help="where the data lie")
+    parser.add_argument("--data-dir", help="where the prepared data lie")
+    parser.add_argument("--images", type=int, default=32, help="to calibrate with; default: %(default)s")
+    return parser.parse_args(arguments)
+
+
+def runtimes(model, folder, size, calibration):
+    """Functions from a batch of one image to logits, and the bytes of each file, by name."""
+    call = keras.Model(model.input, model.output)
+    runs = {"Keras": tf.function(lambda x: call(x, training=False), autograph=False)}
+    sizes = {"Keras": 4 * model.count_params()}
+    for runtime, suffix in (("onnx", ".onnx"), ("litert", ".tflite")):
+        for images in (None, calibration):
+            name = f"{runtime}{', int8' if images else ''}"
+            path = folder / f"{name.replace(', ', '-')}{suffix}"
+            fcn_keras.export(model, path, size=size, calibration=images)
+            runs[name], sizes[name] = RUNTIMES[runtime](path, []), path.stat().st_size
+    return runs, sizes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -66,8 +66,13 @@ def _of_builder(name, split, where):
     builder = datasets.prepare(name, **where)
     if "instance_mask" not in builder.info.features:
         raise ValueError(f"{builder.info.full_name} has no instance masks: expected shapes, voc, or coco's format.")
-
-    void = int(builder.info.metadata["void"])
+    void, dataset = int(builder.info.metadata["void"]), builder.as_dataset(split=split, shuffle_files=False)
+    for example in dataset.take(1):
+        if tf.reduce_all(example["instance_mask"] == void):
+            raise ValueError(
+                f"{builder.info.full_name} was prepared from a folder without instance masks. Mend: a folder with "
+                "SegmentationObject (of SBD: inst), and another data_dir."
+            )
 
     def separate(example):
         ids, classes = (tf.cast(example[key][..., 0], tf.int32) for key in ("instance_mask", "segmentation_mask"))
@@ -80,7 +85,7 @@ def _of_builder(name, split, where):
             "classes": tf.reduce_max(own, axis=(1, 2)),
         }
 
-    return builder.as_dataset(split=split, shuffle_files=False).map(separate, tf.data.AUTOTUNE)
+    return dataset.map(separate, tf.data.AUTOTUNE)
 
 
 def _draws(seed, index):

@@ -1,0 +1,180 @@
+"""What Mask R-CNN learns from: rows of objects, from the package's data sets and from COCO's format."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from stand_ins import ids_of, write_voc
+
+from fcn_keras import datasets, instances
+from fcn_keras.instances import coco
+from fcn_keras.instances.data import _framed, _rows
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    from fcn_keras.datasets.shapes import Shapes
+
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shapes, "SIZES", {"scenes": {"train": 12, "validation": 5, "test": 2}})
+        datasets.prepare("shapes", data_dir=folder)
+        yield folder
+
+
+def arrays(dataset):
+    return [{name: value.numpy() for name, value in batch.items()} for batch in dataset]
+
+
+def test_objects_are_those_of_the_instance_masks(shapes):
+    found = arrays(instances.load("shapes", "validation", batch=2, data_dir=shapes))
+    assert [len(batch["image"]) for batch in found] == [2, 2, 1]  # to measure on: all of them
+    raw = datasets.prepare("shapes", data_dir=shapes).as_dataset(split="validation", shuffle_files=False)
+    for one, example in zip((row for batch in found for row in rows(batch)), raw.as_numpy_iterator(), strict=True):
+        ids, classes = example["instance_mask"][..., 0], example["segmentation_mask"][..., 0]
+        np.testing.assert_array_equal(one["image"], example["image"])
+        expected = sorted(
+            (classes[ids == i].max(), (ids == i).sum(), *box_of(ids == i)) for i in np.unique(ids) if i not in (0, 255)
+        )
+        there = one["classes"] > 0
+        got = [(c, m.sum(), *b) for c, m, b in zip(one["classes"], one["masks"], one["boxes"], strict=True) if c]
+        assert sorted(map(tuple, np.array(got).tolist())) == list(map(tuple, np.array(expected).tolist()))
+        assert not one["masks"][~there].any() and not one["boxes"][~there].any()
+
+
+def rows(batch):
+    return [{name: value[i] for name, value in batch.items()} for i in range(len(batch["image"]))]
+
+
+def box_of(mask):
+    y, x = np.nonzero(mask)
+    return y.min(), x.min(), y.max() + 1, x.max() + 1
+
+
+def test_epochs_can_be_repeated_and_differ(shapes):
+    load = lambda seed: arrays(  # noqa: E731
+        instances.load("shapes", "train", batch=4, seed=seed, augment=True, data_dir=shapes)
+    )
+    first, again, other = load(1), load(1), load(2)
+    for name in first[0]:
+        np.testing.assert_array_equal(first[0][name], again[0][name])
+    assert (first[0]["image"] != other[0]["image"]).any()
+    assert len(first) == 3
+
+
+def test_boxes_follow_their_masks_through_augmentation(shapes):
+    for batch in arrays(instances.load("shapes", "train", batch=4, seed=3, augment=True, data_dir=shapes)):
+        for one in rows(batch):
+            for c, mask, box in zip(one["classes"], one["masks"], one["boxes"], strict=True):
+                assert (c > 0) == mask.any()
+                assert c == 0 or tuple(box) == box_of(mask)
+
+
+def test_augmentation_moves_image_and_masks_alike():
+    """An image that is the mask: it stays so, but for the smoothing at outlines."""
+    mask = np.zeros((40, 60), "uint8")
+    mask[10:25, 20:50] = 1
+    for draws in np.random.default_rng(0).uniform(size=(20, 3)).astype("float32"):
+        image = np.repeat(255.0 * mask[..., None], 3, axis=-1).astype("float32")
+        image, masks = _framed(tf.constant(image), tf.constant(mask[None]), (48, 48), tf.constant(draws))
+        assert image.shape == (48, 48, 3) and masks.shape == (1, 48, 48)
+        bright = image.numpy()[..., 0] > 190
+        assert (bright != masks.numpy()[0].astype(bool)).sum() < 0.12 * masks.numpy().sum() + 12
+
+
+def test_the_smallest_objects_are_left_out_and_lost_ones_forgotten():
+    masks = np.zeros((4, 8, 8), "uint8")
+    masks[0, :2, :2], masks[1, :, :3], masks[3, 3, 4:7] = 1, 1, 1  # of the third nothing is left
+    found = {
+        name: value.numpy() for name, value in _rows(tf.constant(masks), tf.constant([5, 6, 7, 8]), 2, (8, 8)).items()
+    }
+    assert found["classes"].tolist() == [6, 5]
+    assert found["boxes"].tolist() == [[0, 0, 8, 3], [0, 0, 2, 2]]
+    found = {
+        name: value.numpy() for name, value in _rows(tf.constant(masks), tf.constant([5, 6, 7, 8]), 5, (8, 8)).items()
+    }
+    assert found["classes"].tolist() == [6, 5, 8, 0, 0]
+
+
+def write_coco(folder, **changes):
+    """Two images: one of two objects and a crowd, one empty."""
+    for name, shape in (("a.png", (20, 30)), ("b.png", (16, 16))):
+        Image.fromarray(np.full((*shape, 3), 90, "uint8")).save(folder / name)
+    crowd = {"size": [20, 30], "counts": [400, 100, 100]}  # run lengths down the columns
+    annotations = [
+        {"id": 1, "image_id": 7, "category_id": 90, "segmentation": [[2, 3, 12, 3, 12, 9, 2, 9]], "iscrowd": 0},
+        {"id": 2, "image_id": 7, "category_id": 3, "segmentation": [[20, 4, 29, 4, 29, 19, 20, 19]]},
+        {"id": 3, "image_id": 7, "category_id": 3, "segmentation": crowd, "iscrowd": 1},
+    ]
+    content = {
+        "images": [{"id": 7, "file_name": "a.png"}, {"id": 9, "file_name": "b.png"}],
+        "categories": [{"id": 90, "name": "cup"}, {"id": 3, "name": "car"}],
+        "annotations": annotations,
+    }
+    (folder / "instances.json").write_text(json.dumps(content | changes))
+    return folder / "instances.json"
+
+
+def test_coco(tmp_path):
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
+    path = write_coco(tmp_path)
+    assert coco.class_names(path) == ["background", "car", "cup"]
+    first, second = coco.read(path, tmp_path).as_numpy_iterator()
+    assert first["classes"].tolist() == [2, 1, -1] and first["masks"].shape == (3, 20, 30)
+    assert box_of(first["masks"][0]) == (3, 2, 9, 12) and box_of(first["masks"][1]) == (4, 20, 19, 29)
+    np.testing.assert_array_equal(first["masks"][2], np.arange(600).reshape(30, 20).T // 100 == 4)
+    assert second["masks"].shape == (0, 16, 16)
+    (batch,) = arrays(
+        instances.load("coco", annotations=path, images=tmp_path, size=(32, 32), objects=4, batch=2, seed=None)
+    )
+    assert batch["classes"].tolist()[1] == [0, 0, 0, 0] and sorted(batch["classes"][0]) == [-1, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"annotations": [{"id": 5, "image_id": 8}]}, "annotation 5 is of image 8, which is not among the images"),
+        ({"annotations": [{"id": 5, "image_id": 7, "category_id": 1}]}, r"category 1: expected one of \[3, 90\]"),
+        ({"annotations": [{"id": 5, "image_id": 7, "category_id": 3}]}, "annotation 5 has no segmentation"),
+    ],
+)
+def test_what_is_wrong_in_cocos_file_is_named(tmp_path, changes, message):
+    path = write_coco(tmp_path, **changes)
+    with pytest.raises(ValueError, match=message):
+        coco.read(path, tmp_path)
+
+
+def test_no_coco_file(tmp_path):
+    with pytest.raises(ValueError, match=r"could not be read as COCO's JSON"):
+        coco.class_names(tmp_path / "none.json")
+    (tmp_path / "list.json").write_text('{"images": []}')
+    with pytest.raises(ValueError, match="lacks categories, annotations"):
+        coco.class_names(tmp_path / "list.json")
+
+
+def test_augmentation_wants_a_seed_and_instances_are_needed(shapes):
+    with pytest.raises(ValueError, match="augment=True needs a seed"):
+        instances.load("shapes", "train", augment=True, data_dir=shapes)
+
+
+def test_voc(tmp_path):
+    write_voc(tmp_path / "VOCdevkit" / "VOC2012", ["a", "b"], ["c"])
+    (batch,) = arrays(
+        instances.load("voc", "train", size=(16, 16), objects=6, batch=2, source=tmp_path, data_dir=tmp_path / "data")
+    )
+    expected = []
+    for name in "ab":
+        ids, classes = ids_of(name, "voc objects", 0, 5), ids_of(name, "voc", 0, 21)
+        expected.append(sorted(int(classes[(ids == i) & (classes != 255)].max()) for i in range(1, 5)))
+    assert sorted(sorted(one["classes"][one["classes"] > 0].tolist()) for one in rows(batch)) == sorted(expected)
+    for one in rows(batch):
+        for c, mask, box in zip(one["classes"], one["masks"], one["boxes"], strict=True):
+            assert (c == 0) == (not mask.any()) and (c == 0 or tuple(box) == box_of(mask))
+
+
+@pytest.mark.real_data
+def test_voc_without_instance_masks_is_refused(shared_data, tmp_path):
+    with pytest.raises(ValueError, match="prepared from a folder without instance masks"):
+        instances.load("voc", "validation[:6]", source=shared_data, data_dir=tmp_path)

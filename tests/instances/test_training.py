@@ -1,0 +1,78 @@
+"""Mask R-CNN's run: killed in the middle it ends as the unbroken one, and leaves what it says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from fcn_keras import datasets, instances
+from fcn_keras.loading import load_model
+
+pytest.importorskip("pycocotools", reason="pycocotools is not installed")
+SMALL = {"channels": 8, "width": 16, "mask_width": 8, "candidates": 64, "train_proposals": 48, "detect_proposals": 32}
+SMALL |= {"detections": 8, "regions_drawn": 24, "anchors_drawn": 32}
+RECIPE = {"epochs": 3, "batch": 2, "size": (64, 64), "warmup": 2}
+SCRIPT = textwrap.dedent(f"""
+    import sys
+    from fcn_keras import instances
+
+    recipe = instances.Recipe(settings=instances.Settings(**{SMALL}), **{RECIPE})
+    instances.train("shapes", sys.argv[1], recipe, where={{"data_dir": sys.argv[2]}}, samples=1, checkpoint_steps=1)
+""")
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    from fcn_keras.datasets.shapes import Shapes
+
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shapes, "SIZES", {"scenes": {"train": 6, "validation": 3, "test": 2}})
+        datasets.prepare("shapes", data_dir=folder)
+        yield folder
+
+
+def start(folder, data):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, folder, data], env=environment, stdout=subprocess.PIPE)
+
+
+def test_killed_and_resumed_is_unbroken(shapes, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    unbroken = start(whole, shapes)
+    process = start(broken, shapes)
+    while not (broken / "checkpoint.npz").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (broken / "metrics.json").exists()
+    assert start(broken, shapes).wait() == 0 and unbroken.wait() == 0
+    first, second = (load_model(folder / "last.keras") for folder in (whole, broken))
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    expected = {"config.json", "environment.json", "history.csv", "last.keras", "metrics.json", "metrics.md"}
+    assert {path.name for path in broken.iterdir() if path.is_file()} == expected | {"curves.png", "samples.png"}
+    content = json.loads((broken / "metrics.json").read_text())
+    assert set(content["masks"]) == {"AP", "AP50", "AP75", "per_class"} == set(content["boxes"])
+
+
+def test_a_run_tells_its_results_and_refuses_other_settings(shapes, tmp_path):
+    recipe = instances.Recipe(settings=instances.Settings(**SMALL), **(RECIPE | {"epochs": 1}))
+    where = {"data_dir": shapes}
+    run = instances.train("shapes", tmp_path / "run", recipe, where=where, samples=0, validate_every=1, verbose=0)
+    results = run.results()
+    assert 0 <= results["masks"]["AP"] <= 1 and "val_mask_ap" in results["history"][0]
+    assert (tmp_path / "run" / "best.keras").exists()
+    model = run.model()
+    assert len(instances.segment_instances(model, np.zeros((70, 50, 3), "uint8"), size=64).masks) <= 8
+    with pytest.raises(ValueError, match="seed"):
+        instances.train("shapes", tmp_path / "run", recipe, where=where, samples=0, validate_every=1, seed=1)
+    with pytest.raises(ValueError, match="monitor='mean_iu': expected one of mask_ap"):
+        instances.train("shapes", tmp_path / "other", recipe, where=where, monitor="mean_iu")

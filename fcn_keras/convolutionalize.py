@@ -116,12 +116,13 @@ def as_functional(model):
     return functional
 
 
-def copy_weights(source, target):
+def copy_weights(source, target, skip=()):
     """Gives each layer of a model the weights of the layer of the same name in another model.
 
     Args:
         source: A model.
         target: A model; its nested models, and layers without weights or without a namesake, are left as they are.
+        skip: Names of further layers that are left as they are.
 
     Raises:
         ValueError: If the weights of two namesakes differ in shape.
@@ -133,7 +134,7 @@ def copy_weights(source, target):
     """
     theirs = {layer.name: layer for layer in source.layers}
     for layer in target.layers:
-        if layer.weights and layer.name in theirs and not isinstance(layer, keras.Model):
+        if layer.weights and layer.name in theirs and layer.name not in skip and not isinstance(layer, keras.Model):
             layer.set_weights(theirs[layer.name].get_weights())
             if isinstance(layer, keras.layers.Normalization):
                 layer.finalize_state()  # it computes with copies of its weights

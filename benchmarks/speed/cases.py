@@ -20,12 +20,13 @@ def cases():
     for side in GROWTH:
         yield _net("forward", 8, "mobilenet_v2", side, 1, _tensorflow("ours"), "growth")
     for backbone in BACKBONES:
+        forward = [*FORWARD, *([] if backbone == "vgg16" else _tensorflow("folded"))]  # VGG has nothing to fold
         for size in (224, 384, 512):
             more = _tensorflow("ours, XLA", "keras.io") if size == 384 else []
-            yield _net("forward", 8, backbone, size, 1, [*FORWARD, *more])
+            yield _net("forward", 8, backbone, size, 1, [*forward, *more])
         for finest in (32, 16):
-            yield _net("forward", finest, backbone, 384, 1, FORWARD)
-        yield _net("forward", 8, backbone, 224, 8, FORWARD)
+            yield _net("forward", finest, backbone, 384, 1, forward)
+        yield _net("forward", 8, backbone, 224, 8, forward)
         yield _net("step", 8, backbone, 224, 2, STEP)
     yield _net("step", 8, "mobilenet_v2", 384, 2, STEP)
     torchvision = [*_tensorflow("ours"), *_torch("torchvision", "torchvision, channels last")]

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 import fcn_keras
+from fcn_keras.folding import fold_batch_norm
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
 
@@ -19,8 +20,8 @@ from ..accuracy import keras_io
 CLASSES = 21
 _FOLDER = tempfile.TemporaryDirectory()  # lives as long as the process
 NETS = {32: fcn_keras.FCN32s, 16: fcn_keras.FCN16s, 8: fcn_keras.FCN8s}
-# What upscores a map: our default; each class alone, learned; Keras' own layer, as tutorials have it.
-UPSAMPLINGS = {"ours": "frozen", "depthwise": "learned_depthwise", "dense": "learned"}
+# What upscores a map: our default, twice; each class alone, learned; Keras' own layer, as tutorials have it.
+UPSAMPLINGS = {"ours": "frozen", "folded": "frozen", "depthwise": "learned_depthwise", "dense": "learned"}
 
 
 def prepare(variant, case):
@@ -151,7 +152,8 @@ def matmul(how, xla, *, side):
 def _net(how, finest, backbone, size):
     if how == "keras.io":
         return keras_io.nets(CLASSES, *keras_io.frozen(backbone, None), (size, size))[(32, 16, 8).index(finest)]
-    return NETS[finest](CLASSES, backbone, weights=None, upsampling=UPSAMPLINGS[how])
+    net = NETS[finest](CLASSES, backbone, weights=None, upsampling=UPSAMPLINGS[how])
+    return fold_batch_norm(net) if how == "folded" else net
 
 
 def _images(batch, size):

@@ -70,8 +70,8 @@ class MaskRCNN(keras.Model):
         if isinstance(inputs, dict):
             return self._learn(inputs, training)
         maps, logits, offsets, frames = self._look(inputs, training)
-        proposals, _ = self._proposals(logits, offsets, frames, inputs, self.settings.detect_proposals)
-        return self._detections(maps, proposals, inputs)
+        proposals, real = self._proposals(logits, offsets, frames, inputs, self.settings.detect_proposals)
+        return self._detections(maps, proposals, real, inputs)
 
     def compute_output_shape(self, input_shape):
         count = self.settings.detections
@@ -101,14 +101,15 @@ class MaskRCNN(keras.Model):
         return maps, ops.cast(logits, "float32"), ops.cast(offsets, "float32"), frames
 
     def _proposals(self, logits, offsets, frames, images, count):
-        """The `count` most promising boxes, those that overlap a better one left out; no gradient goes back."""
+        """The `count` most promising boxes, and which are real: where too few are left, the rest are fillers.
+
+        Boxes that overlap a better one, or are smaller than a pixel, are left out. No gradient goes back.
+        """
         candidates = self.settings.candidates
         if frames.shape[0] is None or frames.shape[0] < candidates:  # images of a few pixels have fewer anchors
             logits = ops.pad(logits, ((0, 0), (0, candidates)), constant_values=-1e9)
-            offsets, frames = (
-                ops.pad(offsets, ((0, 0), (0, candidates), (0, 0))),
-                ops.pad(frames, ((0, candidates), (0, 0))),
-            )
+            offsets = ops.pad(offsets, ((0, 0), (0, candidates), (0, 0)))
+            frames = ops.pad(frames, ((0, candidates), (0, 0)))
         scores, best = ops.top_k(ops.stop_gradient(logits), candidates)
         frames = ops.take(frames, best, axis=0)
         boxes = decode(rows_of(ops.stop_gradient(offsets), best), frames, self.settings.proposal_scale)
@@ -125,12 +126,13 @@ class MaskRCNN(keras.Model):
         cells = roi_align(maps[:4], self.places[:4], boxes, size, levels=levels)
         return ops.reshape(cells, (-1, size, size, self.settings.channels))
 
-    def _detections(self, maps, proposals, images):
+    def _detections(self, maps, proposals, real, images):
         """What the heads say of the proposals: each class of each is a candidate, the best stay."""
         settings, classes = self.settings, self.num_classes - 1
         count = proposals.shape[1]
         logits, offsets = self.box_head(self._regions(maps, proposals, 7))
-        scores = ops.reshape(ops.softmax(logits)[:, 1:], (-1, count * classes))
+        scores = ops.reshape(ops.softmax(logits)[:, 1:], (-1, count, classes))
+        scores = ops.reshape(ops.where(real[..., None], scores, 0.0), (-1, count * classes))
         offsets = ops.reshape(offsets[:, 1:], (-1, count * classes, 4))
         ids = ops.tile(ops.arange(1, classes + 1), (count,))
         candidates = min(settings.candidates, count * classes)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import fcn_keras
-from fcn_keras.folding import fold_bilinear, is_bilinear
+from fcn_keras.folding import fold_batch_norm, fold_bilinear, is_bilinear
 from fcn_keras.upsampling import Bilinear, BilinearConv2DTranspose, BilinearUpsampling2D
 
 layers = keras.layers
@@ -191,3 +191,65 @@ def test_other_models():
 
     with pytest.raises(ValueError, match="'own_kind' of type Subclassed: expected a Functional or Sequential"):
         fold_bilinear(Subclassed(name="own_kind"))
+
+
+def with_random_norms(model):
+    """Batch normalisation as after training: nothing is 1, nothing 0."""
+    generator = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([generator.uniform(0.5, 1.5, size=weight.shape) for weight in layer.get_weights()])
+    return model
+
+
+def norms(model):
+    return sum(isinstance(layer, layers.BatchNormalization) for layer in model._flatten_layers())
+
+
+@pytest.mark.parametrize(("backbone", "count"), [("mobilenet_v2", 52), ("resnet50", 53), ("efficientnet_v2_b0", None)])
+def test_nets_without_batch_norm_say_the_same(backbone, count):
+    model = with_random_norms(fcn_keras.FCN8s(3, backbone, weights=None))
+    for name in ("score_fr", "score_pool4", "score_pool3"):
+        layer = model.get_layer(name)
+        layer.set_weights([np.random.default_rng(1).normal(size=weight.shape) for weight in layer.get_weights()])
+    before, folded = model.get_weights(), fold_batch_norm(model)
+    assert norms(folded) == 0 and norms(model) == (count or norms(model))
+    images = np.random.default_rng(2).uniform(0, 255, (1, 45, 70, 3)).astype("float32")
+    expected = run(model, images)
+    np.testing.assert_allclose(run(folded, images), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize(("scale", "center"), [(True, True), (False, True), (True, False)])
+@pytest.mark.parametrize("kind", ["full", "depthwise"])
+def test_each_kind_of_convolution_and_norm(kind, scale, center, use_bias):
+    image = keras.Input((None, None, 3))
+    make = {
+        "full": lambda: layers.Conv2D(5, 3, use_bias=use_bias, bias_initializer="normal"),
+        "depthwise": lambda: layers.DepthwiseConv2D(
+            3, depth_multiplier=2, use_bias=use_bias, bias_initializer="normal"
+        ),
+    }[kind]
+    x = layers.BatchNormalization(scale=scale, center=center, epsilon=0.01)(make()(image))
+    model = with_random_norms(keras.Model(image, layers.ReLU()(x)))
+    folded = fold_batch_norm(model)
+    assert norms(folded) == 0
+    np.testing.assert_allclose(run(folded, maps(9, 8)), run(model, maps(9, 8)), atol=1e-5)
+
+
+@pytest.mark.parametrize("why", ["activation", "two followers", "an output", "shared"])
+def test_what_cannot_be_folded_stays(why):
+    image = keras.Input((None, None, 3))
+    conv = layers.Conv2D(3, 3, padding="same", activation="relu" if why == "activation" else None)
+    x = conv(image)
+    y = layers.BatchNormalization()(x)
+    outputs = {"two followers": layers.Add()([x, y]), "an output": [x, y]}.get(why, y)
+    if why == "shared":
+        outputs = layers.Add()([layers.BatchNormalization()(conv(y)), y])
+    model = with_random_norms(keras.Model(image, outputs))
+    folded = fold_batch_norm(model)
+    assert norms(folded) == norms(model)
+    for a, b in zip(keras.tree.flatten(folded(maps(6, 5))), keras.tree.flatten(model(maps(6, 5))), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)

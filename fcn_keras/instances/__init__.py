@@ -8,7 +8,7 @@ Reference: He, Gkioxari, Dollár & Girshick, *Mask R-CNN* (ICCV 2017).
 
 from .components import components, has_touching_twins
 from .data import load
-from .evaluation import average_precision, evaluate
+from .evaluation import average_precision, detect, evaluate
 from .inference import Instances, paste, segment_instances
 from .model import MaskRCNN
 from .settings import PAPER, Settings
@@ -23,6 +23,7 @@ __all__ = [
     "Settings",
     "average_precision",
     "components",
+    "detect",
     "evaluate",
     "has_touching_twins",
     "load",

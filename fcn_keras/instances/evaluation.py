@@ -13,7 +13,7 @@ import io
 import keras
 import numpy as np
 
-from .inference import paste
+from .inference import Instances, instances_of
 from .matching import CROWD
 
 NAMES = ("AP", "AP50", "AP75")
@@ -25,8 +25,8 @@ def average_precision(truth, found, kind="masks"):
     Args:
         truth: For each image a dict of ``classes`` ``(M,)`` (−1 a crowd), ``masks`` ``(M, H, W)`` of 0 and 1, and for
             ``"boxes"`` ``boxes`` ``(M, 4)``. A crowd belongs to any class: what lies in it is not held against anyone.
-        found: For each image a dict of ``classes``, ``scores`` ``(N,)`` and ``masks`` ``(N, H, W)`` or ``boxes`` ``(N,
-            4)``.
+        found: For each image `Instances`, or a dict of ``classes``, ``scores`` ``(N,)`` and ``masks`` ``(N, H, W)`` or
+            ``boxes`` ``(N, 4)``.
         kind: ``"masks"`` or ``"boxes"``: what overlaps.
 
     Returns:
@@ -41,13 +41,14 @@ def average_precision(truth, found, kind="masks"):
     >>> mask = np.zeros((1, 8, 8), "uint8")
     >>> mask[0, 2:6, 2:6] = 1
     >>> truth = {"classes": np.array([3]), "masks": mask}
-    >>> average_precision([truth], [truth | {"scores": np.array([0.9])}])["AP50"]
+    >>> round(average_precision([truth], [truth | {"scores": np.array([0.9])}])["AP50"], 3)
     1.0
 
     Reference: pycocotools' ``COCOeval``, which this calls.
     """
     if len(truth) != len(found):
         raise ValueError(f"Found {len(truth)} images with objects and {len(found)} with findings: expected as many.")
+    found = [vars(image) if isinstance(image, Instances) else image for image in found]
     classes = sorted({int(c) for image in truth for c in image["classes"] if c > 0})
     if not classes:
         return {name: float("nan") for name in NAMES} | {"per_class": {}}
@@ -127,9 +128,7 @@ def evaluate(model, dataset, verbose=0):
     """Average precision of a model's masks and boxes on labelled images.
 
     Args:
-        model: A `fcn_keras.instances.MaskRCNN`.
-        dataset: Batches as from `fcn_keras.instances.load`.
-        verbose: 1 shows a bar.
+        model, dataset, verbose: As in `detect`.
 
     Returns:
         A dict of two dicts, ``masks`` and ``boxes``, as from `average_precision`.
@@ -141,6 +140,28 @@ def evaluate(model, dataset, verbose=0):
     >>> sorted(evaluate(model, data))
     ['boxes', 'masks']
     """
+    truth, found = detect(model, dataset, verbose)
+    return {kind: average_precision(truth, found, kind) for kind in ("masks", "boxes")}
+
+
+def detect(model, dataset, verbose=0):
+    """What is in labelled images, and what a model finds there: all of it, whatever the score.
+
+    Args:
+        model: A `fcn_keras.instances.MaskRCNN`.
+        dataset: Batches as from `fcn_keras.instances.load`.
+        verbose: 1 shows a bar.
+
+    Returns:
+        Two lists for `average_precision`: dicts of the truth, and `Instances`.
+
+    Example:
+
+    >>> model = fcn_keras.instances.MaskRCNN(10, "mini_vgg", weights=None, settings={"channels": 16, "width": 32})
+    >>> truth, found = detect(model, fcn_keras.instances.load("shapes", "validation", batch=2))
+    >>> len(truth) == len(found), sorted(truth[0])
+    (True, ['boxes', 'classes', 'masks'])
+    """
     truth, found = [], []
     bar = keras.utils.Progbar(len(dataset), verbose=verbose, unit_name="batch")
     for batch in dataset:
@@ -148,21 +169,8 @@ def evaluate(model, dataset, verbose=0):
         guesses = model.predict_on_batch(np.asarray(batch["image"]))
         for i in range(len(guesses["scores"])):
             truth.append({name: values[i] for name, values in objects.items()})
-            found.append(whole(guesses, i, objects["masks"].shape[2:]))
+            found.append(
+                instances_of({name: values[i] for name, values in guesses.items()}, truth[-1]["masks"].shape[1:])
+            )
         bar.add(1)
-    return {kind: average_precision(truth, found, kind) for kind in ("masks", "boxes")}
-
-
-def whole(guesses, i, size):
-    """Image `i` of what a model returns, without its empty rows, masks pasted.
-
-    Example:
-
-    >>> row = {"boxes": np.zeros((1, 1, 4)), "classes": np.ones((1, 1)), "scores": np.zeros((1, 1))}
-    >>> whole(row | {"masks": np.zeros((1, 1, 28, 28))}, 0, (8, 8))["masks"].shape
-    (0, 8, 8)
-    """
-    there = guesses["scores"][i] > 0
-    found = {name: guesses[name][i][there] for name in ("boxes", "classes", "scores")}
-    masks = [paste(mask, box, size) for mask, box in zip(guesses["masks"][i][there], found["boxes"], strict=True)]
-    return found | {"masks": np.stack(masks) if masks else np.zeros((0, *size), bool)}
+    return truth, found

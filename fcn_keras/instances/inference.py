@@ -74,12 +74,28 @@ def segment_instances(model, image, least_score=0.5, size=None):
         shape = [max(1, round(side * factor)) for side in (height, width)]
         seen = keras.ops.image.resize(seen, shape, antialias=True)
     found = {name: to_numpy(value)[0] for name, value in _detect(model)(seen).items()}
+    found["boxes"] = found["boxes"] * np.array([height / seen.shape[1], width / seen.shape[2]] * 2, "float32")
+    return instances_of(found, (height, width), least_score)
+
+
+def instances_of(found, size, least_score=0.0):
+    """`Instances` of one image from what the model returns for it: empty rows gone, masks pasted.
+
+    Args:
+        found: Dict of arrays: ``boxes`` ``(D, 4)``, ``classes`` and ``scores`` ``(D,)``, ``masks`` ``(D, m, m)``.
+        size: ``(height, width)`` of the image.
+        least_score: Rows with a lower score are left out.
+
+    Example:
+
+    >>> row = {"boxes": np.zeros((1, 4)), "classes": np.zeros(1, int), "scores": np.zeros(1)}
+    >>> instances_of(row | {"masks": np.zeros((1, 28, 28))}, (5, 7)).masks.shape  # a score of 0: an empty row
+    (0, 5, 7)
+    """
     keep = (found["scores"] >= least_score) & (found["scores"] > 0)
-    scale = [height / seen.shape[1], width / seen.shape[2]] * 2
-    boxes = found["boxes"][keep] * np.array(scale, "float32")
-    masks = [paste(mask, box, (height, width)) for mask, box in zip(found["masks"][keep], boxes, strict=True)]
-    masks = np.stack(masks) if masks else np.zeros((0, height, width), bool)
-    return Instances(boxes, found["classes"][keep], found["scores"][keep], masks)
+    boxes, classes, scores, small = (found[name][keep] for name in ("boxes", "classes", "scores", "masks"))
+    masks = [paste(mask, box, size) for mask, box in zip(small, boxes, strict=True)]
+    return Instances(boxes, classes, scores, np.stack(masks) if masks else np.zeros((0, *size), bool))
 
 
 def _detect(model):

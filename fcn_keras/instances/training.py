@@ -45,6 +45,8 @@ class InstanceRun(Run):
         content = json.loads((self.directory / "metrics.json").read_text(encoding="utf-8"))
         history = content["record"]["history"]
         own = {"history": history, "training_seconds": sum(entry["seconds"] for entry in history)}
+        for kind in KINDS:  # JSON has no integers for keys
+            content[kind]["per_class"] = {int(c): ap for c, ap in content[kind]["per_class"].items()}
         return {kind: content[kind] for kind in KINDS} | own
 
     def model(self):

@@ -13,7 +13,7 @@ COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#EE
 OPACITY = 0.55
 
 
-def show_instances(images, found, class_names=None, title=None, columns=3):
+def show_instances(images, found, class_names=None, title=None, columns=3, titles=None):
     """Draws the objects of images: mask, box, class and score, one colour for each object.
 
     Args:
@@ -24,6 +24,7 @@ def show_instances(images, found, class_names=None, title=None, columns=3):
         class_names: Name of each class, from class 0, the background, on.
         title: Title of the figure.
         columns: The most images in a row.
+        titles: One for each image.
 
     Returns:
         Matplotlib `Figure`.
@@ -52,12 +53,13 @@ def show_instances(images, found, class_names=None, title=None, columns=3):
     with panel_grid(rows, columns, title) as (figure, axes):
         for ax in axes.ravel()[len(images) :]:
             ax.set_visible(False)
-        for ax, image, objects in zip(axes.ravel(), images, found, strict=False):
-            _draw(ax, image, objects if isinstance(objects, dict) else vars(objects), class_names)
+        titles = titles or [None] * len(images)
+        for ax, image, objects, name in zip(axes.ravel(), images, found, titles, strict=False):
+            _draw(ax, image, objects if isinstance(objects, dict) else vars(objects), class_names, name)
     return figure
 
 
-def _draw(ax, image, objects, class_names):
+def _draw(ax, image, objects, class_names, title):
     """Masks below, then boxes and names, the best on top."""
     classes = np.asarray(objects["classes"])
     there = [i for i in range(len(classes)) if classes[i] != 0][::-1]
@@ -65,7 +67,7 @@ def _draw(ax, image, objects, class_names):
     for i in there:
         mask = np.asarray(objects["masks"][i], bool)
         picture[mask] = (1 - OPACITY) * picture[mask] + OPACITY * 255 * np.array(_color(i))
-    draw_image(ax, picture.round().astype("uint8"))
+    draw_image(ax, picture.round().astype("uint8"), title)
     for i in there:
         top, left, bottom, right = np.asarray(objects["boxes"][i], float) - 0.5  # edges, and imshow's pixels
         box = Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=_color(i), linewidth=1.5)

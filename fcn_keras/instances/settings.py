@@ -38,7 +38,7 @@ class Settings:
     mask_width: int = 64
     anchor_scale: float = 4.0
     ratios: tuple = (0.5, 1.0, 2.0)
-    canonical: float = 112.0
+    canonical: float = 224.0
     candidates: int = 256
     train_proposals: int = 96
     detect_proposals: int = 64
@@ -79,7 +79,6 @@ PAPER = Settings(
     width=1024,
     mask_width=256,
     anchor_scale=8.0,
-    canonical=224.0,
     candidates=1000,
     train_proposals=1000,
     detect_proposals=1000,

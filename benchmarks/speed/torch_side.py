@@ -98,7 +98,10 @@ def _images(batch, size, layout):
 
 
 def _compiled(how, module):
-    return torch.compile(module) if how == "compiled" else module
+    if how != "compiled":
+        return module
+    torch._dynamo.reset()  # else it sees another size of the last case's net, and compiles for all sizes, for minutes
+    return torch.compile(module, dynamic=False)
 
 
 PARTS = {part.__name__: part for part in (forward, step, upsampling, matmul)}

@@ -60,3 +60,16 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; FCN_KERAS_SHARED_DATA names another folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def few_scenes(tmp_path_factory):
+    """A folder with shapes, few of them: 12 scenes to train on, 5 to validate on, 2 to test on."""
+    from fcn_keras import datasets
+    from fcn_keras.datasets.shapes import Shapes
+
+    folder = tmp_path_factory.mktemp("few_scenes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shapes, "SIZES", {"scenes": {"train": 12, "validation": 5, "test": 2}})
+        datasets.prepare("shapes", data_dir=folder)
+    return folder

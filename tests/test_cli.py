@@ -22,15 +22,8 @@ SMALL = ["--backbone", "mini_vgg", "--from-scratch", "--size", "64", "64", "--ep
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A few scenes, prepared once."""
-    from fcn_keras.datasets.shapes import Shapes
-
-    folder = tmp_path_factory.mktemp("data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Shapes, "SIZES", {"scenes": {"train": 6, "validation": 2, "test": 1}})
-        datasets.prepare("shapes", data_dir=folder)
-    return folder
+def data(few_scenes):
+    return few_scenes
 
 
 @pytest.fixture(scope="module")

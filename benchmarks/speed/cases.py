@@ -31,6 +31,9 @@ def cases():
     yield _net("step", 8, "mobilenet_v2", 384, 2, STEP)
     torchvision = [*_tensorflow("ours"), *_torch("torchvision", "torchvision, channels last")]
     yield _net("forward", 8, "resnet50", 384, 1, torchvision, "torchvision's fcn_resnet50 beside")
+    for learning in (False, True):
+        case = {"part": "instances", "backbone": "resnet50", "size": 256, "batch": 2, "learning": learning}
+        yield f"Mask R-CNN resnet50 256, batch 2{', step' if learning else ''}", case, torchvision
     yield from _alone()
 
 

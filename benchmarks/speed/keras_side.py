@@ -3,6 +3,7 @@
 A case is a dict: ``part`` is the name of a function here, the rest its arguments.
 """
 
+import dataclasses
 import functools
 import pathlib
 import tempfile
@@ -104,6 +105,27 @@ def loss(how, xla, *, size, batch):
         return tape.gradient(value, pair[1])
 
     return _on(_compiled(work, xla), (masks, logits))
+
+
+def instances(how, xla, *, backbone, size, batch, learning):
+    """Mask R-CNN with the paper's numbers: detections, or a training step with four objects in each image."""
+    settings = dataclasses.replace(
+        fcn_keras.instances.PAPER, least_score=0.0
+    )  # of a random net, as many as there may be
+    model = fcn_keras.instances.MaskRCNN(CLASSES, backbone, weights=None, settings=settings)
+    images = _images(batch, size)
+    if not learning:
+        return _on(_compiled(lambda x: model(x, training=False), xla), images)
+    top_left = np.random.default_rng(0).integers(0, size // 2, (batch, 4, 2))
+    boxes = np.concatenate([top_left, top_left + size // 4], axis=-1).astype("float32")
+    masks = np.zeros((batch, 4, size, size), "uint8")
+    for image, object_ in np.ndindex(batch, 4):
+        top, left, bottom, right = boxes[image, object_].astype(int)
+        masks[image, object_, top:bottom, left:right] = 1
+    known = {"image": images, "boxes": boxes, "classes": np.ones((batch, 4), "int32"), "masks": masks}
+    model.compile(keras.optimizers.SGD(1e-4, momentum=0.9), jit_compile=xla)
+    known = keras.tree.map_structure(keras.ops.convert_to_tensor, known)
+    return lambda: model.train_on_batch(known)
 
 
 def segment(how, xla, *, height, width, tile):
@@ -219,4 +241,5 @@ def _finish(result):
         keras.tree.map_structure(np.asarray, result)
 
 
-PARTS = {part.__name__: part for part in (forward, step, upsampling, metric, loss, segment, pipeline, matmul)}
+ALL = (forward, step, upsampling, metric, loss, instances, segment, pipeline, matmul)
+PARTS = {part.__name__: part for part in ALL}

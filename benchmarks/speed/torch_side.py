@@ -85,6 +85,35 @@ def upsampling(how, layout, *, factor, size, learning):
     return work
 
 
+def instances(how, layout, *, backbone, size, batch, learning):
+    """Torchvision's Mask R-CNN, its numbers; see `keras_side.instances`."""
+    from torchvision.models import detection
+
+    assert backbone == "resnet50"
+    sizes = {"min_size": size, "max_size": size, "box_score_thresh": 0.0}
+    net = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=CLASSES, **sizes)
+    net = net.train(learning).to(DEVICE, memory_format=layout)
+    images = list(torch.rand(batch, 3, size, size, device=DEVICE))
+    if not learning:
+        return lambda: torch.inference_mode()(net)(images)
+    corner = torch.randint(0, size // 2, (batch, 4, 2), device=DEVICE)
+    boxes = torch.cat([corner, corner + size // 4], dim=-1)
+    masks = torch.zeros(batch, 4, size, size, dtype=torch.uint8, device=DEVICE)
+    for image in range(batch):
+        for mask, (left, top, right, bottom) in zip(masks[image], boxes[image].tolist(), strict=True):
+            mask[top:bottom, left:right] = 1
+    ones = torch.ones(4, dtype=torch.int64, device=DEVICE)
+    known = [{"boxes": b.float(), "labels": ones, "masks": m} for b, m in zip(boxes, masks, strict=True)]
+    optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
+
+    def work():
+        optimizer.zero_grad()
+        sum(net(images, known).values()).backward()
+        optimizer.step()
+
+    return work
+
+
 def matmul(how, layout, *, side):
     """The machine's limit: a product of two square matrices."""
     matrix = torch.randn(side, side, device=DEVICE)
@@ -104,4 +133,4 @@ def _compiled(how, module):
     return torch.compile(module, dynamic=False)
 
 
-PARTS = {part.__name__: part for part in (forward, step, upsampling, matmul)}
+PARTS = {part.__name__: part for part in (forward, step, upsampling, instances, matmul)}

@@ -7,8 +7,6 @@ import keras
 
 from ..upsampling import BilinearConv2DTranspose
 
-INITIALIZER = keras.initializers.RandomNormal(stddev=0.01)  # of layers that say something: at first, next to nothing
-
 
 def proposal_head(channels, per_unit, name="rpn"):
     """From a map of the pyramid to what it thinks of its anchors; one head for all levels.
@@ -57,8 +55,8 @@ def box_head(channels, num_classes, width=1024, size=7, name="box_head"):
     x = keras.layers.Flatten()(cells)
     for i in (6, 7):
         x = keras.layers.Dense(width, activation="relu", kernel_initializer="he_normal", name=f"fc{i}")(x)
-    logits = keras.layers.Dense(num_classes, kernel_initializer=INITIALIZER, dtype="float32", name="classes")(x)
-    offsets = keras.layers.Dense(4 * num_classes, kernel_initializer=INITIALIZER, dtype="float32", name="offsets")(x)
+    logits = keras.layers.Dense(num_classes, kernel_initializer=_quiet(), dtype="float32", name="classes")(x)
+    offsets = keras.layers.Dense(4 * num_classes, kernel_initializer=_quiet(), dtype="float32", name="offsets")(x)
     return keras.Model(cells, [logits, keras.layers.Reshape((num_classes, 4))(offsets)], name=name)
 
 
@@ -95,5 +93,10 @@ def mask_head(channels, num_classes, width=256, size=14, name="mask_head"):
     return keras.Model(cells, _said(num_classes, "score")(x), name=name)
 
 
+def _quiet():
+    """Initializer of the layers that say something: at first, next to nothing."""
+    return keras.initializers.RandomNormal(stddev=0.01)  # one for each layer, as it draws its seed when it is made
+
+
 def _said(filters, name):
-    return keras.layers.Conv2D(filters, 1, kernel_initializer=INITIALIZER, dtype="float32", name=name)
+    return keras.layers.Conv2D(filters, 1, kernel_initializer=_quiet(), dtype="float32", name=name)

@@ -13,25 +13,14 @@ from fcn_keras.instances import coco
 from fcn_keras.instances.data import _framed, _rows
 
 
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory):
-    from fcn_keras.datasets.shapes import Shapes
-
-    folder = tmp_path_factory.mktemp("data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Shapes, "SIZES", {"scenes": {"train": 12, "validation": 5, "test": 2}})
-        datasets.prepare("shapes", data_dir=folder)
-        yield folder
-
-
 def arrays(dataset):
     return [{name: value.numpy() for name, value in batch.items()} for batch in dataset]
 
 
-def test_objects_are_those_of_the_instance_masks(shapes):
-    found = arrays(instances.load("shapes", "validation", batch=2, data_dir=shapes))
+def test_objects_are_those_of_the_instance_masks(few_scenes):
+    found = arrays(instances.load("shapes", "validation", batch=2, data_dir=few_scenes))
     assert [len(batch["image"]) for batch in found] == [2, 2, 1]  # to measure on: all of them
-    raw = datasets.prepare("shapes", data_dir=shapes).as_dataset(split="validation", shuffle_files=False)
+    raw = datasets.prepare("shapes", data_dir=few_scenes).as_dataset(split="validation", shuffle_files=False)
     for one, example in zip((row for batch in found for row in rows(batch)), raw.as_numpy_iterator(), strict=True):
         ids, classes = example["instance_mask"][..., 0], example["segmentation_mask"][..., 0]
         np.testing.assert_array_equal(one["image"], example["image"])
@@ -53,9 +42,9 @@ def box_of(mask):
     return y.min(), x.min(), y.max() + 1, x.max() + 1
 
 
-def test_epochs_can_be_repeated_and_differ(shapes):
+def test_epochs_can_be_repeated_and_differ(few_scenes):
     load = lambda seed: arrays(  # noqa: E731
-        instances.load("shapes", "train", batch=4, seed=seed, augment=True, data_dir=shapes)
+        instances.load("shapes", "train", batch=4, seed=seed, augment=True, data_dir=few_scenes)
     )
     first, again, other = load(1), load(1), load(2)
     for name in first[0]:
@@ -64,8 +53,8 @@ def test_epochs_can_be_repeated_and_differ(shapes):
     assert len(first) == 3
 
 
-def test_boxes_follow_their_masks_through_augmentation(shapes):
-    for batch in arrays(instances.load("shapes", "train", batch=4, seed=3, augment=True, data_dir=shapes)):
+def test_boxes_follow_their_masks_through_augmentation(few_scenes):
+    for batch in arrays(instances.load("shapes", "train", batch=4, seed=3, augment=True, data_dir=few_scenes)):
         for one in rows(batch):
             for c, mask, box in zip(one["classes"], one["masks"], one["boxes"], strict=True):
                 assert (c > 0) == mask.any()
@@ -154,9 +143,9 @@ def test_no_coco_file(tmp_path):
         coco.class_names(tmp_path / "list.json")
 
 
-def test_augmentation_wants_a_seed_and_instances_are_needed(shapes):
+def test_augmentation_wants_a_seed_and_instances_are_needed(few_scenes):
     with pytest.raises(ValueError, match="augment=True needs a seed"):
-        instances.load("shapes", "train", augment=True, data_dir=shapes)
+        instances.load("shapes", "train", augment=True, data_dir=few_scenes)
 
 
 def test_voc(tmp_path):

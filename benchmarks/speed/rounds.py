@@ -164,14 +164,15 @@ class Race:
     def _together(self, case, contestants, rounds):
         errors, measured = {}, {}
         for contestant in contestants:
-            first = self._ask(errors, contestant, "prepare", contestant.variant, case)
-            measured[contestant] = [{"first": first}] if first is not None else []
-        self._note_lost(errors, contestants)
+            if str(contestant) not in errors:
+                first = self._ask(errors, contestant, "prepare", contestant.variant, case)
+                measured[contestant] = [{"first": first}] if first is not None else []
+                self._note_lost(errors, contestants)
         for _ in range(rounds):
             for contestant in contestants:
                 if str(contestant) not in errors:
                     measured[contestant].append({"seconds": self._ask(errors, contestant, "run", contestant.variant)})
-            self._note_lost(errors, contestants)
+                    self._note_lost(errors, contestants)
         for engine in self.engines.values():
             engine.ask("drop")
         return measured, errors

@@ -37,7 +37,7 @@ def fuse(maps, places, image, num_classes, *, finest=32, upsampling="frozen", sk
 
     Args:
         maps: Tensors ``(batch, h, w, channels)`` at strides 8, 16 and 32; only the last for ``finest=32``.
-        places: Their `fcn_keras.geometry.Geometry` s, in pixels of `image`.
+        places: The `fcn_keras.geometry.Geometry` of each, in pixels of `image`.
         image: Tensor ``(batch, H, W, channels)``: the logits get its height and width.
         num_classes: Number of classes.
         finest: Stride of the finest map that is scored: 32, 16 or 8.
@@ -111,7 +111,7 @@ def fused(scores, place, skip, target, learned, name, skip_name, padded=False):
 
     Args:
         scores, skip: Tensors ``(batch, h, w, channels)``, of as many channels; the skip is the finer.
-        place, target: Their `fcn_keras.geometry.Geometry` s.
+        place, target: The `fcn_keras.geometry.Geometry` of each.
         learned: As in `upsampled`.
         name, skip_name: What the layers are called after.
         padded: As in `fuse`.

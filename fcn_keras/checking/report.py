@@ -51,7 +51,7 @@ class Report:
         counts: Number of images in each split.
         class_names: Names of the classes, by id.
         shares: For each split, the share of labelled pixels of each class, and of all pixels the share of ``"void"``.
-        findings: The `Finding` s, errors first.
+        findings: A `Finding` for each thing found, errors first.
     """
 
     source: str

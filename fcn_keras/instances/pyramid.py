@@ -27,7 +27,7 @@ def feature_pyramid(backbone="mobilenet_v2", weights="pretrained", channels=256,
 
     Returns:
         A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255, any size, to five maps ``(batch, h, w,
-        channels)`` at strides 4, 8, 16, 32 and 64; and their `fcn_keras.geometry.Geometry` s, in pixels of the image.
+        channels)`` at strides 4, 8, 16, 32 and 64; and the `fcn_keras.geometry.Geometry` of each, in pixels of the image.
 
     Example:
 
@@ -54,7 +54,7 @@ def top_down(maps, places, channels):
 
     Args:
         maps: Tensors at strides 4 to 32.
-        places: Their `fcn_keras.geometry.Geometry` s.
+        places: The `fcn_keras.geometry.Geometry` of each.
         channels: Channels of the sums.
 
     Example:

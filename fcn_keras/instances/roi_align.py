@@ -20,7 +20,7 @@ def roi_align(maps, places, boxes, size, samples=2, levels=None):
 
     Args:
         maps: Tensors ``(batch, h, w, C)``, one for each level of a pyramid.
-        places: Their `fcn_keras.geometry.Geometry` s.
+        places: The `fcn_keras.geometry.Geometry` of each.
         boxes: Tensor ``(batch, R, 4)``, pixels of the image; see `boxes`.
         size: Cells along each side of a box.
         samples: Points along each side of a cell.

@@ -18,7 +18,7 @@ class LadderRecipe:
 
     Args:
         data: Name of the data set, for `fcn_keras.datasets.load`.
-        rungs: The `fcn_keras.training.Rung` s, in order.
+        rungs: A `fcn_keras.training.Rung` for each step, in order.
         shared: The `Recipe` of what they have in common; net, epochs and learning rate are the rungs' own.
         splits: What to train on and what to measure on.
 

@@ -68,7 +68,7 @@ class Ladder:
 
     Args:
         directory: Folder of the run.
-        rungs: The `Rung` s, in order.
+        rungs: A `Rung` for each step, in order.
         train: Function from an integer, different for each epoch, to a `tf.data.Dataset` of batches (images, masks).
         validation: Dataset of batches that the metrics are measured on.
         class_names: Names of the classes, background included.

@@ -27,7 +27,7 @@ def feature_pyramid(backbone="mobilenet_v2", weights="pretrained", channels=256,
 
     Returns:
         A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255, any size, to five maps ``(batch, h, w,
-        channels)`` at strides 4, 8, 16, 32 and 64; and the `fcn_keras.geometry.Geometry` of each, in pixels of the image.
+        channels)`` at strides 4, 8, 16, 32 and 64; and the `fcn_keras.geometry.Geometry` of each, in its pixels.
 
     Example:
 

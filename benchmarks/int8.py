@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 
-import keras
 import tensorflow as tf
 
 import fcn_keras
@@ -21,7 +20,7 @@ from fcn_keras import datasets
 from fcn_keras.loading import load_model
 from fcn_keras.metrics import SegmentationMetrics
 
-from .speed.runtime_side import RUNTIMES
+from .speed.runtime_side import RUNTIMES, SUFFIXES
 
 
 def main(arguments=None):
@@ -60,13 +59,12 @@ def parsed(arguments):
 
 def runtimes(model, folder, size, calibration):
     """Functions from a batch of one image to logits, and the bytes of each file, by name."""
-    call = keras.Model(model.input, model.output)
-    runs = {"Keras": tf.function(lambda x: call(x, training=False), autograph=False)}
+    runs = {"Keras": tf.function(lambda x: model(x, training=False), autograph=False)}
     sizes = {"Keras": 4 * model.count_params()}
-    for runtime, suffix in (("onnx", ".onnx"), ("litert", ".tflite")):
+    for runtime in ("onnx", "litert"):
         for images in (None, calibration):
             name = f"{runtime}{', int8' if images else ''}"
-            path = folder / f"{name.replace(', ', '-')}{suffix}"
+            path = folder / f"{name.replace(', ', '-')}{SUFFIXES[runtime]}"
             fcn_keras.export(model, path, size=size, calibration=images)
             runs[name], sizes[name] = RUNTIMES[runtime](path, []), path.stat().st_size
     return runs, sizes

@@ -114,7 +114,7 @@ def fold_batch_norm(model, name=None):
     for layer in part.layers:
         if layer.name in pairs:
             clone.get_layer(layer.name).set_weights(_with_norm(layer, pairs[layer.name]))
-    copy_weights(part, clone, skip=(*pairs, *norms))
+    copy_weights(part, clone, skip=pairs)
     return clone
 
 

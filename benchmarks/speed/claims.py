@@ -21,7 +21,7 @@ def table(found):
 
 def claims(cases, found):
     """Triples: words, what is expected (negative: at most), the number found or None."""
-    ratio = lambda name, other, ours=OURS, key="seconds": _ratio(cases.get(name), other, ours, key)  # noqa: E731
+    ratio = lambda name, other, ours=OURS: _ratio(cases.get(name, {}), other, ours)  # noqa: E731
     yield "upsampling ×32, dense ÷ ours", 4, ratio("upsampling ×32", "tensorflow: dense")
     yield "the same, both by XLA", 50, ratio("upsampling ×32", "tensorflow: dense, XLA", "tensorflow: ours, XLA")
     depthwise = ("tensorflow: dense", "tensorflow: depthwise")
@@ -54,8 +54,8 @@ def growth(found):
     return [side for side, _ in pairs], [seconds for _, seconds in pairs]
 
 
-def _ratio(results, other, ours, key):
-    values = [(results or {}).get(who, {}).get(key) for who in (other, ours)]
+def _ratio(results, other, ours):
+    values = [results.get(who, {}).get("seconds") for who in (other, ours)]
     return None if None in values else values[0] / values[1]
 
 

@@ -109,9 +109,7 @@ def loss(how, xla, *, size, batch):
 
 def instances(how, xla, *, backbone, size, batch, learning):
     """Mask R-CNN with the paper's numbers: detections, or a training step with four objects in each image."""
-    settings = dataclasses.replace(
-        fcn_keras.instances.PAPER, least_score=0.0
-    )  # of a random net, as many as there may be
+    settings = dataclasses.replace(fcn_keras.instances.PAPER, least_score=0.0)  # a random net finds the most it may
     model = fcn_keras.instances.MaskRCNN(CLASSES, backbone, weights=None, settings=settings)
     images = _images(batch, size)
     if not learning:

@@ -33,7 +33,7 @@ def read(annotations, images):
 
     >>> dataset = read("annotations/instances_val2017.json", "val2017")  # doctest: +SKIP
     """
-    content, names = _content(annotations), class_names(annotations)
+    content = _content(annotations)
     ids = {category["id"]: number for number, category in enumerate(_categories(content), start=1)}
     objects = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
@@ -57,7 +57,6 @@ def read(annotations, images):
         "masks": tf.TensorSpec((None, None, None), "uint8"),
         "classes": tf.TensorSpec((None,), "int32"),
     }
-    assert len(names) == len(ids) + 1
     dataset = tf.data.Dataset.from_generator(examples, output_signature=signature)
     return dataset.apply(tf.data.experimental.assert_cardinality(len(content["images"])))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 
 from ..images import read_image, to_numpy
@@ -64,8 +65,6 @@ def segment_instances(model, image, least_score=0.5, size=None):
 
     Reference: He et al. (ICCV 2017), §3.1, "Inference".
     """
-    import keras
-
     pixels = read_image(image)
     height, width = pixels.shape[:2]
     seen = pixels[None].astype("float32")
@@ -100,8 +99,6 @@ def instances_of(found, size, least_score=0.0):
 
 def _detect(model):
     """The model as one function for images of every size."""
-    import keras
-
     if keras.backend.backend() != "tensorflow":
         return model
     import tensorflow as tf

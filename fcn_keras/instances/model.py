@@ -6,6 +6,7 @@ Reference: He, Gkioxari, Dollár & Girshick, *Mask R-CNN* (ICCV 2017).
 import keras
 from keras import ops
 
+from ..geometry import Geometry
 from . import heads, losses
 from .anchors import anchors
 from .boxes import clip, decode, encode
@@ -227,8 +228,6 @@ def mask_targets(masks, boxes, owners, size=28):
     >>> mask_targets(square, ops.array([[[0.0, 0, 4, 8]]]), ops.array([[0]]), size=4)[0, 0, 0].numpy()
     array([1., 1., 0., 0.], dtype=float32)
     """
-    from ..geometry import Geometry
-
     count, (height, width) = boxes.shape[1], ops.shape(masks)[2:4]
     own = ops.cast(rows_of(masks, owners), "float32")
     own = ops.reshape(own, (-1, height, width, 1))

@@ -1,16 +1,15 @@
 """Training Mask R-CNN: a `fcn_keras.training.Run`, which can be killed at any moment and goes on."""
 
 import dataclasses
-import json
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from .. import datasets
-from ..files import write_beside, write_json
-from ..loading import load_model
-from ..training import AdamW, Polynomial, Run
-from ..training.averages import keeps_averages
+from ..files import write_beside
+from ..training import AdamW, Polynomial, Run, layer_rates
+from ..training.averages import averaging
 from . import coco
 from .data import load
 from .evaluation import NAMES, evaluate
@@ -40,44 +39,28 @@ class InstanceRun(Run):
         masks = {f"mask_{name.lower()}": found["masks"][name] for name in NAMES}
         return masks | {"box_ap": found["boxes"]["AP"]}
 
-    def results(self):
-        """A finished run: ``masks`` and ``boxes``, as from `evaluate`, ``history``, ``training_seconds``."""
-        content = json.loads((self.directory / "metrics.json").read_text(encoding="utf-8"))
-        history = content["record"]["history"]
-        own = {"history": history, "training_seconds": sum(entry["seconds"] for entry in history)}
-        for kind in KINDS:  # JSON has no integers for keys
+    def _measured(self, content):
+        """``masks`` and ``boxes``, as from `evaluate`: JSON has no integers for keys."""
+        for kind in KINDS:
             content[kind]["per_class"] = {int(c): ap for c, ap in content[kind]["per_class"].items()}
-        return {kind: content[kind] for kind in KINDS} | own
-
-    def model(self):
-        model = load_model(self.directory / "last.keras")
-        self._compile(model, "sgd")
-        return model
+        return {kind: content[kind] for kind in KINDS}
 
     def _config(self):
-        own = {name: getattr(self, name) for name in ("epochs", "seed", "validate_every", "monitor")}
-        return {**self.settings, **own, "class_names": list(self.class_names), "steps_per_epoch": self.steps}
+        config = super()._config()
+        del config["loss"], config["palette"]  # neither is asked for
+        return config
 
     def _compile(self, model, optimizer):
         model.compile(optimizer, jit_compile=self.jit_compile)
-        return _Variables([variable for tracker in model.trackers.values() for variable in tracker.variables])
+        return [variable for tracker in model.trackers.values() for variable in tracker.variables]
 
     def _bare(self, model):
         bare = MaskRCNN.from_config(model.get_config())
         bare.set_weights(model.get_weights())
         return bare
 
-    def _finish(self, model, record):
-        if keeps_averages(model):
-            model.optimizer.finalize_variable_values(model.trainable_variables)
-        found = evaluate(model, self.validation)
-        if self.samples:
-            self._draw(model, record["history"])
-        text = table(found, self.class_names)
-        write_beside(self.directory / "metrics.md", lambda beside: beside.write_text(text, "utf-8"))
-        write_json(self.directory / "metrics.json", {"model": "last.keras", **found, "record": record})
-        self.checkpoint.unlink(missing_ok=True)
-        return model
+    def _evaluate(self, model):
+        return _Evaluation(evaluate(model, self.validation), self.class_names)
 
     def _draw(self, model, history):
         from .. import visualization
@@ -91,9 +74,18 @@ class InstanceRun(Run):
             write_beside(self.directory / name, lambda beside, figure=figure: figure.savefig(beside, dpi=90))
 
 
-@dataclasses.dataclass
-class _Variables:
-    variables: list
+@dataclasses.dataclass(frozen=True)
+class _Evaluation:
+    """What `evaluate` has found, as a `Run` writes it down."""
+
+    found: dict
+    class_names: Sequence[str]
+
+    def summary(self):
+        return self.found
+
+    def table(self):
+        return table(self.found, self.class_names)
 
 
 def table(found, class_names):
@@ -156,11 +148,15 @@ class Recipe:
 
     def optimizer_for(self, model, steps):
         """The optimizer of a net for a run of so many steps."""
-        slow = {id(variable) for variable in model.pyramid.get_layer("backbone").trainable_variables}
-        rates = [self.backbone_rate if id(variable) in slow else 1.0 for variable in model.trainable_variables]
-        averages = {} if self.ema is None else {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (self.ema * steps))}
         rate = Polynomial(self.learning_rate, steps, 0.9, self.warmup)
-        return AdamW(rate, rates, self.decay, clipnorm=10.0, **averages)
+        rates = layer_rates(model, self.backbone_rate, within=model.pyramid)
+        return AdamW(rate, rates, self.decay, clipnorm=10.0, **averaging(self.ema, steps))
+
+    def as_dict(self):
+        """The fields, for JSON."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        named = {} if isinstance(self.backbone, str) else {"backbone": type(self.backbone).__name__}
+        return fields | named | {"settings": self.settings.as_dict()}
 
 
 def train(
@@ -199,8 +195,6 @@ def train(
     def batches(epoch_seed):
         return load(data, splits[0], seed=epoch_seed, augment=True, **shared, **where)
 
-    fields = dataclasses.asdict(recipe)
-    named = {} if isinstance(recipe.backbone, str) else {"backbone": type(recipe.backbone).__name__}
     run = InstanceRun(
         directory,
         lambda: MaskRCNN(len(class_names), recipe.backbone, recipe.weights, recipe.settings, seed),
@@ -209,7 +203,7 @@ def train(
         load(data, splits[1], **shared, **(where | (validation or {}))),
         class_names,
         recipe.epochs,
-        settings=fields | named | {"data": data, "splits": splits},
+        settings=recipe.as_dict() | {"data": data, "splits": splits},
         seed=100_003 * seed,
         name="Mask R-CNN",
         **{"validate_every": 0} | options,

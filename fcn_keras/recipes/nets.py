@@ -13,6 +13,7 @@ from .. import datasets, models
 from ..berkeley import solver
 from ..losses import PixelCrossentropy, balanced_weights, count_pixels
 from ..training import SGD, AdamW, Polynomial, Run, layer_rates
+from ..training.averages import averaging
 from ..training.ladder import AT_ONCE_SCALES
 
 NETS = {
@@ -127,8 +128,7 @@ class Recipe:
     def optimizer_for(self, model, steps):
         """The optimizer of a net for a run of so many steps."""
         shared = {"gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None}
-        if self.ema is not None:  # Keras averages after every batch, also of those that only accumulate
-            shared |= {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (self.ema * steps))}
+        shared |= averaging(self.ema, steps)  # after every batch, also of those that only accumulate
         if self.optimizer == "caffe":
             return solver.CaffeSGD(self.learning_rate, self.momentum, self.decay, **shared)
         rate = Polynomial(self.learning_rate, steps, self.power, self.warmup)

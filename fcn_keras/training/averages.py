@@ -10,6 +10,17 @@ def keeps_averages(model):
     return bool(getattr(getattr(model.optimizer, "inner_optimizer", model.optimizer), "use_ema", False))
 
 
+def averaging(share, steps):
+    """Arguments of an optimizer that averages weights exponentially over a share of a run's steps; None: over none.
+
+    Example:
+
+    >>> averaging(0.05, steps=2000)
+    {'use_ema': True, 'ema_momentum': 0.99}
+    """
+    return {} if share is None else {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (share * steps))}
+
+
 @contextlib.contextmanager
 def averaged(model):
     """Puts the averaged weights into the model for a while, where its optimizer keeps some.

@@ -144,12 +144,13 @@ class SGD(_LayerRates, keras.optimizers.SGD):
         super().update_step(gradient, variable, self._rate(variable, learning_rate))
 
 
-def layer_rates(model, backbone):
+def layer_rates(model, backbone, within=None):
     """A factor of the learning rate for each trainable variable: `backbone` in the backbone, 1 elsewhere.
 
     Args:
         model: A net of `fcn_keras.models`.
-        backbone: Factor of the layers of ``model.get_layer("backbone")``.
+        backbone: Factor of the layers of ``within.get_layer("backbone")``.
+        within: The part of the model that holds the backbone; by default the model.
 
     Returns:
         A tuple of floats, in the order of ``model.trainable_variables``.
@@ -160,5 +161,5 @@ def layer_rates(model, backbone):
     >>> layer_rates(model, 0.1)[0], layer_rates(model, 0.1)[-1]
     (0.1, 1.0)
     """
-    slow = {id(variable) for variable in model.get_layer("backbone").trainable_variables}
+    slow = {id(variable) for variable in (within or model).get_layer("backbone").trainable_variables}
     return tuple(float(backbone) if id(variable) in slow else 1.0 for variable in model.trainable_variables)

@@ -151,11 +151,14 @@ class Run:
         """A finished run: ``metrics``, ``per_class_iu`` (NaN for absent classes), ``history``, ``training_seconds``."""
         content = json.loads((self.directory / "metrics.json").read_text(encoding="utf-8"))
         history = content["record"]["history"]
+        told = {"history": history, "training_seconds": sum(entry["seconds"] for entry in history)}
+        return self._measured(content) | told
+
+    def _measured(self, content):
+        """Of ``metrics.json`` what `measure` and `_evaluate` have found, as `results` gives it."""
         return {
             "metrics": {name: content[name] for name in METRICS},
             "per_class_iu": {c: float("nan") if v is None else v for c, v in content["per_class_iu"].items()},
-            "history": history,
-            "training_seconds": sum(entry["seconds"] for entry in history),
         }
 
     def model(self):
@@ -183,19 +186,20 @@ class Run:
         }
 
     def _compile(self, model, optimizer):
+        """Compiles the net; returns the variables of its metrics, besides that of the loss."""
         metric = SegmentationMetrics(len(self.class_names), self.class_names)
         model.compile(optimizer, loss=self.loss, metrics=[metric], jit_compile=self.jit_compile)
-        return metric
+        return metric.variables
 
     def _start(self):
         """The net, compiled, and every variable that its next step depends on."""
         model = self.build()
         own = list(model.variables)  # weights, statistics, states of random numbers
-        metric = self._compile(model, self.optimizer(model, self.steps * self.epochs))
+        measured = self._compile(model, self.optimizer(model, self.steps * self.epochs))
         optimizer = model.optimizer
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
-        running = [*model.metrics[0].variables, *metric.variables]  # of this epoch: the loss and the confusion
+        running = [*model.metrics[0].variables, *measured]  # of this epoch: the loss and the confusion
         return model, {"own": own, "optimizer": optimizer.variables, "running": running}
 
     def _one_epoch(self, model, state, record):
@@ -268,8 +272,8 @@ class Run:
         records.write_history(self.directory, record["history"])
         if not record["step"]:  # inside an epoch the weights are no longer those of its row
             best = (record["best"] or {}).get("epoch") == record["epoch"]
-            bare = self._bare(model)
             with averaged(model):
+                bare = self._bare(model)
                 for name in ["last.keras", "best.keras"] if best else ["last.keras"]:
                     write_beside(self.directory / name, bare.save)
 
@@ -277,12 +281,19 @@ class Run:
         """The net without optimizer and loss, with the same weights."""
         return keras.Model(model.input, model.output, name=model.name)
 
+    def _evaluate(self, model):
+        """What the finished net is worth: an object with a `table` and, for JSON, a `summary`."""
+        return evaluate(model, self.validation, self.class_names)
+
+    def _draw(self, model, history):
+        records.draw(self, model, history)
+
     def _finish(self, model, record):
         if keeps_averages(model):
             model.optimizer.finalize_variable_values(model.trainable_variables)
-        evaluation = evaluate(model, self.validation, self.class_names)
+        evaluation = self._evaluate(model)
         if self.samples:
-            records.draw(self, model, record["history"])
+            self._draw(model, record["history"])
         write_beside(self.directory / "metrics.md", lambda beside: beside.write_text(evaluation.table(), "utf-8"))
         records.write_metrics(self.directory, evaluation, record)  # the last word: it says that the run is finished
         self.checkpoint.unlink(missing_ok=True)

@@ -71,3 +71,18 @@ def test_a_run_tells_its_results_and_refuses_other_settings(few_scenes, tmp_path
         instances.train("shapes", tmp_path / "run", recipe, where=where, samples=0, validate_every=1, seed=1)
     with pytest.raises(ValueError, match="monitor='mean_iu': expected one of mask_ap"):
         instances.train("shapes", tmp_path / "other", recipe, where=where, monitor="mean_iu")
+
+
+def test_what_is_saved_is_what_was_measured(few_scenes, tmp_path, monkeypatch):
+    """Averaged weights, both."""
+    measured, evaluate = [], instances.InstanceRun._evaluate
+    monkeypatch.setattr(
+        instances.InstanceRun,
+        "_evaluate",
+        lambda run, model: measured.append(model.get_weights()) or evaluate(run, model),
+    )
+    recipe = instances.Recipe(settings=instances.Settings(**SMALL), **(RECIPE | {"epochs": 1, "ema": 1.0}))
+    instances.train("shapes", tmp_path / "run", recipe, where={"data_dir": few_scenes}, samples=0, verbose=0)
+    saved = load_model(tmp_path / "run" / "last.keras").get_weights()
+    for a, b in zip(saved, measured[0], strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import fcn_keras  # noqa: E402
 
 project = html_title = "fcn_keras"
-author = copyright = "the fcn_keras authors"  # noqa: A001
+author = copyright = "the fcn_keras authors"
 release = version = fcn_keras.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["**/.ipynb_checkpoints"]
@@ -43,6 +43,7 @@ autodoc_typehints = "none"  # the docstrings say more
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = False
@@ -121,10 +122,10 @@ def describe(app, doctree):
     """Gives each figure its caption, the paragraph below its cell, as text for those who do not see it."""
     for cell in doctree.findall(nodes.container):
         caption = cell.next_node(descend=False, siblings=True)
-        if "cell" in cell["classes"] and isinstance(caption, nodes.paragraph):
-            if caption.astext().startswith("Figure"):
-                for picture in cell.findall(nodes.image):
-                    picture["alt"] = " ".join(caption.astext().split())
+        text = " ".join(caption.astext().split()) if isinstance(caption, nodes.paragraph) else ""
+        if "cell" in cell["classes"] and text.startswith("Figure"):
+            for picture in cell.findall(nodes.image):
+                picture["alt"] = text
 
 
 def setup(app):

@@ -1,6 +1,7 @@
 """The site, built once: every chapter with its figures, every public name, every link, and nothing from elsewhere."""
 
 import inspect
+import itertools
 import pathlib
 import re
 import urllib.parse
@@ -56,7 +57,7 @@ def test_next_and_previous_follow_the_book(site, pages):
     order += [site / "notebooks" / f"{path.stem}.html" for path in CHAPTERS]
     order += [site / "notebooks" / "solutions" / f"{path.stem}.html" for path in SOLUTIONS]
     order += [site / "README.html", site / "api" / "index.html"]
-    for here, there in zip(order, order[1:], strict=False):
+    for here, there in itertools.pairwise(order):
         assert target(here, pages[here].select_one("a.next-page")) == there
         assert target(there, pages[there].select_one("a.prev-page")) == here
 

@@ -27,7 +27,7 @@ if [ -z "$$python" ]; then \
 fi
 endef
 
-.PHONY: help lab walkthrough doctor test lint bench lock clean FORCE
+.PHONY: help lab walkthrough site doctor test lint bench lock clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target does; do \
@@ -39,6 +39,11 @@ lab: $(READY) ## read and run the chapters in JupyterLab
 
 walkthrough: $(READY) ## run all chapters, write build/walkthrough/index.html (ARGS="--fast 2 3")
 	$(PY) notebooks/build.py $(ARGS)
+
+site: $(READY) ## render chapters and API reference as they are, build/site/index.html
+	@mkdir -p build/site-source
+	$(PY) -m sphinx -q -W --keep-going -c docs -d build/site-doctrees build/site-source build/site $(ARGS)
+	@echo build/site/index.html
 
 # As a file, not as a module: it starts where `import fcn_keras` fails.
 doctor: $(READY) ## say what this machine has, what it lacks, and the mend
@@ -56,7 +61,7 @@ bench: $(READY) ## speed against peers, one table (ARGS="--only upsampling"; hou
 
 lock: $(UV) ## bring requirements.lock in line with pyproject.toml (newest versions: ARGS=--upgrade)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	  --extra notebooks --extra tests --extra beam --extra video --extra export --extra instances --custom-compile-command "make lock" $(ARGS) \
+	  --extra notebooks --extra tests --extra site --extra beam --extra video --extra export --extra instances --custom-compile-command "make lock" $(ARGS) \
 	  pyproject.toml -o requirements.lock
 
 clean: ## remove rendered chapters and caches; keeps .venv, data and runs

@@ -5,12 +5,13 @@ gradients are averaged before a step. So N replicas on a global batch do what on
 engines are those of TensorFlow and of Keras on JAX; nothing here trains by itself. What works with Keras 3.15 on
 TensorFlow 2.21 and JAX 0.10, found by trying:
 
-| `scope` | Keras backend | engine | `model.fit` |
-|---|---|---|---|
-| ``"mirrored"``: several devices of this machine | tensorflow | `tf.distribute.MirroredStrategy` | works |
-| ``"workers"``: several machines | tensorflow | `tf.distribute.MultiWorkerMirroredStrategy` | fails, see below |
-| ``"data_parallel"``: several devices of this machine | jax | `keras.distribution.DataParallel` | works |
-| ``"workers"``: several machines | jax | `keras.distribution.initialize`, then `DataParallel` | works |
+- ``"mirrored"``, several devices of this machine, on TensorFlow: `tf.distribute.MirroredStrategy`. `model.fit` works.
+- ``"workers"``, several machines, on TensorFlow: `tf.distribute.MultiWorkerMirroredStrategy`. `model.fit` fails, see
+  below.
+- ``"data_parallel"``, several devices of this machine, on JAX: `keras.distribution.DataParallel`. `model.fit` works.
+- ``"workers"``, several machines, on JAX: `keras.distribution.initialize`, then `DataParallel`. `model.fit` works.
+
+And what stands in the way:
 
 - On TensorFlow and several machines `model.fit` stops before its first step with ``ValueError: Attempt to convert a
   value (PerReplica:{…}) with an unsupported type (<class 'tensorflow.python.distribute.values.PerReplica'>) to a

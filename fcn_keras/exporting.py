@@ -4,12 +4,14 @@ The exporters are Keras' own. What is added is what a segmentation net needs of 
 end, bilinear layers folded to the fast ones, int8 with calibration, and files
 that are whole or not there.
 
-| format | for | any size | int8 |
-|---|---|---|---|
-| `saved_model` | TensorFlow Serving, C++, TensorFlow in another process | yes | no |
-| `onnx` | ONNX Runtime on servers and desktops, many languages | yes | yes |
-| `openvino` | Intel CPUs, GPUs and NPUs | yes | no |
-| `litert` | phones and small boards (TensorFlow Lite of old) | yes; accelerators want one size | yes, of one size |
+=============  ====================================================  ===============================  ================
+format         for                                                   any size                         int8
+=============  ====================================================  ===============================  ================
+`saved_model`  TensorFlow Serving, C++, another TensorFlow process   yes                              no
+`onnx`         ONNX Runtime on servers and desktops, many languages  yes                              yes
+`openvino`     Intel CPUs, GPUs and NPUs                             yes                              no
+`litert`       phones and small boards (TensorFlow Lite of old)      yes; accelerators want one size  yes, of one size
+=============  ====================================================  ===============================  ================
 
 Each takes RGB images ``(batch, H, W, 3)``, float32, 0–255, and returns logits ``(batch, H, W, C)`` or, with
 ``labels=True``, masks ``(batch, H, W)``. They are Keras' logits to 1e-4 of the largest. OpenVINO alone must be asked

@@ -35,7 +35,7 @@ def bilinear_kernel(size):
     >>> bilinear_kernel(4)[0]
     array([0.0625, 0.1875, 0.1875, 0.0625], dtype=float32)
 
-    Reference: the ``bilinear`` filler of the authors' Caffe nets; REFERENCE: Long et al. (CVPR 2015), §3.3.
+    Reference: the ``bilinear`` filler of the authors' Caffe nets; Long et al. (CVPR 2015), §3.3.
     """
     if size < 1:
         raise ValueError(f"A bilinear kernel of size {size} was asked for: expected 1 or more.")

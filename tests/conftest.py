@@ -1,8 +1,10 @@
 """What every test relies on: no network, TensorFlow as backend, data and settings of its own."""
 
+import importlib.util
 import ipaddress
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -73,3 +75,18 @@ def few_scenes(tmp_path_factory):
         patch.setattr(Shapes, "SIZES", {"scenes": {"train": 12, "validation": 5, "test": 2}})
         datasets.prepare("shapes", data_dir=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The site as `make site` builds it, some twenty seconds, once."""
+    for name in ("sphinx", "myst_nb", "furo"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed; the extra `site` of pyproject.toml brings it")
+    folder = tmp_path_factory.mktemp("site")
+    source, out = folder / "source", folder / "html"
+    source.mkdir()
+    options = ["-q", "-W", "--keep-going", "-c", ROOT / "docs", "-d", folder / "doctrees", source, out]
+    done = subprocess.run([sys.executable, "-m", "sphinx", *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out

@@ -118,7 +118,7 @@ def test_make_says_what_is_missing(machine):
 def test_make_lists_its_targets(machine):
     code, said, asked = machine.make()
     assert code == 0 and not asked
-    for target in ("lab", "walkthrough", "doctor", "test", "lint", "lock", "clean", "help"):
+    for target in ("lab", "walkthrough", "site", "doctor", "test", "lint", "lock", "clean", "help"):
         assert f"make {target} " in said
 
 
@@ -134,7 +134,7 @@ def test_the_lock_names_files_by_their_hash_alone():
 def test_the_lock_holds_what_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = project["dependencies"] + extras["notebooks"] + extras["tests"] + ["setuptools"]
+    wanted = project["dependencies"] + extras["notebooks"] + extras["tests"] + extras["site"] + ["setuptools"]
     names = {re.match(r"[\w-]+", entry)[0].replace("_", "-") for entry in wanted}
     assert names <= set(re.findall(r"^([a-z0-9-]+)==", LOCK.read_text(), re.MULTILINE))
 

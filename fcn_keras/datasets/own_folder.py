@@ -1,12 +1,12 @@
 """A folder of one's own: which images and masks it holds, in which splits, and what a mask file says.
 
-```
-my_data/
-  images/       photographs: JPEG, PNG, …; folders inside are fine
-  masks/        for each a PNG, BMP or TIFF of the same name: ids, or colours that classes.txt names
-  classes.txt   optional: a line for each class, `road` or `road 128 64 128`
-  train.txt, validation.txt, test.txt   optional: a name in each line, as `day/001`
-```
+::
+
+    my_data/
+      images/       photographs: JPEG, PNG, …; folders inside are fine
+      masks/        for each a PNG, BMP or TIFF of the same name: ids, or colours that classes.txt names
+      classes.txt   optional: a line for each class, `road` or `road 128 64 128`
+      train.txt, validation.txt, test.txt   optional: a name in each line, as `day/001`
 """
 
 import hashlib

@@ -60,13 +60,14 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
     """Builder of VOC's and SBD's class and instance masks, from a folder or from the network.
 
     Configs and splits:
-        ``"2012"`` (default), ``"2011"``: the official lists, ``train`` (1,464; 1,112) and ``validation`` (1,449;
-            1,111 images).
-        ``"sbd"``: SBD's own lists, ``train`` (8,498) and ``validation`` (2,857).
-        ``"2011_sbd"``: ``sbd_train``, the 8,498 images that the paper trains on, and ``seg11valid``, the 736 of
-            VOC2011's val that are not among them, with VOC's masks.
-        ``"2012_sbd"``: ``trainaug`` (10,582), VOC2012's train and all of SBD less VOC2012's val, and ``validation``
-            (1,449). Where both have a mask, VOC's is taken.
+
+    - ``"2012"`` (default), ``"2011"``: the official lists, ``train`` (1,464; 1,112) and ``validation`` (1,449; 1,111
+      images).
+    - ``"sbd"``: SBD's own lists, ``train`` (8,498) and ``validation`` (2,857).
+    - ``"2011_sbd"``: ``sbd_train``, the 8,498 images that the paper trains on, and ``seg11valid``, the 736 of VOC2011's
+      val that are not among them, with VOC's masks.
+    - ``"2012_sbd"``: ``trainaug`` (10,582), VOC2012's train and all of SBD less VOC2012's val, and ``validation``
+      (1,449). Where both have a mask, VOC's is taken.
 
     SBD's masks have no void: objects meet without the rim of 255 that VOC's masks have.
 

@@ -19,6 +19,8 @@ UPSAMPLINGS = {
     "learned": (True, True),
     "learned_depthwise": ("depthwise", "depthwise"),
 }
+#: The authors' factors of pool4 and pool3 where FCN-8s is trained at once.
+AT_ONCE_SCALES = (0.01, 0.0001)
 LAST = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the authors' names
 
 

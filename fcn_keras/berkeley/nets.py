@@ -16,7 +16,6 @@ register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 PADDING = 100
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels by stage
-AT_ONCE_SCALES = (0.01, 0.0001)
 
 
 def FCN32s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn32s"):
@@ -85,7 +84,7 @@ def FCN8sAtOnce(num_classes=21, upsampling="frozen", width=1, name="voc_fcn8s_at
 
     Reference: PAMI 2017, §4.3.
     """
-    return _vgg_fcn(num_classes, upsampling, width, 8, AT_ONCE_SCALES, name)
+    return _vgg_fcn(num_classes, upsampling, width, 8, fusion.AT_ONCE_SCALES, name)
 
 
 def FCNAlexNet(num_classes=21, upsampling="frozen", width=1, name="voc_fcn_alexnet"):

@@ -202,8 +202,8 @@ class Schedule:
         return dataclasses.replace(self, learning_rate=rate, l2=l2, reduction="mean")
 
 
-# One image a step with momentum 0.99 stands for twenty with 0.9: 0.9 ** (1 / 20) = 0.995.
-# In the released FCN-AlexNet only the bias of score_fr is doubled; those below it keep Caffe's defaults: 1, with decay.
+#: The schedules of the released nets. One image a step with momentum 0.99 stands for twenty with 0.9: 0.9 ** (1 / 20)
+#: = 0.995. In FCN-AlexNet only the bias of score_fr is doubled; those below it keep Caffe's defaults: 1, with decay.
 RELEASED = {
     "fcn32s": Schedule(1e-10, 100_000, starts_from="vgg16"),
     "fcn16s": Schedule(1e-12, 100_000, starts_from="fcn32s"),
@@ -212,8 +212,9 @@ RELEASED = {
     "fcn-alexnet": Schedule(1e-4, 100_000, starts_from="caffenet", reduction="mean", momentum=0.9, batch=20),
 }
 
-# The paper counts epochs for the coarse net alone (days for the others: about one, where the coarse one took three) and
-# does not name the reduction; the mean is that of the released net that the authors trained "in this same way".
+#: The schedules of the paper (§4.3). It counts epochs for the coarse net alone (days for the others: about one, where
+#: the coarse one took three) and does not name the reduction; the mean is that of the released net that the authors
+#: trained "in this same way".
 CVPR = {
     "fcn32s": Schedule(1e-4, None, starts_from="vgg16", reduction="mean", momentum=0.9, batch=20, epochs=175),
     "fcn16s": Schedule(1e-6, None, starts_from="fcn32s", reduction="mean", momentum=0.9, batch=20),

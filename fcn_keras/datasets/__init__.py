@@ -17,6 +17,7 @@ from .pipeline import pipeline
 
 __all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "pipeline", "prepare"]
 
+#: Name of a data set → the module of its builder, and its class.
 BUILDERS = {
     "shapes": ("shapes", "Shapes"),
     "camvid": ("camvid", "CamVid"),

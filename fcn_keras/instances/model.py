@@ -16,6 +16,7 @@ from .pyramid import feature_pyramid
 from .roi_align import levels_of, roi_align
 from .settings import Settings
 
+#: The five losses, in the order of the paper: two of the proposal head, three of the other heads.
 LOSSES = ("objectness", "proposal_box", "class", "box", "mask")
 
 

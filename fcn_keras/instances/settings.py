@@ -74,6 +74,7 @@ class Settings:
         return dataclasses.asdict(self)
 
 
+#: The paper's numbers, for photographs whose shorter side is 800 pixels.
 PAPER = Settings(
     channels=256,
     width=1024,

@@ -62,7 +62,8 @@ PLAIN = Recipe(
     ema=None,
     class_weights="none",
 )
-# Epochs and learning rate of 32s-fixed, 32s, 16s and 8s.
+
+#: Ladders by data set: epochs and learning rate of 32s-fixed, 32s, 16s and 8s.
 RECIPES = {
     "shapes": LadderRecipe("shapes", _rungs((3, 3e-3), (6, 1e-3), (3, 5e-4), (3, 5e-4)), PLAIN),
     "camvid": LadderRecipe("camvid", _rungs((4, 3e-3), (12, 1e-3), (6, 5e-4), (12, 5e-4)), TRAIN_RECIPES["light"]),

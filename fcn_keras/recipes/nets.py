@@ -9,18 +9,17 @@ from collections.abc import Mapping
 
 import keras
 
-from .. import datasets, models
+from .. import datasets, fusion, models
 from ..berkeley import solver
 from ..losses import PixelCrossentropy, balanced_weights, count_pixels
 from ..training import SGD, AdamW, Polynomial, Run, layer_rates
 from ..training.averages import averaging
-from ..training.ladder import AT_ONCE_SCALES
 
 NETS = {
     "FCN-32s": models.FCN32s,
     "FCN-16s": models.FCN16s,
     "FCN-8s": models.FCN8s,
-    "FCN-8s-at-once": lambda *args: models.FCN8s(*args, skip_scales=AT_ONCE_SCALES),
+    "FCN-8s-at-once": lambda *args: models.FCN8s(*args, skip_scales=fusion.AT_ONCE_SCALES),
 }
 OPTIMIZERS = ("adamw", "sgd", "caffe")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -150,6 +149,7 @@ class Recipe:
 
 
 AUTHORS = solver.RELEASED["fcn32s"]
+#: Recipes of one net, by the name that `train` knows them by.
 TRAIN_RECIPES = {
     "light": Recipe(),
     "paper": Recipe(

@@ -3,12 +3,11 @@
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2–4.3 and Table 2.
 """
 
-from .ladder import AT_ONCE_SCALES, PAPER_TABLE_2, STARTS_FROM, Ladder, Rung, markdown_table
+from .ladder import PAPER_TABLE_2, STARTS_FROM, Ladder, Rung, markdown_table
 from .optimizers import SGD, AdamW, Polynomial, layer_rates
 from .run import Run
 
 __all__ = [
-    "AT_ONCE_SCALES",
     "PAPER_TABLE_2",
     "SGD",
     "STARTS_FROM",

@@ -10,22 +10,22 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from .. import models
+from .. import fusion, models
 from ..files import write_beside, write_json
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS
 from .optimizers import Polynomial
 from .run import Run
 
-# Table 2 of the paper, on 736 images of VOC2011 val, in percent, in the order of METRICS.
+#: Table 2 of the paper, on 736 images of VOC2011 val, in percent, in the order of METRICS.
 PAPER_TABLE_2 = {
     "FCN-32s-fixed": (83.0, 59.7, 45.4, 72.0),
     "FCN-32s": (89.1, 73.3, 59.4, 81.4),
     "FCN-16s": (90.0, 75.7, 62.4, 83.0),
     "FCN-8s": (90.3, 75.9, 62.7, 83.2),
 }
+#: The net whose weights a finer one starts from.
 STARTS_FROM = {"FCN-16s": "FCN-32s", "FCN-8s": "FCN-16s"}
-AT_ONCE_SCALES = (0.01, 0.0001)  # the authors' factors for pool4 and pool3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Ladder:
             return models.refine(self.model(STARTS_FROM[rung.name]), self.upsampling)
         options = (len(self.class_names), self.backbone, self.weights, self.head, self.upsampling)
         if rung.name == "FCN-8s-at-once":
-            return models.FCN8s(*options, skip_scales=AT_ONCE_SCALES)
+            return models.FCN8s(*options, skip_scales=fusion.AT_ONCE_SCALES)
         model = models.FCN32s(*options)
         if rung.name == "FCN-32s-fixed":
             for layer in model.layers:

@@ -40,14 +40,14 @@ class MaskRCNN(keras.Model):
 
     Returns:
         A dict of ``boxes`` ``(batch, D, 4)``, best first, ``classes`` and ``scores`` ``(batch, D)``, ``masks``
-        ``(batch, D, 28, 28)``, probabilities within the boxes. Rows of score 0 are empty. To learn: a dict of scalars,
-        `LOSSES`.
+        ``(batch, D, mask_size, mask_size)``, probabilities within the boxes. Rows of score 0 are empty. To learn: a
+        dict of scalars, `LOSSES`.
 
     Example:
 
     >>> model = MaskRCNN(10, "mini_vgg", weights=None, settings={"channels": 16, "width": 32})
     >>> model(np.zeros((1, 64, 96, 3), "float32"))["masks"].shape
-    TensorShape([1, 32, 28, 28])
+    TensorShape([1, 32, 56, 56])
 
     Reference: He et al. (ICCV 2017), §3; Lin et al. (CVPR 2017), §4; Ren et al. (NIPS 2015), §3.
     """
@@ -63,7 +63,7 @@ class MaskRCNN(keras.Model):
         self.pyramid, self.places = feature_pyramid(backbone, weights, settings.channels)
         self.proposal_head = heads.proposal_head(settings.channels, len(settings.ratios))
         self.box_head = heads.box_head(settings.channels, num_classes, settings.width)
-        self.mask_head = heads.mask_head(settings.channels, num_classes, settings.mask_width)
+        self.mask_head = heads.mask_head(settings.channels, num_classes, settings.mask_width, settings.mask_size // 2)
         self.random = keras.random.SeedGenerator(seed)
         self.trackers = {loss: keras.metrics.Mean(loss) for loss in LOSSES}
         self.built = True
@@ -76,8 +76,8 @@ class MaskRCNN(keras.Model):
         return self._detections(maps, proposals, real, inputs)
 
     def compute_output_shape(self, input_shape):
-        count = self.settings.detections
-        shape = {"boxes": (count, 4), "classes": (count,), "scores": (count,), "masks": (count, 28, 28)}
+        count, side = self.settings.detections, self.settings.mask_size
+        shape = {"boxes": (count, 4), "classes": (count,), "scores": (count,), "masks": (count, side, side)}
         return {name: (input_shape[0], *rest) for name, rest in shape.items()}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -122,10 +122,10 @@ class MaskRCNN(keras.Model):
         scores, order = ops.top_k(scores, count)
         return rows_of(boxes, order), scores > -1e8
 
-    def _regions(self, maps, boxes, size):
+    def _regions(self, maps, boxes, size, samples=2):
         """The map below each box, ``(batch · R, size, size, channels)``; of P6 nothing is read, as in the paper."""
         levels = levels_of(boxes, 4, canonical=self.settings.canonical)
-        cells = roi_align(maps[:4], self.places[:4], boxes, size, levels=levels)
+        cells = roi_align(maps[:4], self.places[:4], boxes, size, samples, levels)
         return ops.reshape(cells, (-1, size, size, self.settings.channels))
 
     def _detections(self, maps, proposals, real, images):
@@ -149,10 +149,11 @@ class MaskRCNN(keras.Model):
         return {"boxes": boxes, "classes": ids, "scores": scores, "masks": ops.sigmoid(masks)}
 
     def _masks(self, maps, boxes, ids):
-        """Logits ``(batch, R, 28, 28)`` of the mask of each box's class."""
-        logits = self.mask_head(self._regions(maps, boxes, 14))
+        """Logits ``(batch, R, mask_size, mask_size)`` of the mask of each box's class."""
+        side = self.settings.mask_size
+        logits = self.mask_head(self._regions(maps, boxes, side // 2, self.settings.mask_samples))
         own = ops.take_along_axis(logits, ops.reshape(ids, (-1, 1, 1, 1)), axis=-1)
-        return ops.reshape(own, (-1, boxes.shape[1], 28, 28))
+        return ops.reshape(own, (-1, boxes.shape[1], side, side))
 
     def _learn(self, inputs, training):
         images, objects = inputs["image"], ops.cast(inputs["boxes"], "float32")
@@ -197,7 +198,7 @@ class MaskRCNN(keras.Model):
         }
         first = int(settings.regions_drawn * settings.positive_share)  # objects' boxes stand in front
         boxes, owners, ids, positive = (x[:, :first] for x in (boxes, owners, ids, positive))
-        truth = mask_targets(masks, boxes, owners)
+        truth = mask_targets(masks, boxes, owners, settings.mask_size)
         return found | {"mask": losses.mask_loss(self._masks(maps, boxes, ids), truth, positive)}
 
     def _random_like(self, labels):

@@ -9,6 +9,8 @@ class Settings:
 
     Args:
         channels, width, mask_width: Channels of the pyramid, units of the box head, channels of the mask head.
+        mask_size, mask_samples: Cells along a side of a mask, an even number; points read along a side of each of the
+            mask head's cells, half as many.
         anchor_scale: Side of an anchor in units of its level; see `fcn_keras.instances.anchors`.
         ratios: Height over width of the anchors.
         canonical: Side of a box that is read from stride 16; see `fcn_keras.instances.roi_align.levels_of`.
@@ -35,7 +37,9 @@ class Settings:
 
     channels: int = 64
     width: int = 256
-    mask_width: int = 64
+    mask_width: int = 32
+    mask_size: int = 56
+    mask_samples: int = 1
     anchor_scale: float = 4.0
     ratios: tuple = (0.5, 1.0, 2.0)
     canonical: float = 224.0
@@ -48,8 +52,8 @@ class Settings:
     least_score: float = 0.05
     smallest: float = 1.0
     anchors_drawn: int = 64
-    regions_drawn: int = 48
-    positive_share: float = 1 / 3
+    regions_drawn: int = 32
+    positive_share: float = 0.25
     anchor_overlaps: tuple = (0.3, 0.7)
     region_overlaps: tuple = (0.5, 0.5)
     proposal_scale: tuple = (1.0, 1.0, 1.0, 1.0)
@@ -68,6 +72,8 @@ class Settings:
                 f"Found train_proposals={self.train_proposals}, regions_drawn={self.regions_drawn}, positive_share="
                 f"{self.positive_share}: expected as many proposals as regions at least, and a share between 0 and 1."
             )
+        if self.mask_size % 2:
+            raise ValueError(f"Found mask_size={self.mask_size}: expected an even number, the mask head doubles.")
 
     def as_dict(self):
         """The fields, for JSON."""
@@ -79,6 +85,8 @@ PAPER = Settings(
     channels=256,
     width=1024,
     mask_width=256,
+    mask_size=28,
+    mask_samples=2,
     anchor_scale=8.0,
     candidates=1000,
     train_proposals=1000,
@@ -86,5 +94,4 @@ PAPER = Settings(
     detections=100,
     anchors_drawn=256,
     regions_drawn=512,
-    positive_share=0.25,
 )

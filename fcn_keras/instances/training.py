@@ -136,9 +136,9 @@ class Recipe:
     backbone: object = "mini_vgg"
     weights: str | None = "pretrained"
     settings: Settings = dataclasses.field(default_factory=Settings)
-    epochs: int = 30
+    epochs: int = 20
     batch: int = 8
-    size: tuple = (128, 128)
+    size: tuple = (256, 256)
     objects: int = 8
     learning_rate: float = 1e-3
     backbone_rate: float = 0.5

@@ -15,8 +15,8 @@ from fcn_keras import geometry, instances
 from fcn_keras.instances.model import LOSSES
 from fcn_keras.instances.pyramid import feature_pyramid
 
-SMALL = {"channels": 8, "width": 16, "mask_width": 8, "candidates": 64, "train_proposals": 48, "detect_proposals": 32}
-SMALL |= {"detections": 16, "regions_drawn": 24, "anchors_drawn": 32}
+SMALL = {"channels": 8, "width": 16, "mask_width": 8, "mask_size": 28, "candidates": 64, "train_proposals": 48}
+SMALL |= {"detect_proposals": 32, "detections": 16, "regions_drawn": 24, "anchors_drawn": 32}
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +146,8 @@ def test_what_cannot_be_is_refused():
         instances.Settings(candidates=10)
     with pytest.raises(ValueError, match="as many proposals as regions"):
         instances.Settings(train_proposals=10)
+    with pytest.raises(ValueError, match="mask_size=7: expected an even number"):
+        instances.Settings(mask_size=7)
 
 
 SCRIPT = textwrap.dedent("""

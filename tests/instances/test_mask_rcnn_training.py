@@ -19,8 +19,8 @@ from fcn_keras import instances
 from fcn_keras.loading import load_model
 
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
-SMALL = {"channels": 8, "width": 16, "mask_width": 8, "candidates": 64, "train_proposals": 48, "detect_proposals": 32}
-SMALL |= {"detections": 8, "regions_drawn": 24, "anchors_drawn": 32}
+SMALL = {"channels": 8, "width": 16, "mask_width": 8, "mask_size": 28, "candidates": 64, "train_proposals": 48}
+SMALL |= {"detect_proposals": 32, "detections": 8, "regions_drawn": 24, "anchors_drawn": 32}
 RECIPE = {"epochs": 3, "batch": 2, "size": (64, 64), "warmup": 2}
 SCRIPT = textwrap.dedent(f"""
     import sys

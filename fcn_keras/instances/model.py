@@ -122,10 +122,10 @@ class MaskRCNN(keras.Model):
         scores, order = ops.top_k(scores, count)
         return rows_of(boxes, order), scores > -1e8
 
-    def _regions(self, maps, boxes, size, samples=2):
+    def _regions(self, maps, boxes, size):
         """The map below each box, ``(batch · R, size, size, channels)``; of P6 nothing is read, as in the paper."""
         levels = levels_of(boxes, 4, canonical=self.settings.canonical)
-        cells = roi_align(maps[:4], self.places[:4], boxes, size, samples, levels)
+        cells = roi_align(maps[:4], self.places[:4], boxes, size, self.settings.samples, levels)
         return ops.reshape(cells, (-1, size, size, self.settings.channels))
 
     def _detections(self, maps, proposals, real, images):
@@ -151,7 +151,7 @@ class MaskRCNN(keras.Model):
     def _masks(self, maps, boxes, ids):
         """Logits ``(batch, R, mask_size, mask_size)`` of the mask of each box's class."""
         side = self.settings.mask_size
-        logits = self.mask_head(self._regions(maps, boxes, side // 2, self.settings.mask_samples))
+        logits = self.mask_head(self._regions(maps, boxes, side // 2))
         own = ops.take_along_axis(logits, ops.reshape(ids, (-1, 1, 1, 1)), axis=-1)
         return ops.reshape(own, (-1, boxes.shape[1], side, side))
 

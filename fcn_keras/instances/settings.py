@@ -9,8 +9,8 @@ class Settings:
 
     Args:
         channels, width, mask_width: Channels of the pyramid, units of the box head, channels of the mask head.
-        mask_size, mask_samples: Cells along a side of a mask, an even number; points read along a side of each of the
-            mask head's cells, half as many.
+        mask_size: Cells along a side of a mask, an even number: the mask head has half as many and doubles them.
+        samples: Points that are read along a side of each cell.
         anchor_scale: Side of an anchor in units of its level; see `fcn_keras.instances.anchors`.
         ratios: Height over width of the anchors.
         canonical: Side of a box that is read from stride 16; see `fcn_keras.instances.roi_align.levels_of`.
@@ -39,7 +39,7 @@ class Settings:
     width: int = 256
     mask_width: int = 32
     mask_size: int = 56
-    mask_samples: int = 1
+    samples: int = 1
     anchor_scale: float = 4.0
     ratios: tuple = (0.5, 1.0, 2.0)
     canonical: float = 224.0
@@ -73,7 +73,7 @@ class Settings:
                 f"{self.positive_share}: expected as many proposals as regions at least, and a share between 0 and 1."
             )
         if self.mask_size % 2:
-            raise ValueError(f"Found mask_size={self.mask_size}: expected an even number, the mask head doubles.")
+            raise ValueError(f"Found mask_size={self.mask_size}: expected an even number, as the mask head doubles.")
 
     def as_dict(self):
         """The fields, for JSON."""
@@ -86,7 +86,7 @@ PAPER = Settings(
     width=1024,
     mask_width=256,
     mask_size=28,
-    mask_samples=2,
+    samples=2,
     anchor_scale=8.0,
     candidates=1000,
     train_proposals=1000,

@@ -137,10 +137,10 @@ class Recipe:
     weights: str | None = "pretrained"
     settings: Settings = dataclasses.field(default_factory=Settings)
     epochs: int = 20
-    batch: int = 8
+    batch: int = 4
     size: tuple = (256, 256)
     objects: int = 8
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     backbone_rate: float = 0.5
     warmup: int = 100
     decay: float = 1e-4

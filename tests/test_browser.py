@@ -250,6 +250,14 @@ def test_chapter_1_runs_in_jupyterlab(lab, visit, tmp_path):
     page.screenshot(path=tmp_path / "last_figure.png")
     assert all(shown(page, ".jp-Cell-outputArea img"))
 
+    picture = page.locator("img.widget-image").last
+    before = picture.get_attribute("src")
+    page.locator(".widget-slider .noUi-handle").last.press("ArrowRight")
+    turned = "before => [...document.querySelectorAll('img.widget-image')].at(-1).src !== before"
+    page.wait_for_function(turned, arg=before, timeout=60_000)
+    picture.scroll_into_view_if_needed()
+    page.screenshot(path=tmp_path / "turned.png")
+
 
 def run_all(page):
     """Run > Run All Cells; again while JupyterLab, still loading, closes the menu or starts nothing."""

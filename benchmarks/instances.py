@@ -4,8 +4,8 @@
 
 from the project's root. Trains both (on two CPU cores a quarter of an hour and half an hour; stopped, the same command
 goes on), and measures them on the 200 validation scenes at their own size: on all, and on those where two objects of
-one class touch or nearly touch. A third row has the components of *perfect* class masks, the most that an FCN could
-reach. Leaves results.json and instances.png.
+one class touch or nearly touch. A third row has the components of faultless class masks. Leaves results.json and
+instances.png.
 """
 
 import argparse
@@ -15,10 +15,11 @@ import sys
 import numpy as np
 from scipy import ndimage
 
-import fcn_keras
 from fcn_keras import datasets, instances, recipes, visualization
+from fcn_keras.datasets.drawing import CLASS_NAMES
 from fcn_keras.files import write_json
 from fcn_keras.images import VOID
+from fcn_keras.inference import probabilities
 
 
 def main(arguments=None):
@@ -28,15 +29,13 @@ def main(arguments=None):
     ladder = recipes.ladder("shapes", found.directory / "ladder", seed=found.seed, **where)
     ladder.run()
     run = instances.train("shapes", found.directory / "mask-rcnn", seed=found.seed, where=where, validate_every=4)
-    size = run.settings["size"][0]
+    fcn8s, mask_rcnn, size = ladder.model("FCN-8s"), run.model(), run.settings["size"][0]
     scenes = scenes_of("validation", where)
-    finders = {
-        "Mask R-CNN": lambda model, scene: instances.segment_instances(model, scene["image"], 0.0, size),
-        "components of FCN-8s": lambda model, scene: components_of(model, scene["image"]),
-        "components of perfect class masks": lambda _, scene: instances.components(perfect(scene["labels"])),
+    by_way = {
+        "Mask R-CNN": [instances.segment_instances(mask_rcnn, scene["image"], 0.0, size) for scene in scenes],
+        "components of FCN-8s": [instances.components(probabilities(fcn8s, scene["image"])) for scene in scenes],
+        "components of perfect class masks": [instances.components(perfect(scene["labels"])) for scene in scenes],
     }
-    models = {"Mask R-CNN": run.model(), "components of FCN-8s": ladder.model("FCN-8s")}
-    by_way = {name: [find(models.get(name), scene) for scene in scenes] for name, find in finders.items()}
     results = {name: measured(scenes, objects) for name, objects in by_way.items()}
     write_json(found.directory / "results.json", results)
     picture(scenes, by_way).savefig(found.directory / "instances.png", dpi=80)
@@ -56,26 +55,24 @@ def parsed(arguments):
 
 
 def scenes_of(split, where):
-    """Scenes with their objects and their class masks."""
+    """Scenes with their objects, their class masks, and whether two objects of one class touch."""
     objects = instances.load("shapes", split, batch=1, **where).unbatch().as_numpy_iterator()
     masks = datasets.load("shapes", split, **where).as_numpy_iterator()
-    return [scene | {"labels": mask} for scene, (_, mask) in zip(objects, masks, strict=True)]
-
-
-def components_of(model, image):
-    """Connected components of an FCN's mask."""
-    return instances.components(fcn_keras.inference.probabilities(model, image))
+    return [
+        scene | {"labels": mask, "touching": instances.has_touching_twins(scene["classes"], scene["masks"])}
+        for scene, (_, mask) in zip(objects, masks, strict=True)
+    ]
 
 
 def perfect(labels):
     """A class mask as probabilities of 0 and 1; void pixels belong to the nearest that is labelled."""
     _, nearest = ndimage.distance_transform_edt(labels == VOID, return_indices=True)
-    return np.eye(len(datasets.class_names("shapes")), dtype="float32")[labels[tuple(nearest)]]
+    return np.eye(len(CLASS_NAMES), dtype="float32")[labels[tuple(nearest)]]
 
 
 def measured(scenes, found):
     """Average precision of masks and boxes, on all scenes and on those with touching twins."""
-    touching = [instances.has_touching_twins(scene["classes"], scene["masks"]) for scene in scenes]
+    touching = [scene["touching"] for scene in scenes]
     some = [[x for x, wanted in zip(xs, touching, strict=True) if wanted] for xs in (scenes, found)]
     return {
         **{kind: instances.average_precision(scenes, found, kind) for kind in ("masks", "boxes")},
@@ -87,22 +84,17 @@ def measured(scenes, found):
 
 def picture(scenes, by_way, shown=(66, 22)):
     """Two scenes with touching twins, by components and by Mask R-CNN."""
-    columns = {"components of FCN-8s": by_way["components of FCN-8s"], "Mask R-CNN": by_way["Mask R-CNN"]}
-    nothing = [{"boxes": [], "classes": [], "masks": []}] * len(scenes)
-    cells = [
-        (scenes[i]["image"], title, confident(found[i]))
-        for i in shown
-        for title, found in ({"image": nothing} | columns).items()
-    ]
+    columns = {name: by_way[name] for name in ("components of FCN-8s", "Mask R-CNN")}
+    nothing = {name: np.zeros(0) for name in ("boxes", "classes", "masks", "scores")}
+    columns = {"image": [nothing] * len(scenes)} | columns
+    cells = [(scenes[i]["image"], title, confident(found[i])) for i in shown for title, found in columns.items()]
     images, titles, found = zip(*cells, strict=True)
-    return visualization.show_instances(images, found, datasets.class_names("shapes"), titles=titles)
+    return visualization.show_instances(images, found, CLASS_NAMES, titles=titles)
 
 
 def confident(found, least_score=0.5):
     """What is found with this score or more."""
     found = vars(found) if isinstance(found, instances.Instances) else found
-    if "scores" not in found:
-        return found
     return {name: values[found["scores"] >= least_score] for name, values in found.items()}
 
 

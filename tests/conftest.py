@@ -64,6 +64,14 @@ def shared_data():
     return folder
 
 
+@pytest.fixture(scope="module")
+def project_root():
+    """Makes `benchmarks` a package that can be imported, as from the project's root."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        yield
+
+
 @pytest.fixture(scope="session")
 def few_scenes(tmp_path_factory):
     """A folder with shapes, few of them: 12 scenes to train on, 5 to validate on, 2 to test on."""

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import json
-import pathlib
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ from stand_ins import write_camvid
 
 from fcn_keras.recipes import TRAIN_RECIPES
 
+pytestmark = pytest.mark.usefixtures("project_root")
 BACKBONES = {"keras_io": "mini_vgg", "torch_head": "mobilenet_v2", "ours": "mini_vgg"}
 
 
@@ -19,13 +19,6 @@ def module(name):
     if name == "torch_head":
         pytest.importorskip("torch", reason="PyTorch is not installed")
     return importlib.import_module(f"benchmarks.accuracy.{name}")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def project_root():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(pathlib.Path(__file__).resolve().parents[1])
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,7 @@ import pathlib
 
 import pytest
 
-
-@pytest.fixture(scope="module", autouse=True)
-def project_root():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(pathlib.Path(__file__).resolve().parents[1])
-        yield
+pytestmark = pytest.mark.usefixtures("project_root")
 
 
 def module(name):

@@ -51,9 +51,12 @@ class Explorer:
         Raises:
             ImportError: If ipywidgets is not installed.
         """
+        return self._widget(self._png())
+
+    def _widget(self, png):
         import ipywidgets
 
-        picture = ipywidgets.Image(value=self._png(), format="png")
+        picture = ipywidgets.Image(value=png, format="png")
         sliders = []
         for name, values in self.choices.items():
             options = {"options": list(values), "value": self.values[name], "continuous_update": False}
@@ -73,9 +76,10 @@ class Explorer:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         """What Jupyter shows: the widget for those who can run it, the picture for all others."""
-        bundle = {"image/png": base64.b64encode(self._png()).decode(), "text/plain": repr(self)}
+        png = self._png()
+        bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": repr(self)}
         try:
-            return self.widget()._repr_mimebundle_() | bundle
+            return self._widget(png)._repr_mimebundle_() | bundle
         except ImportError:
             return bundle
 

@@ -1,7 +1,6 @@
 """benchmarks/instances.py: its table and its picture, from what is found without training."""
 
 import importlib
-import pathlib
 
 import numpy as np
 import pytest
@@ -10,10 +9,8 @@ pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
 
 @pytest.fixture(scope="module")
-def benchmark():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(pathlib.Path(__file__).resolve().parents[2])
-        yield importlib.import_module("benchmarks.instances")
+def benchmark(project_root):
+    return importlib.import_module("benchmarks.instances")
 
 
 def test_table_and_picture(benchmark, few_scenes):

@@ -10,13 +10,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small import SMALL
 
 from fcn_keras import geometry, instances
 from fcn_keras.instances.model import LOSSES
 from fcn_keras.instances.pyramid import feature_pyramid
-
-SMALL = {"channels": 8, "width": 16, "mask_width": 8, "mask_size": 28, "candidates": 64, "train_proposals": 48}
-SMALL |= {"detect_proposals": 32, "detections": 16, "regions_drawn": 24, "anchors_drawn": 32}
 
 
 @pytest.fixture(scope="module")

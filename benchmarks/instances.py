@@ -4,8 +4,8 @@
 
 from the project's root. Trains both (on two CPU cores a quarter of an hour and half an hour; stopped, the same command
 goes on), and measures them on the 200 validation scenes at their own size: on all, and on those where two objects of
-one class touch or nearly touch. A third row has the components of faultless class masks. Leaves results.json and
-instances.png.
+one class touch or nearly touch. A third row has the components of faultless class masks. Leaves results.json,
+instances.png and, of the ladder that ends in FCN-8s, ladder.png.
 """
 
 import argparse
@@ -15,8 +15,9 @@ import sys
 import numpy as np
 from scipy import ndimage
 
+import fcn_keras
 from fcn_keras import datasets, instances, recipes, visualization
-from fcn_keras.datasets.drawing import CLASS_NAMES
+from fcn_keras.datasets.drawing import CLASS_NAMES, PALETTE
 from fcn_keras.files import write_json
 from fcn_keras.images import VOID
 from fcn_keras.inference import probabilities
@@ -39,6 +40,8 @@ def main(arguments=None):
     results = {name: measured(scenes, objects) for name, objects in by_way.items()}
     write_json(found.directory / "results.json", results)
     picture(scenes, by_way).savefig(found.directory / "instances.png", dpi=80)
+    rungs = {name: ladder.model(name) for name in ladder.results()}
+    picture_of_rungs(scenes, rungs).savefig(found.directory / "ladder.png", dpi=80)
     print(table(results))
     return 0
 
@@ -90,6 +93,14 @@ def picture(scenes, by_way, shown=(66, 22)):
     cells = [(scenes[i]["image"], title, confident(found[i])) for i in shown for title, found in columns.items()]
     images, titles, found = zip(*cells, strict=True)
     return visualization.show_instances(images, found, CLASS_NAMES, titles=titles)
+
+
+def picture_of_rungs(scenes, rungs, shown=(11, 15, 19)):
+    """Three scenes, the mask of each net, the truth."""
+    chosen = [scenes[i] for i in shown]
+    columns = {name: [fcn_keras.segment(net, scene["image"]) for scene in chosen] for name, net in rungs.items()}
+    columns["truth"] = [scene["labels"] for scene in chosen]
+    return visualization.compare([scene["image"] for scene in chosen], columns, CLASS_NAMES, PALETTE)
 
 
 def confident(found, least_score=0.5):

@@ -13,10 +13,11 @@ import keras
 
 from . import geometry
 from .convolutionalize import any_size, convolutionalize
+from .framing import PadToStride, margins
+from .images import MEAN_COLOUR
 from .taps import find_taps
 
 WEIGHTS = pathlib.Path(__file__).parent / "weights"
-MEAN_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB, as in keras.applications: what lies outside an image
 BERKELEY_BGR = (104.00699, 116.66877, 122.67892)
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
@@ -122,6 +123,31 @@ class Backbone:
         return model
 
 
+def on_image(network, preprocessing):
+    """The maps of a network on an image of any size, and where they lie on it: padding and preprocessing in front.
+
+    Args:
+        network: Model from preprocessed images to maps, the coarsest last.
+        preprocessing: Mode of `Preprocessing`.
+
+    Returns:
+        The image, a `keras.Input` for RGB in 0–255; the maps; and the `fcn_keras.geometry.Geometry` of each, in pixels
+        of the image.
+
+    Example:
+
+    >>> image, maps, taps = on_image(get("mini_vgg").tapped(weights=None), "none")
+    >>> [tap.stride for tap in taps], maps[-1].shape
+    ([8, 16, 32], (None, None, None, 160))
+    """
+    coarsest = geometry.of_outputs(network)[-1]
+    before, after = margins(coarsest)
+    image = keras.Input((None, None, 3), name="image")
+    x = PadToStride(coarsest.stride, before, after, MEAN_COLOUR, name="pad")(image)
+    x = Preprocessing(preprocessing, name="preprocessing")(x)
+    return image, network(x), geometry.of_outputs(network, incoming=geometry.Geometry(offset=-before))
+
+
 def _tap(network, name):
     try:
         return geometry.outputs_inside(network.get_layer(name), network)[-1]
@@ -142,7 +168,7 @@ def _application(constructor, **kwargs):
             if weights != "imagenet" or "URL fetch failure" not in str(error):
                 raise
             folder = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
-            raise RuntimeError(
+            raise OSError(
                 f"The ImageNet weights of {constructor.__name__} are not here and could not be downloaded: {error}. "
                 f"Mend: connect once, or copy the file into {folder} "
                 "(the environment variable KERAS_HOME moves it), or pass weights=None, or use backbone='mini_vgg'."

@@ -19,7 +19,7 @@ import pathlib
 from .images import SUFFIXES
 from .inference import segment
 from .loading import load_model
-from .mask_files import write_mask
+from .mask_files import find_images, outside, require_places_of_their_own, write_mask
 
 COUNTS = ("done", "skipped", "bad")
 
@@ -44,7 +44,7 @@ def segment_files(model, images, output, root=None, palette=None, again=False, o
         Dict of counts: ``done``, ``skipped``, ``bad``.
 
     Raises:
-        ValueError: If there are no images, or two would share a mask.
+        ValueError: If there are no images, two would share a mask, or a mask would take the place of an image.
         OSError: If masks cannot be written (disk full); what is written stays, and the same call goes on.
         ImportError: If Apache Beam is not installed.
 
@@ -56,9 +56,10 @@ def segment_files(model, images, output, root=None, palette=None, again=False, o
     Reference: the model of Beam's pipelines, Chambers et al., *FlumeJava* (PLDI 2010).
     """
     beam = _beam()
-    names, root = _names(str(images), root)
-    _require_places_of_their_own(names)
     output = pathlib.Path(output).resolve()
+    names, root = _names(str(images), root, output)
+    places = [(root / name, pathlib.PurePath(name).with_suffix("")) for name in names if _stays(name)]
+    require_places_of_their_own(places, output)
     output.mkdir(parents=True, exist_ok=True)
     work = _work(beam, str(pathlib.Path(model).resolve()), str(root), str(output), palette, again, arguments)
     pipeline = beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(list(options)))
@@ -81,20 +82,19 @@ def _beam():
     return beam
 
 
-def _names(images, root):
+def _names(images, root, output):
     """Paths relative to the root, as text, and the root."""
     source = pathlib.Path(images)
     if source.is_dir():
         root = pathlib.Path(root or source)
-        files = (path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
-        names = [os.path.relpath(path, root) for path in files]
+        names = [os.path.relpath(path, root) for path, _ in find_images([source], output)]
     elif source.is_file() and source.suffix == ".txt":
         root = pathlib.Path(root or source.parent)
         names = [line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
     else:
         root = pathlib.Path(root or images.partition("*")[0].rpartition("/")[0] or ".")
-        files = glob.glob(images, recursive=True)
-        names = [os.path.relpath(path, root) for path in files if os.path.isfile(path)]
+        files = [path for path in map(pathlib.Path, glob.glob(images, recursive=True)) if path.is_file()]
+        names = [os.path.relpath(path, root) for path in outside(files, output, root)]
     if not names:
         raise ValueError(
             f"Found no image in {images!r}: expected a folder of {', '.join(SUFFIXES)}, a pattern such as "
@@ -103,18 +103,14 @@ def _names(images, root):
     return sorted(set(names)), root.resolve()
 
 
-def _require_places_of_their_own(names):
-    taken = {}
-    for name in names:
-        other = taken.setdefault(str(pathlib.PurePath(name).with_suffix("")), name)
-        if other != name:
-            raise ValueError(f"Images {other} and {name} would share a mask. Mend: rename one, or list one alone.")
+def _stays(name):
+    return ".." not in pathlib.PurePath(name).parts and not pathlib.PurePath(name).is_absolute()
 
 
 def _place(root, name):
     """The image's path and its place below the root, if it lies there."""
     path = (pathlib.Path(root) / name).resolve()
-    if not path.is_relative_to(root) or ".." in pathlib.PurePath(name).parts or pathlib.PurePath(name).is_absolute():
+    if not path.is_relative_to(root) or not _stays(name):
         raise ValueError(f"{name!r} leads outside {root}. Mend: list paths below it, or pass another root.")
     return path
 

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from .images import as_bytes
 from .inference import segment
 from .losses import PixelCrossentropy
 from .metrics import METRICS, SegmentationMetrics, class_iu, confusion_matrix, scores
@@ -134,9 +135,7 @@ def _confusion_of_averages(model, data, classes, void, verbose, scales, flip):
                 f"Image {number} has labels outside [0, {classes}) that are not void ({void}): found "
                 f"{sorted(set(truth[(truth >= classes) | (truth < -1)].tolist()))[:5]}. Mend: map the ids, or set void."
             )
-        exact = image.astype("uint8")  # a night of zeros and ones would be taken for an image in 0-1
-        image = exact if (exact == image).all() else image
-        prediction = segment(model, image, scales=scales, flip=flip, progress=False)
+        prediction = segment(model, as_bytes(image), scales=scales, flip=flip, progress=False)
         confusion += keras.ops.convert_to_numpy(confusion_matrix(truth, prediction, classes))
         progress.update(number + 1)
     return confusion

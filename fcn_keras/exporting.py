@@ -58,9 +58,8 @@ def export(model, path, format=None, size=None, labels=False, calibration=None):
 
     Raises:
         ValueError: If there is no such format, the name does not fit it, the model does not give logits for each pixel,
-            or int8 was asked where it cannot be had.
+            int8 was asked where it cannot be had, or the backend is not TensorFlow.
         ImportError: If the format needs a package that is not installed; the message has the line for pip.
-        RuntimeError: If the backend is not TensorFlow.
 
     Example:
 
@@ -100,7 +99,7 @@ def _format(path, format, size, calibration):
 def _require(format, calibration):
     """Raises a clear error where Keras' would come late, or from the depth."""
     if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
+        raise ValueError(
             f"Models are exported on TensorFlow, the backend here is {keras.backend.backend()}. Mend: save the "
             "model as a .keras file, and load it in a process with KERAS_BACKEND=tensorflow."
         )

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 VOID = 255
+MEAN_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB, near zero for its networks: what lies around an image
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # what is looked for in folders
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # Pillow would start Ghostscript for an EPS file
 
@@ -60,6 +61,23 @@ def read_image(source):
     _check_shape(image.shape)
     _check_range(image)
     return image.astype("uint8" if np.issubdtype(image.dtype, np.integer) else "float32", copy=False)
+
+
+def as_bytes(image):
+    """An image as `uint8` where that loses nothing: a night of zeros and ones would be taken for an image in 0-1.
+
+    Args:
+        image: Array `(H, W, 3)`, 0-255, as data sets give it: `float32`.
+
+    Returns:
+        Array `(H, W, 3)`, `uint8`; or `image` as it is, where it holds fractions.
+
+    Example:
+        >>> as_bytes(np.ones((5, 7, 3), "float32")).dtype
+        dtype('uint8')
+    """
+    exact = image.astype("uint8")
+    return exact if (exact == image).all() else image
 
 
 def _read_file(path):

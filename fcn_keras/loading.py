@@ -6,6 +6,8 @@ follows ``hf://`` addresses. `load_model` here does neither, looks through the a
 with it. It reads no pickle, as nothing in this package does.
 """
 
+import contextlib
+import importlib
 import json
 import os
 import pathlib
@@ -64,6 +66,7 @@ def load_model(path, compile=True, max_bytes=MAX_BYTES):
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{path} is cut off or damaged: {error}. Mend: copy it again.") from error
     _require_no_code(path, config)
+    _import_our_own(config)
     _warn_of_newer(path, metadata)
     try:
         return keras.saving.load_model(path, compile=compile, safe_mode=True)
@@ -130,19 +133,33 @@ def _json(path, archive, name):
 
 
 def _require_no_code(path, config):
-    """Walks the configuration with a stack of its own, since nesting may be as deep as a file likes."""
+    for node in _objects(config):
+        kind = node.get("class_name")
+        if kind in ("Lambda", "__lambda__"):
+            inner = node.get("config")
+            name = inner.get("name", kind) if isinstance(inner, dict) else kind
+            raise ValueError(
+                f"{path} holds the Lambda layer {name!r}, which is code of unknown origin and is not run. Mend: "
+                "rebuild the model with a registered layer in its place, from its source."
+            )
+
+
+def _import_our_own(config):
+    """Imports the modules of this package that are named: what Keras shall make registers itself when imported."""
+    for node in _objects(config):
+        module = node.get("module")
+        if isinstance(module, str) and module.startswith(f"{__package__}."):
+            with contextlib.suppress(ImportError):  # of another version; Keras will name the class that is not known
+                importlib.import_module(module)
+
+
+def _objects(config):
+    """Every dict of a configuration, by a stack of its own, since nesting may be as deep as a file likes."""
     waiting = [config]
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict):
-            kind = node.get("class_name")
-            if kind in ("Lambda", "__lambda__"):
-                inner = node.get("config")
-                name = inner.get("name", kind) if isinstance(inner, dict) else kind
-                raise ValueError(
-                    f"{path} holds the Lambda layer {name!r}, which is code of unknown origin and is not run. Mend: "
-                    "rebuild the model with a registered layer in its place, from its source."
-                )
+            yield node
             waiting.extend(node.values())
         elif isinstance(node, list):
             waiting.extend(node)

@@ -12,19 +12,21 @@ from .inference import segment
 from .visualization.colors import overlay
 
 
-def find_images(sources):
+def find_images(sources, out=None):
     """Image files in files and folders, with the places that their masks have below an output folder.
 
     Args:
         sources: Paths. A file is taken as it is; of a folder, every file under it that ends in one of `SUFFIXES`
             (upper case too), sorted, but not the hidden ones.
+        out: The output folder. If it lies in a folder of `sources`, what is in it is not taken for images.
 
     Returns:
         List of ``(image, place)``: paths, `place` relative and without suffix. A file in a folder keeps its place below
         that folder.
 
     Raises:
-        ValueError: If a path does not exist, a folder holds no image, or two images would share a mask.
+        ValueError: If a path does not exist, a folder holds no image, two images would share a mask, or a mask would
+            take the place of an image.
 
     Example:
 
@@ -35,6 +37,7 @@ def find_images(sources):
     for source in map(pathlib.Path, sources):
         if source.is_dir():
             files = [path for path in sorted(source.rglob("*")) if _is_image(path.relative_to(source))]
+            files = outside(files, out, source)
             if not files:
                 raise ValueError(f"Folder {source} holds no image: expected files that end in {', '.join(SUFFIXES)}.")
             found += [(path, path.relative_to(source).with_suffix("")) for path in files]
@@ -42,8 +45,16 @@ def find_images(sources):
             found.append((source, pathlib.Path(source.stem)))
         else:
             raise ValueError(f"Found nothing at {source}: expected an image file or a folder of them.")
-    _require_places_of_their_own(found)
+    require_places_of_their_own(found, out)
     return found
+
+
+def outside(files, out, source):
+    """Those of the files that do not lie in `out`, where that is a folder inside of `source`: the masks of before."""
+    if out is None or pathlib.Path(source).resolve() not in pathlib.Path(out).resolve().parents:
+        return files
+    out = pathlib.Path(out).resolve()
+    return [path for path in files if not path.resolve().is_relative_to(out)]
 
 
 def write_mask(path, mask, palette=None):
@@ -111,7 +122,7 @@ def segment_files(model, sources, out, *, palette=None, overlays=False, again=Fa
     ...     print(file["image"], file["status"])
     """
     out = pathlib.Path(out)
-    for image, place in find_images(sources):
+    for image, place in find_images(sources, out):
         mask, picture = out / f"{place}.png", out / f"{place}.overlay.jpg"
         record = {"image": str(image), "mask": str(mask)}
         if mask.exists() and (picture.exists() or not overlays) and not again:
@@ -133,11 +144,22 @@ def _is_image(path):
     return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
-def _require_places_of_their_own(found):
+def require_places_of_their_own(found, out=None):
+    """Raises a ValueError if two images would share a mask, or what is written below `out` would replace an image."""
     first = {}
     for image, place in found:
         if first.setdefault(place, image) != image:
             raise ValueError(
                 f"{first[place]} and {image} would share the mask {place}.png. Mend: name their common folder, whose "
-                "tree is kept, or segment them into two folders."
+                "tree is kept, or rename one, or segment them into two folders."
             )
+    if out is None:
+        return
+    images = {image.resolve() for image, _ in found}
+    for image, place in found:
+        for path in (pathlib.Path(out) / f"{place}.png", pathlib.Path(out) / f"{place}.overlay.jpg"):
+            if path.resolve() in images:
+                raise ValueError(
+                    f"What is made of {image} would take the place of the image {path}. Mend: another folder for the "
+                    "masks."
+                )

@@ -7,7 +7,6 @@ import keras
 
 from . import backbones, fusion, geometry
 from .convolutionalize import any_size
-from .framing import PadToStride, margins
 from .upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose
 
 STRIDES = (8, 16, 32)
@@ -40,7 +39,7 @@ def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
 
     Raises:
         ValueError: If an argument is none of the above.
-        RuntimeError: If pretrained weights are neither on this machine nor to be downloaded.
+        OSError: If pretrained weights are neither on this machine nor to be downloaded.
 
     Example:
 
@@ -178,14 +177,8 @@ def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales
 def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name):
     """Padding, preprocessing, backbone and the wiring of Figure 3, placed by the geometry of the backbone's taps."""
     _require_taps(backbone)
-    before, after = margins(geometry.of_outputs(backbone)[-1])
-    taps = geometry.of_outputs(backbone, incoming=geometry.Geometry(offset=-before))
-    image = keras.Input((None, None, 3), name="image")
-    x = PadToStride(STRIDES[-1], before, after, backbones.MEAN_COLOUR, name="pad")(image)
-    x = backbones.Preprocessing(preprocessing, name="preprocessing")(x)
-    logits = fusion.fuse(
-        backbone(x), taps, image, num_classes, finest=finest, upsampling=upsampling, skip_scales=skip_scales
-    )
+    image, maps, taps = backbones.on_image(backbone, preprocessing)
+    logits = fusion.fuse(maps, taps, image, num_classes, finest=finest, upsampling=upsampling, skip_scales=skip_scales)
     return keras.Model(image, logits, name=name)
 
 

@@ -1,5 +1,6 @@
 """The command line: help whose examples parse, exit status, JSON, a run folder, and Ctrl-C."""
 
+import dataclasses
 import inspect
 import json
 import re
@@ -14,7 +15,7 @@ import typer
 from PIL import Image
 from test_checking import write as write_folder
 
-from fcn_keras import FCN32s, datasets, evaluation, segment, training
+from fcn_keras import FCN32s, backbones, datasets, evaluation, segment, training
 from fcn_keras.cli import app, main
 
 COMMANDS = typer.main.get_command(app).commands
@@ -179,7 +180,9 @@ def test_check_tells_by_its_status_whether_data_are_ready(tmp_path, capsys):
 def test_a_folder_of_ones_own_is_trained_and_measured(tmp_path, capsys):
     root, run = write_folder(tmp_path / "mine"), tmp_path / "run"
     more = ["--data-dir", str(tmp_path / "data")]
-    assert main(["train", str(root), "--directory", str(run), "--epochs", "1", *SMALL[:-2], *more]) == 0
+    assert main(["train", str(root), "--directory", str(run), "--epochs", "1", *SMALL[:-2], *more, "--json"]) == 0
+    told = capsys.readouterr()
+    assert "Preparing folder" in told.err and json.loads(told.out)["directory"] == str(run)
     assert main(["evaluate", str(run / "best.keras"), str(root), *more]) == 0
     assert "| class 2 |" in capsys.readouterr().out
     assert json.loads((run / "config.json").read_text())["class_names"] == ["class 0", "class 1", "class 2"]
@@ -211,6 +214,17 @@ def test_what_cannot_be_is_told_in_one_line_with_status_2(words, told, data, tmp
     assert main([*words, *more]) == 2
     err = capsys.readouterr().err
     assert told in err and "Traceback" not in err
+
+
+def test_weights_that_cannot_be_fetched_are_told(data, tmp_path, capsys, monkeypatch):
+    def Offline(weights):  # noqa: N802
+        raise Exception("URL fetch failure on https://example.org/weights.h5: None -- no route to host")
+
+    offline = dataclasses.replace(backbones.BACKBONES["mobilenet_v2"], build=backbones._application(Offline))
+    monkeypatch.setitem(backbones.BACKBONES, "mobilenet_v2", offline)
+    assert main(["train", "shapes", "--data-dir", str(data), "--directory", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert "weights of Offline are not here" in err and "Mend: connect once" in err and "Traceback" not in err
 
 
 def test_words_that_are_no_command(capsys):

@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import re
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -14,6 +16,7 @@ import pytest
 import fcn_keras
 from fcn_keras import loading
 from fcn_keras.loading import load_model
+from fcn_keras.pooling import DilatedPooling2D
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,24 @@ def test_a_whole_file_loads_with_our_own_objects(saved):
     np.testing.assert_array_equal(again(image), model(image))
     assert isinstance(again.loss, fcn_keras.losses.PixelCrossentropy)
     assert again.compiled and not load_model(str(path), compile=False).compiled
+
+
+def test_rooms_that_nobody_has_entered_are_known(tmp_path):
+    """In a process of its own: here the tests have imported everything."""
+    path = tmp_path / "trained.keras"
+    model = keras.Sequential([keras.Input((None, None, 3)), DilatedPooling2D(3, dilation_rate=2)])
+    model.add(keras.layers.Conv2D(2, 1))
+    model.compile(fcn_keras.training.AdamW(1e-3), "mse")
+    model.save(path)
+    code = f"""
+import sys
+from fcn_keras.loading import load_model
+assert not {{"fcn_keras.pooling", "fcn_keras.training.optimizers"}} & set(sys.modules)
+model = load_model({str(path)!r})
+print(type(model.layers[0]).__name__, type(model.optimizer).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["DilatedPooling2D", "AdamW"], done.stderr
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.99, 0.9999])

@@ -50,6 +50,22 @@ def test_two_files_that_would_share_a_mask_are_refused(photos):
         find_images([photos / "a.png", photos / "day" / "a.PNG"])
 
 
+def test_no_mask_takes_the_place_of_an_image(photos):
+    with pytest.raises(ValueError, match=r"take the place of the image .*photos/a\.png.*Mend: another folder"):
+        find_images([photos], photos)
+    with pytest.raises(ValueError, match=r"take the place of the image .*a\.png"):
+        list(segment_files(None, [photos / "a.png"], photos / ".." / "photos", again=True))
+    assert find_images([photos / "night"], photos)  # its image is no PNG
+
+
+def test_masks_of_before_are_no_images(model, photos):
+    out = photos / "masks"
+    first = list(segment_files(model, [photos], out, overlays=True))
+    second = list(segment_files(model, [photos], out, overlays=True))
+    assert [record["image"] for record in second] == [record["image"] for record in first]
+    assert {record["status"] for record in second} == {"skipped", "bad"}
+
+
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="Found nothing at .*nowhere"):
         find_images([tmp_path / "nowhere"])

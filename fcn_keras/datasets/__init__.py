@@ -153,7 +153,8 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     """Loads a split as batches of images and masks.
 
     Args:
-        name: ``"shapes"``, ``"camvid"``, ``"voc"``, ``"pets"`` or ``"folder"``.
+        name: ``"shapes"``, ``"camvid"``, ``"voc"``, ``"pets"`` or ``"folder"``; or a builder, as from `prepare`, which
+            spares looking through a large folder again.
         split: ``"train"``, ``"validation"``, ``"test"`` where there is one, or a TFDS slice such as ``"train[:100]"``.
             Of voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, which name their config, too.
         config, source, data_dir: As in `prepare`.
@@ -176,12 +177,14 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     """
     import tensorflow_datasets as tfds
 
-    config = config or config_of(name, split)
-    builder = prepare(name, config, source=source, data_dir=data_dir)
+    builder = name
+    if isinstance(name, str):
+        builder = prepare(name, config or config_of(name, split), source=source, data_dir=data_dir)
     scale = builder.info.metadata.get("mask_scale", 1)
     if scale != 1 and (options.get("size") or options.get("augment")):
         raise ValueError(
-            f"{name}/{config} has masks {scale} times as large as its images: found size or augment, expected neither."
+            f"{builder.name}/{builder.info.config_name} has masks {scale} times as large as its images: found size or "
+            "augment, expected neither."
         )
     undecoded = {name: tfds.decode.SkipDecoding() for name in ("image", "segmentation_mask")}
     read = tfds.decode.PartialDecoding(dict.fromkeys(undecoded, True), decoders=undecoded)

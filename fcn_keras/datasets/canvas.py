@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..images import VOID
 from .forms import square_wave
 
-VOID = 255
 RIM = 1.0  # pixels of void outside every visible outline, unless another width is asked for
 
 

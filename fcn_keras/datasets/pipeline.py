@@ -9,7 +9,8 @@ import math
 
 import tensorflow as tf
 
-PAD_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB: near zero for any pretrained network
+from ..images import MEAN_COLOUR
+
 # The most that colours vary at strength 1: brightness in units of white, contrast and saturation as a share of
 # themselves, hue as a share of the circle.
 COLOUR_RANGES = (0.25, 0.4, 0.4, 0.05)
@@ -35,7 +36,8 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.
         A `tf.data.Dataset` of pairs: images float32 in 0–255, masks uint8.
 
     Raises:
-        ValueError: If `augment` is asked for without a seed, or `colour` is outside 0–2.
+        ValueError: If `augment` is asked for without a seed, `scales` are no two positive numbers in order, or `colour`
+            is outside 0–2.
 
     Example:
 
@@ -46,6 +48,8 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.
     """
     if augment and seed is None:
         raise ValueError("augment=True needs a seed: found None. Mend: seed=0, and another number for each epoch.")
+    if augment and not 0 < scales[0] <= scales[1]:
+        raise ValueError(f"Found scales={tuple(scales)}: expected the least and the largest factor, such as (0.5, 2).")
     if not 0 <= colour <= 2:
         raise ValueError(f"Found colour={colour}: expected 0 (colours as they are) to 2.")
     numbered = examples.enumerate()
@@ -114,10 +118,10 @@ def _cut(image, mask, size, draw):
 
 
 def _padded(image, mask, size, void):
-    """Pads what is smaller than `size` on all sides: the image with `PAD_COLOUR`, the mask with void."""
+    """Pads what is smaller than `size` on all sides: the image with `MEAN_COLOUR`, the mask with void."""
     more = [size[axis] - tf.shape(mask)[axis] for axis in (0, 1)]
     margins = [[n // 2, n - n // 2] for n in more] + [[0, 0]]
-    image = tf.pad(image - PAD_COLOUR, margins) + PAD_COLOUR
+    image = tf.pad(image - MEAN_COLOUR, margins) + MEAN_COLOUR
     mask = tf.pad(mask, margins, constant_values=tf.cast(void, mask.dtype))
     return tf.ensure_shape(image, [*size, 3]), tf.ensure_shape(mask, [*size, 1])
 

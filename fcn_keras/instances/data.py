@@ -8,7 +8,7 @@ the end. Sources are the instance masks of `fcn_keras.datasets` (shapes, voc) an
 import tensorflow as tf
 
 from .. import datasets
-from ..datasets.pipeline import PAD_COLOUR
+from ..images import MEAN_COLOUR
 from . import coco
 
 
@@ -100,7 +100,7 @@ def _framed(image, masks, size, draws):
     if draws is not None:
         factor *= 0.8 * (1.25 / 0.8) ** draws[0]
     fitted = tf.maximum(tf.cast(tf.round(sides * factor), tf.int32), 1)
-    image = tf.image.resize(image, fitted) - PAD_COLOUR
+    image = tf.image.resize(image, fitted) - MEAN_COLOUR
     masks = tf.image.resize(masks[..., None], fitted, method="nearest")
     room = tf.constant(size) - fitted
     share = (0.0, 0.0) if draws is None else (draws[1], draws[2])
@@ -113,7 +113,7 @@ def _framed(image, masks, size, draws):
         x = tf.slice(x, [0, *tf.unstack(cut), 0], [-1, *tf.unstack(kept), -1])
         return tf.pad(x, tf.concat([[[0, 0]], margins, [[0, 0]]], axis=0))
 
-    return frame(image[None])[0] + PAD_COLOUR, frame(masks)[..., 0]
+    return frame(image[None])[0] + MEAN_COLOUR, frame(masks)[..., 0]
 
 
 def _rows(masks, classes, objects, size):

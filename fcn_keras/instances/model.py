@@ -29,7 +29,7 @@ class MaskRCNN(keras.Model):
 
     Args:
         num_classes: Number of classes, background (class 0) included.
-        backbone, weights: As in `fcn_keras.FCN32s`.
+        backbone, weights: As in `fcn_keras.FCN32s`; or a pyramid, as `feature_pyramid` returns it.
         settings: `Settings`, or their fields as a dict.
         seed: Of the draws of boxes to learn from.
 
@@ -59,7 +59,7 @@ class MaskRCNN(keras.Model):
         if num_classes < 2:
             raise ValueError(f"Found num_classes={num_classes}: expected 2 or more, the background is a class too.")
         settings = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
-        self.num_classes, self.backbone_name, self.settings = num_classes, backbone, settings
+        self.num_classes, self.settings = num_classes, settings
         self.pyramid, self.places = feature_pyramid(backbone, weights, settings.channels)
         self.proposal_head = heads.proposal_head(settings.channels, len(settings.ratios))
         self.box_head = heads.box_head(settings.channels, num_classes, settings.width)
@@ -205,11 +205,17 @@ class MaskRCNN(keras.Model):
         return keras.random.uniform(ops.shape(labels), seed=self.random)
 
     def get_config(self):
-        """Weights are not in it: a saved model brings them."""
+        """The pyramid stands for whatever backbone it was made of; weights are not in it: a saved model brings them."""
         return {
-            **{"num_classes": self.num_classes, "backbone": self.backbone_name, "weights": None},
-            **{"settings": self.settings.as_dict(), "name": self.name},
+            "num_classes": self.num_classes,
+            "backbone": keras.saving.serialize_keras_object(self.pyramid),
+            "settings": self.settings.as_dict(),
+            "name": self.name,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config | {"backbone": keras.saving.deserialize_keras_object(config["backbone"])})
 
 
 def mask_targets(masks, boxes, owners, size=28):

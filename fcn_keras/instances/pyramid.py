@@ -10,7 +10,6 @@ Reference: Lin, Dollár, Girshick, He, Hariharan & Belongie (CVPR 2017), §3, Fi
 import keras
 
 from .. import backbones, fusion, geometry
-from ..framing import PadToStride, margins
 from ..taps import find_taps
 
 STRIDES = (4, 8, 16, 32)
@@ -20,8 +19,9 @@ def feature_pyramid(backbone="mobilenet_v2", weights="pretrained", channels=256,
     """A model from images to the maps P2 to P6, and where these lie.
 
     Args:
-        backbone, weights: As in `fcn_keras.FCN32s`. C2, the map at stride 4, is the last one that all of the network
-            goes through; it is found (`fcn_keras.taps`).
+        backbone, weights: As in `fcn_keras.FCN32s`; or a pyramid, as this function returns it, which is then taken as
+            it is. C2, the map at stride 4, is the last one that all of the network goes through; it is found
+            (`fcn_keras.taps`).
         channels: Channels of each map; the paper has 256.
         name: Name of the model.
 
@@ -35,13 +35,11 @@ def feature_pyramid(backbone="mobilenet_v2", weights="pretrained", channels=256,
     >>> [place.stride for place in places], pyramid(np.zeros((1, 64, 96, 3)))[0].shape
     ([4, 8, 16, 32, 64], TensorShape([1, 16, 24, 32]))
     """
+    if isinstance(backbone, keras.Model) and len(backbone.outputs) == len(STRIDES) + 1:
+        return backbone, geometry.of_outputs(backbone)
     backbone = backbones.get(backbone)
     network = _with_stride_4(backbone.tapped(weights, "light"))
-    before, after = margins(geometry.of_outputs(network)[-1])
-    places = geometry.of_outputs(network, incoming=geometry.Geometry(offset=-before))
-    image = keras.Input((None, None, 3), name="image")
-    x = PadToStride(STRIDES[-1], before, after, backbones.MEAN_COLOUR, name="pad")(image)
-    maps = network(backbones.Preprocessing(backbone.preprocessing, name="preprocessing")(x))
+    image, maps, places = backbones.on_image(network, backbone.preprocessing)
     sums, places = top_down(maps, places, channels)
     outputs = [keras.layers.Conv2D(channels, 3, padding="same", name=f"p{i}")(x) for i, x in enumerate(sums, start=2)]
     outputs.append(keras.layers.MaxPooling2D(1, 2, name="p6")(outputs[-1]))

@@ -6,10 +6,9 @@ command line: ``python -m fcn_keras ladder shapes``.
 
 import dataclasses
 
-from .. import datasets
 from ..losses import count_pixels
 from ..training import Ladder, Rung
-from .nets import TRAIN_RECIPES, Recipe, load_splits
+from .nets import TRAIN_RECIPES, Recipe, builders_of, load_splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +106,10 @@ def ladder(recipe, directory, *, source=None, data_dir=None, splits=None, seed=0
             raise ValueError(f"Found recipe {recipe!r}: expected one of {', '.join(RECIPES)}, or a LadderRecipe.")
         recipe = RECIPES[recipe]
     splits, shared = splits or recipe.splits, recipe.shared
-    named = {"source": source, "data_dir": data_dir}
-    info = datasets.prepare(recipe.data, datasets.config_of(recipe.data, splits[0]), **named).info
+    builders = builders_of(recipe.data, splits, source=source, data_dir=data_dir)
+    info = builders[0].info
     names = list(info.metadata["class_names"])
-    batches, validation, counted = load_splits(shared, recipe.data, splits, named)
+    batches, validation, counted = load_splits(shared, builders, splits)
     settings = shared.settings() | {"data": recipe.data, "prepared": info.full_name, "splits": list(splits)}
     for own in ("net", "epochs", "learning_rate"):  # each rung has its own
         del settings[own]

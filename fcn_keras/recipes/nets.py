@@ -217,11 +217,11 @@ def train(
             raise ValueError(f"Found recipe {recipe!r}: expected one of {', '.join(TRAIN_RECIPES)}, or a Recipe.")
         recipe = TRAIN_RECIPES[recipe]
     if isinstance(data, str):
-        named = {"source": source, "data_dir": data_dir}
-        info = datasets.prepare(data, datasets.config_of(data, splits[0]), **named).info
+        builders = builders_of(data, splits, source=source, data_dir=data_dir)
+        info = builders[0].info
         class_names = list(info.metadata["class_names"])
         palette = info.metadata["palette"] if palette is None else palette
-        batches, validation, counted = load_splits(recipe, data, splits, named)
+        batches, validation, counted = load_splits(recipe, builders, splits)
         told = {"data": data, "prepared": info.full_name, "splits": splits}  # a folder that changed has another name
     else:
         if class_names is None:
@@ -250,16 +250,21 @@ def train(
     return run
 
 
-def load_splits(recipe, data, splits, named):
+def builders_of(data, splits, **where):
+    """The prepared builder of each split: of voc some have a config of their own."""
+    return [datasets.prepare(data, datasets.config_of(data, split), **where) for split in splits]
+
+
+def load_splits(recipe, builders, splits):
     """Training batches as a function of the epoch's seed, validation batches, and a function to what is counted on."""
     shown = {"scales": recipe.scales, "size": recipe.size, "colour": recipe.colour}
     augment = ({} if recipe.scales is None else {"augment": True, **shown}) | recipe.augmentation
 
     def batches(epoch_seed):
-        return datasets.load(data, splits[0], batch=recipe.batch, seed=epoch_seed, **named, **augment)
+        return datasets.load(builders[0], splits[0], batch=recipe.batch, seed=epoch_seed, **augment)
 
-    validation = datasets.load(data, splits[1], batch=recipe.validation_batch, **named)
-    return batches, validation, lambda: datasets.load(data, splits[0], **named)
+    validation = datasets.load(builders[1], splits[1], batch=recipe.validation_batch)
+    return batches, validation, lambda: datasets.load(builders[0], splits[0])
 
 
 @contextlib.contextmanager

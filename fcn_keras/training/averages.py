@@ -11,14 +11,14 @@ def keeps_averages(model):
 
 
 def averaging(share, steps):
-    """Arguments of an optimizer that averages weights exponentially over a share of a run's steps; None: over none.
+    """Arguments of an optimizer that averages weights exponentially over a share of a run's steps; None, 0: over none.
 
     Example:
 
     >>> averaging(0.05, steps=2000)
     {'use_ema': True, 'ema_momentum': 0.99}
     """
-    return {} if share is None else {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (share * steps))}
+    return {} if not share else {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (share * steps))}
 
 
 @contextlib.contextmanager

@@ -133,7 +133,7 @@ class Ladder:
         """The trained model of a rung.
 
         Raises:
-            ValueError: If that rung has not been trained to its end.
+            ValueError: If there is no such rung, or it has not been trained to its end.
         """
         run = self._run(self._rung(name))
         if not run.finished:
@@ -154,7 +154,10 @@ class Ladder:
         return self._run(self._rung(name)).record()
 
     def _rung(self, name):
-        return next(rung for rung in self.rungs if rung.name == name)
+        rungs = {rung.name: rung for rung in self.rungs}
+        if name not in rungs:
+            raise ValueError(f"Found rung {name!r}: this ladder has {', '.join(rungs)}.")
+        return rungs[name]
 
     def _run(self, rung, seed=0):
         return Run(

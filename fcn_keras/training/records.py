@@ -16,6 +16,8 @@ import keras
 import numpy as np
 
 from ..files import finite, write_beside, write_json
+from ..images import as_bytes
+from ..inference import segment
 
 PACKAGES = ("fcn-keras", "keras", "tensorflow", "jax", "torch", "numpy", "tensorflow-datasets")
 
@@ -106,10 +108,9 @@ def draw(run, model, history):
         del lines[key]
     images, truth, predictions = [], [], []
     for image, mask in itertools.islice(run.validation.unbatch(), run.samples):
-        images.append(np.asarray(image))
+        images.append(as_bytes(np.asarray(image)))
         truth.append(np.asarray(mask))
-        logits = keras.ops.convert_to_numpy(model(images[-1][None], training=False))
-        predictions.append(logits[0].argmax(-1).astype("uint8"))
+        predictions.append(segment(model, images[-1], progress=False))
     columns = {"truth": truth, "prediction": predictions}
     figures = {
         "curves.png": visualization.learning_curves(lines),

@@ -6,11 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
+from scipy import ndimage
 
 from ..images import VOID
 from .colors import color_table
 
-MAX_WIDTH = 9.5  # inches, at the 96 dpi of a browser: the text width of a notebook
+MAX_WIDTH = 7.6  # inches, at the 96 dpi of a browser: the text width of the site; wider ones would be shrunk there
 PANEL_WIDTH = 2.8
 STYLE = {
     "font.size": 10,
@@ -149,38 +150,20 @@ def region_centers(ids, smallest=0.008):
     """
     step = -(-max(ids.shape) // 128)  # names need no finer map
     coarse = ids[::step, ::step]
-    regions, depth = _regions(coarse), _depth(coarse)
     centers = []
-    for region in np.flatnonzero(np.bincount(regions.ravel()) >= smallest * coarse.size):
-        rows, cols = np.nonzero((regions == region) & (depth == depth[regions == region].max()))
-        nearest = np.argmin((rows - rows.mean()) ** 2 + (cols - cols.mean()) ** 2)
-        row, col = rows[nearest], cols[nearest]
-        centers.append((coarse[row, col], (float(col * step), float(row * step))))
+    for label in np.unique(coarse):
+        regions, _ = ndimage.label(coarse == label)  # 4-connected
+        sizes = np.bincount(regions.ravel())
+        for number in np.flatnonzero(sizes >= smallest * coarse.size):
+            if number:  # 0 is what is not of this label
+                row, col = _innermost(regions == number)
+                centers.append((label, (float(col * step), float(row * step))))
     return centers
 
 
-def _neighbours(x, outside):
-    x = np.pad(x, 1, constant_values=outside)
-    return [x[:-2, 1:-1], x[2:, 1:-1], x[1:-1, :-2], x[1:-1, 2:]]
-
-
-def _regions(ids):
-    """Numbers the 4-connected regions of one id: each takes the largest index of its pixels."""
-    same = [ids == neighbour for neighbour in _neighbours(ids, -1)]
-    regions, before = np.arange(ids.size).reshape(ids.shape), None
-    while before is None or (regions != before).any():
-        before = regions
-        for side, neighbour in zip(same, _neighbours(regions, -1), strict=True):
-            regions = np.where(side, np.maximum(regions, neighbour), regions)
-        regions = regions.ravel()[regions]  # jump to where the leader points: few rounds
-    return regions
-
-
-def _depth(ids):
-    """City-block distance of each pixel to the border of its region."""
-    inside = np.logical_and.reduce([ids == neighbour for neighbour in _neighbours(ids, -1)])
-    depth = np.ones(ids.shape, int)
-    while inside.any():
-        depth += inside
-        inside = np.logical_and.reduce([inside, *_neighbours(inside, False)])
-    return depth
+def _innermost(region):
+    """The pixel farthest from the border of a region; of several, the one in their midst."""
+    depth = ndimage.distance_transform_cdt(np.pad(region, 1), "taxicab")[1:-1, 1:-1]
+    rows, cols = np.nonzero(depth == depth.max())
+    nearest = np.argmin((rows - rows.mean()) ** 2 + (cols - cols.mean()) ** 2)
+    return rows[nearest], cols[nearest]

@@ -152,7 +152,7 @@ def error_map(truth, prediction, ax=None):
     return ax.figure
 
 
-def heat_maps(image, scores, class_names=None, classes=None):
+def heat_maps(image, scores, class_names=None, classes=None, label="score"):
     """An image and the score maps of some classes, on one scale.
 
     Each map is stretched over the frame of the image; its size stands beside the scale.
@@ -162,6 +162,7 @@ def heat_maps(image, scores, class_names=None, classes=None):
         scores: Array or tensor `(h, w, C)`: logits or probabilities, at any resolution.
         class_names: Name of each of the C classes.
         classes: Ids or names of the classes to draw; the four with the highest peaks by default.
+        label: What the numbers are, beside the scale.
 
     Returns:
         Matplotlib `Figure`.
@@ -200,7 +201,7 @@ def heat_maps(image, scores, class_names=None, classes=None):
             drawn = draw_panel(ax, scores[..., i], name, extent=frame, **shared)
         for ax in panels[1 + len(ids) :]:
             ax.set_visible(False)
-        label = f"score (maps of {scores.shape[0]} × {scores.shape[1]})"
+        label = f"{label} (maps of {scores.shape[0]} × {scores.shape[1]})"
         figure.colorbar(drawn, ax=list(panels), label=label, fraction=0.05, aspect=15)
     return figure
 

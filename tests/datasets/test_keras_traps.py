@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.datasets.pipeline import PAD_COLOUR, pipeline
+from fcn_keras.datasets.pipeline import pipeline
+from fcn_keras.images import MEAN_COLOUR
 
 VOID = 255
 IDS = np.random.default_rng(0).choice(np.array([0, 5, 20, VOID], "uint8"), (40, 60))
@@ -55,7 +56,7 @@ def test_one_fill_value_for_colours_and_ids():
     assert (mask[0, 0] == VOID).all() and (image[0, 0] == VOID).all()  # void in the mask, and white in the image
     for image, mask in ours(size=(64, 60)):
         assert (mask[0] == VOID).all()
-        np.testing.assert_allclose(image[0], np.broadcast_to(np.float32(PAD_COLOUR), (60, 3)), rtol=1e-6)
+        np.testing.assert_allclose(image[0], np.broadcast_to(np.float32(MEAN_COLOUR), (60, 3)), rtol=1e-6)
 
 
 def test_one_crop_for_a_whole_batch():

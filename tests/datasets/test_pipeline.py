@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.datasets.pipeline import PAD_COLOUR, pipeline
+from fcn_keras.datasets.pipeline import pipeline
+from fcn_keras.images import MEAN_COLOUR
 
 VOID = 255
 module = sys.modules[pipeline.__module__]
@@ -38,7 +39,9 @@ def drawn(examples, **options):
 def assert_aligned(image, mask):
     """Every pixel's mask is the one of the place that the image says it comes from; elsewhere void and the mean colour."""
     outside = mask == VOID
-    np.testing.assert_allclose(image[outside], np.broadcast_to(np.float32(PAD_COLOUR), image[outside].shape), rtol=1e-6)
+    np.testing.assert_allclose(
+        image[outside], np.broadcast_to(np.float32(MEAN_COLOUR), image[outside].shape), rtol=1e-6
+    )
     inside = np.round(image[~outside]).astype(int)
     np.testing.assert_allclose(image[~outside], inside, atol=1e-3)
     np.testing.assert_array_equal(mask[~outside], id_at(inside[:, 0], inside[:, 1]))

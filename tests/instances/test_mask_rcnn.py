@@ -13,8 +13,10 @@ import tensorflow as tf
 from small import SMALL
 
 from fcn_keras import geometry, instances
+from fcn_keras.backbones import Backbone
 from fcn_keras.instances.model import LOSSES
 from fcn_keras.instances.pyramid import feature_pyramid
+from fcn_keras.loading import load_model
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,18 @@ def test_hard_objects_are_learned_from(model, what):
 def test_a_saved_model_finds_the_same(model, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
+    image = batch(1)["image"]
+    for name, value in model(image).items():
+        np.testing.assert_allclose(again(image)[name], value, atol=1e-5, err_msg=name)
+
+
+def test_a_backbone_of_ones_own_is_saved_too(tmp_path):
+    trunk = keras.applications.MobileNetV2(weights=None, include_top=False, alpha=0.35)
+    own = Backbone(lambda weights: trunk, ("block_6_expand_relu", "block_13_expand_relu", "out_relu"), "tf")
+    model = instances.MaskRCNN(4, own, None, SMALL)
+    model.save(tmp_path / "model.keras")
+    again = load_model(tmp_path / "model.keras")
+    assert [(p.stride, p.offset) for p in again.places] == [(p.stride, p.offset) for p in model.places]
     image = batch(1)["image"]
     for name, value in model(image).items():
         np.testing.assert_allclose(again(image)[name], value, atol=1e-5, err_msg=name)

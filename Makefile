@@ -50,7 +50,7 @@ doctor: $(READY) ## say what this machine has, what it lacks, and the mend
 	$(PY) fcn_keras/doctor.py $(ARGS)
 
 test: lint ## lint, then run every test (ARGS="tests/test_metrics.py")
-	$(PY) -m pytest -q $(ARGS)
+	$(PY) -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY) ## ruff over code and notebooks
 	$(PY) -m ruff check .

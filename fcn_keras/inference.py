@@ -102,7 +102,7 @@ def probabilities(model, image, tile=None, scales=(1.0,), flip=False, progress=N
     Example:
         >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
         >>> image = np.zeros((5, 7, 3), "uint8")
-        >>> probabilities(model, image, scales=(0.5, 1), flip=True, progress=False)[0, 0]
+        >>> probabilities(model, image, scales=(0.5, 1), flip=True, progress=False)[0, 0].round(6)
         array([0.5, 0.5], dtype=float32)
     """
     return _assembled(model, "probabilities", read_image(image), tile, _passes(scales, flip), progress)

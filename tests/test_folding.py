@@ -91,7 +91,13 @@ def test_what_is_not_bilinear_stays(case):
     assert not is_bilinear(model.get_layer("up"))
     folded = fold_bilinear(model)
     assert kinds(folded, ["up"]) == ["Conv2DTranspose"]
-    np.testing.assert_array_equal(run(folded, maps(5, 7)), run(model, maps(5, 7)))
+    try:
+        expected = run(model, maps(5, 7))
+    except tf.errors.InvalidArgumentError as error:
+        if "do not yet support dilation rates" not in str(error):
+            raise
+        pytest.skip("TensorFlow cannot run dilated transposed convolutions on this CPU")  # where oneDNN is off
+    np.testing.assert_array_equal(run(folded, maps(5, 7)), expected)
 
 
 def test_to_a_millionth():

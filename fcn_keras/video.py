@@ -58,9 +58,9 @@ def segment_films(model, films, out, *, frames=False, palette=None, again=False,
         if target.exists() and not again:
             yield {**record, "status": "skipped"}, done, total
             continue
-        options |= {"masks": out / film.stem if frames else None, "palette": palette, "again": again}
+        masks = out / film.stem if frames else None
         try:
-            for done, total in segment_video(model, film, target, **options):
+            for done, total in segment_video(model, film, target, masks=masks, palette=palette, again=again, **options):
                 yield {**record, "status": "running"}, done, total
         except ValueError as error:
             yield {**record, "status": "bad", "error": str(error)}, done, total

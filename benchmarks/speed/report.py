@@ -90,27 +90,27 @@ def _macs(backbone, finest, size):
 
 
 def chart(found):
-    """Bars: for each case, the best of each engine, relative to ours on TensorFlow."""
+    """Points: for each case, the best of each engine, relative to ours on TensorFlow, which is the line at 1."""
     parts = ("forward", "step", "upsampling")
     shown = [record for record in found if record["case"]["part"] in parts and len(record["results"]) > 1]
-    figure = matplotlib.figure.Figure(figsize=(9, 0.8 + 0.5 * max(1, len(shown))), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(9, 1.2 + 0.3 * max(1, len(shown))), layout="constrained")
     axes = figure.subplots()
-    height = 0.8 / len(CHARTED)
-    for row, (label, belongs) in enumerate(CHARTED.items()):
+    for (label, belongs), marker in zip(CHARTED.items(), "sDo", strict=True):
         ratios = [_best(record, belongs) / (_ours(record) or math.inf) for record in shown]
-        places = [index + (row - 1.5) * height for index in range(len(shown))]
-        axes.barh(places, ratios, height, label=label)
+        axes.plot(ratios, range(len(shown)), marker, label=label, markersize=7, alpha=0.8)
     axes.set_yticks(range(len(shown)), [record["name"] for record in shown])
     axes.invert_yaxis()
+    axes.grid(axis="y", alpha=0.3)
     axes.set_xscale("log")
+    axes.set_xticks([0.5, 1, 2, 4, 8], ["½", "1", "2", "4", "8"])
+    axes.minorticks_off()
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_xlabel("time relative to ours on TensorFlow, logarithmic; to the right is slower")
-    axes.legend()
+    axes.set_xlabel("time ÷ ours on TensorFlow; to the right is slower")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
 CHARTED = {
-    "ours": lambda who: who == FIRST[0],
     "dense Conv2DTranspose": lambda who: who == "tensorflow: dense",
     "ours on JAX": lambda who: who == "jax: ours",
     "PyTorch, its best": lambda who: who.startswith("torch") and "interpolated" not in who,
@@ -138,7 +138,7 @@ def _ours(record):
 
 
 def _best(record, belongs):
-    """The least time of those that belong; NaN, which draws no bar, if there is none."""
+    """The least time of those that belong; NaN, which draws nothing, if there is none."""
     results = record["results"].items()
     return min((result["seconds"] for who, result in results if belongs(who) and "seconds" in result), default=math.nan)
 

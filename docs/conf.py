@@ -17,7 +17,7 @@ from docutils import nodes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COPIED = ("*.md", "LICENSE", "data/*.md", "benchmarks/**/*.md", "notebooks/**/*.md", "notebooks/**/*.ipynb",
-          "notebooks/**/*.png")  # fmt: skip
+          "notebooks/**/*.png", "benchmarks/**/*.png")  # fmt: skip
 
 sys.path.insert(0, str(ROOT))
 os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -25,7 +25,7 @@ def write(directory, names):
     directory = pathlib.Path(directory)
     paths = [path_of(directory, name) for name in names]
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
-    text = f"{machine(found)}\n\n{claims.table(found)}\n{table(found)}"
+    text = f"# Speed, one run\n\n{machine(found)}\n\n{claims.table(found)}\n{table(found)}"
     write_beside(directory / "table.md", lambda beside: beside.write_text(text, encoding="utf-8"))
     write_beside(directory / "chart.png", lambda beside: chart(found).savefig(beside, dpi=100))
     write_beside(directory / "growth.png", lambda beside: growth(found).savefig(beside, dpi=100))

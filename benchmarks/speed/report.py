@@ -38,7 +38,8 @@ def machine(found):
         return "Nothing is measured yet."
     about = found[-1]["environment"]
     versions = ", ".join(f"{name} {about[name]}" for name in ("tensorflow", "keras", "jax", "torch") if name in about)
-    return f"{about['processor']}, {about['cpus']} cores, {about['platform']}; {about['date'][:10]}; {versions}."
+    system = about["platform"].partition("-")[0]  # without the kernel's build
+    return f"{about['processor']}, {about['cpus']} cores, {system}; {about['date'][:10]}; {versions}."
 
 
 def table(found):

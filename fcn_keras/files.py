@@ -1,5 +1,6 @@
-"""Files that are whole or not there: written beside under another name, then renamed."""
+"""Files that are whole or not there: written beside under another name, then renamed; what to say where none is."""
 
+import difflib
 import json
 import math
 import os
@@ -42,6 +43,23 @@ def write_beside(path, write):
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def absence(path):
+    """A sentence about a path where nothing is: from where on it fails, and names there that are nearly the same.
+
+    Example:
+
+    >>> pathlib.Path("my_data").mkdir()
+    >>> print(absence("my_dta/images").replace(str(pathlib.Path.cwd()), "HERE"))
+    There is no my_dta in HERE: is 'my_data' meant?
+    """
+    path = pathlib.Path(path).expanduser().absolute()
+    lacking = next((part for part in reversed([path, *path.parents]) if not os.path.lexists(part)), path)
+    folder = lacking.parent
+    names = os.listdir(folder) if folder.is_dir() and os.access(folder, os.R_OK) else []
+    near = difflib.get_close_matches(lacking.name, names, n=1)
+    return f"There is no {lacking.name} in {folder}" + (f": is {near[0]!r} meant?" if near else ".")
 
 
 def write_json(path, content):

@@ -17,6 +17,8 @@ import zipfile
 
 import keras
 
+from .files import absence
+
 MAX_BYTES = 16 << 30  # unpacked: VGG16's FCN with Adam's state is 1.6 GB
 MAX_RATIO = 200  # unpacked : packed; Keras stores arrays unpacked, and JSON packs to a tenth
 SMALL = 1 << 10  # bytes: what is packed into less may be of any ratio below MAX_RATIO * SMALL
@@ -80,7 +82,7 @@ def load_model(path, compile=True, max_bytes=MAX_BYTES):
 def _require_archive(path):
     expected = "expected a .keras file, as model.save('model.keras') writes it"
     if not path.exists():
-        raise ValueError(f"No model at {path}: {expected}. Mend: check the path and its spelling.")
+        raise ValueError(f"No model at {path}: {expected}. {absence(path)}")
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError(f"{path} is no regular file: {expected}.")
     with path.open("rb") as file:

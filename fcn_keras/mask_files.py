@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from .datasets.palettes import voc_palette
+from .files import absence
 from .images import SUFFIXES, read_image
 from .inference import segment
 from .visualization.colors import overlay
@@ -44,7 +45,8 @@ def find_images(sources, out=None):
         elif source.exists():
             found.append((source, pathlib.Path(source.stem)))
         else:
-            raise ValueError(f"Found nothing at {source}: expected an image file or a folder of them.")
+            expected = "expected an image file or a folder of them"
+            raise ValueError(f"Found nothing at {source}: {expected}. {absence(source)}")
     require_places_of_their_own(found, out)
     return found
 

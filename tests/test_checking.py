@@ -13,6 +13,7 @@ import tensorflow as tf
 from fcn_keras.checking import check
 from fcn_keras.checking.checks import ALIKE
 from fcn_keras.checking.looks import between, is_interpolated, thumbnail
+from fcn_keras.datasets import own_folder
 from fcn_keras.datasets.classes import Classes
 from fcn_keras.datasets.palettes import voc_palette
 
@@ -55,13 +56,13 @@ def files(report, kind):
 
 def test_nothing_is_said_of_good_data(root):
     report = check(root, progress=False)
-    assert report.ok and not report.findings, report
+    assert report.ok and kinds(report) == {"unnamed"}, report  # a note: no classes.txt
     assert report.counts == {"train": 7, "validation": 3} and report.layout == "folder"
     masks = [blocks(name) for name in NAMES[:7]]
     labelled = np.concatenate([mask[mask != 255] for mask in masks])
     assert report.shares["train"]["class 1"] == pytest.approx((labelled == 1).mean())
     assert report.shares["train"]["void"] == pytest.approx(3 / 40)
-    assert str(report).endswith("Ready to train: 0 errors, 0 warnings, 0 notes.")
+    assert str(report).endswith("Ready to train: 0 errors, 0 warnings, 1 note.")
     assert json.loads(report.to_json())["ok"] is True
 
 
@@ -212,7 +213,7 @@ def test_each_mistake_is_told_with_its_files(case, root):
     spoil(root)
     report = check(root, progress=False)
     if kind is None:
-        assert not report.findings
+        assert kinds(report) == {"unnamed"}
         return
     assert kind in kinds(report, severity), report
     if names is None:  # in images and in masks
@@ -277,7 +278,7 @@ def test_a_list_that_is_wrong_in_one_line_is_followed_in_the_others(root):
 
 def test_an_image_without_mask_is_not_held_against_its_list(root):
     (root / "masks" / "01.png").unlink()
-    assert kinds(check(root, progress=False)) == {"pairs"}
+    assert kinds(check(root, progress=False)) == {"pairs", "unnamed"}
 
 
 def test_other_layouts(tmp_path):
@@ -297,8 +298,42 @@ def test_other_layouts(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no layout that is known: found nothing"):
         check(tmp_path / "empty")
-    with pytest.raises(ValueError, match="is no folder"):
-        check(tmp_path / "none")
+    with pytest.raises(ValueError, match="There is no CamVd in .*: is 'CamVid' meant?"):
+        check(tmp_path / "CamVd" / "train")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file is a file, no folder"):
+        check(tmp_path / "file")
+
+
+def test_what_is_taken_for_granted_is_told(root):
+    report = check(root, progress=False)
+    shares = {name: f"{share:.1%}" for name, share in report.shares["validation"].items()}
+    told = next(line for line in str(report).splitlines() if line.startswith("  validation: "))
+    assert all(f"{share} {name}" in told for name, share in shares.items())
+    assert "the ids 0 to 2 are the classes, and 255 alone is void" in str(report)
+    (root / "validation.txt").write_text("09")
+    assert "Few images to validate on, 1:" in str(check(root, progress=False))
+    (root / "train.txt").unlink()
+    (root / "validation.txt").unlink()
+    report = check(root, progress=False)
+    assert "split" in kinds(report, "note")
+    expected = own_folder.find_splits(root, NAMES)
+    assert report.counts == {split: len(names) for split, names in expected.items()}
+
+
+@pytest.mark.parametrize("void", range(3))
+def test_an_id_that_classes_txt_makes_void(void, root):
+    names = ["a", "b"]
+    (root / "classes.txt").write_text("\n".join([*names[:void], "void", *names[void:]]))
+    report = check(root, progress=False)
+    assert report.ok and not report.findings and report.class_names == names
+    masks = np.stack([blocks(name) for name in NAMES[:7]])
+    assert report.shares["train"]["void"] == pytest.approx(np.isin(masks, (void, 255)).mean())
+    first = min({0, 1, 2} - {void})
+    share = (masks == first).sum() / np.isin(masks, (void, 255), invert=True).sum()
+    assert report.shares["train"]["a"] == pytest.approx(share)
+    save(root, "01", np.where(blocks("01") == 2, 3, blocks("01")).astype("uint8"))
+    assert files(check(root, progress=False), "ids") == {"01.png"}
 
 
 def test_borders_between():

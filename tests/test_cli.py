@@ -197,7 +197,7 @@ def test_a_folder_of_ones_own_is_trained_and_measured(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["train", "nothing"], "Found 'nothing': expected one of shapes, camvid"),
+        (["train", "nothing"], ". Expected one of shapes, camvid"),
         (["train", "shapes", "--learning-rate", "1e9"], "the loss is"),
         (["train", "shapes", "--splits", "train", "nowhere"], "nowhere"),
         (["evaluate", "no.keras", "shapes"], "no.keras"),

@@ -18,6 +18,7 @@ RARE = 0.001  # share of the labelled pixels
 # Correlation of thumbnails: across the splits of CamVid and VOC at most 0.931; of an image and itself at half its size,
 # or as JPEG of quality 30, at least 0.998.
 ALIKE = 0.995
+FEW = 3  # images to validate on
 # Kind of a problem in one pair → severity, message, mend.
 KINDS = {
     "image": ("error", "Images that cannot be read.", "restore or remove them, with their masks."),
@@ -83,7 +84,7 @@ def check(source, layout=None, classes=None, progress=None):
     pixels = {split: counted for split, counted in pixels.items() if not np.isscalar(counted)}
     used = [one for one in seen if one.pair.split != UNLISTED]
     findings = [*found.findings, *_of_files(seen), *_of_leakage(used), *_of_likeness(used), *_of_palettes(seen)]
-    findings += [*_of_classes(found, seen, names, pixels), *_of_sizes(seen)]
+    findings += [*_of_classes(found, seen, names, pixels), *_of_sizes(seen), *_of_few(counts)]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Report(str(source), found.name, dict(counts), names, _shares(pixels, names, found.void), findings)
 
@@ -172,6 +173,10 @@ def _of_palettes(seen):
 
 def _of_classes(found, seen, names, pixels):
     yield from _of_void(found, seen, pixels)
+    if found.classes is None and len(names) > 1:
+        message = f"No classes.txt: the ids 0 to {len(names) - 1} are the classes, and 255 alone is void."
+        mend = "write one, a name for each id, a line each; the name `void` makes its id void."
+        yield Finding("unnamed", "note", message, mend)
     labelled = {split: np.delete(counted, found.void)[: len(names)] for split, counted in pixels.items()}
     labelled.pop(UNLISTED, None)
     if labelled and found.classes is None and not sum(labelled.values())[1:].any():
@@ -190,16 +195,16 @@ def _of_classes(found, seen, names, pixels):
         if absent:
             severity = "warning" if split == "train" else "note"
             effect = "they cannot be learned" if split == "train" else "they do not count in its metrics"
-            yield Finding("absent", severity, f"Classes without a pixel in {split}: {effect}.", "", absent)
+            mend = f"name images that show them in {split}.txt." if found.name == "folder" else ""
+            yield Finding("absent", severity, f"Classes without a pixel in {split}: {effect}.", mend, absent)
     counted = labelled.get("train")
     if counted is not None and counted.sum():
         shares = counted / counted.sum()
         rare = tuple((names[id_], f"{shares[id_]:.3%} of the labelled pixels") for id_ in np.nonzero(shares < RARE)[0]
                      if counted[id_])  # fmt: skip
         if rare:
-            yield Finding(
-                "rare", "note", "Rare classes in train.", "class weights, larger crops, more such images.", rare
-            )
+            mend = "more such images, class weights (train --class-weights 1), larger crops (--size)."
+            yield Finding("rare", "note", "Rare classes in train.", mend, rare)
 
 
 def _of_void(found, seen, pixels):
@@ -219,6 +224,13 @@ def _of_sizes(seen):
         common = ", ".join(f"{height}×{width} ({count})" for (height, width), count in sizes.most_common(3))
         message = f"{len(sizes)} sizes of images, most often {common}: batches need crops, or one image each."
         yield Finding("sizes", "note", message)
+
+
+def _of_few(counts):
+    if 0 < counts["validation"] < FEW:
+        message = f"Few images to validate on, {counts['validation']}: metrics say little."
+        mend = "name more in validation.txt, and the rest in train.txt."
+        yield Finding("few", "warning", message, mend)
 
 
 def _shares(pixels, names, void):

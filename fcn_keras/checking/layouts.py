@@ -9,6 +9,7 @@ import re
 from ..datasets import camvid, lists, own_folder, voc, voc_folders
 from ..datasets.classes import Classes, read_classes
 from ..datasets.features import VOID
+from ..files import absence
 from ..images import SUFFIXES
 from .looks import require_file
 from .report import Finding
@@ -51,7 +52,8 @@ def read_layout(source, layout=None, classes=None):
     """
     source = pathlib.Path(source).expanduser()
     if not source.is_dir():
-        raise ValueError(f"{source} is no folder: expected one that holds images/ and masks/, CamVid's, or VOCdevkit.")
+        found = f"{source} is a file, no folder." if source.exists() else absence(source)
+        raise ValueError(f"{found} Expected a folder that holds images/ and masks/, CamVid's, or VOCdevkit.")
     if not os.access(source, os.R_OK | os.X_OK):
         raise ValueError(f"{source} may not be read. Mend: chmod u+rx, or run as its owner.")
     if classes is not None:
@@ -109,6 +111,9 @@ def _own_splits(source, names, images, findings):
             if names:
                 findings.append(Finding("lists", "error", str(error)))
             chosen = {"all": names}
+        else:
+            message = "No train.txt and validation.txt: about a fifth, by a hash of the names, is validated on."
+            findings.append(Finding("split", "note", message))
         return {name: split for split, members in chosen.items() for name in members}
     problems = [(str(source / f"{split}.txt"), "is missing") for split in ("train", "validation") if split not in lists]
     splits = {}

@@ -160,12 +160,15 @@ def _mask(path, layout, seen):
         add(("frames", path, frames))
     if _exif(path) != 1:
         add(("mask exif", path, f"orientation {_exif(path)}"))
+    if is_interpolated(ids):
+        add(("interpolated", path, f"{between(ids)[0]:.0%} of its borders pass through ids that lie between"))
+    class_of = np.arange(256) if coloured or layout.classes is None else layout.classes.id_of_level
+    ids = class_of[ids].astype("uint8")
     seen.pixels = np.array(PIL.Image.fromarray(ids).histogram())  # bincount would need eight bytes a pixel
     if palette:
         colours = np.array(palette).reshape(-1, 3)[:256].tolist()
-        seen.palette = {id_: tuple(colour) for id_, colour in enumerate(colours) if seen.pixels[id_]}
-    if is_interpolated(ids):
-        add(("interpolated", path, f"{between(ids)[0]:.0%} of its borders pass through ids that lie between"))
+        seen.palette = {int(class_of[id_]): tuple(colour) for id_, colour in enumerate(colours)}
+        seen.palette = {id_: colour for id_, colour in seen.palette.items() if seen.pixels[id_]}
     if layout.classes is not None:
         known = {*range(len(layout.classes.names)), layout.void}
         unknown = sorted(set(np.nonzero(seen.pixels)[0].tolist()) - known)

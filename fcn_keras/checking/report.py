@@ -5,6 +5,7 @@ import json
 
 SEVERITIES = ("error", "warning", "note")
 SHOWN = 8  # files in a finding's text
+LISTED = 12  # classes in a split's line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +70,21 @@ class Report:
     def __str__(self):
         counts = ", ".join(f"{split} {count}" for split, count in self.counts.items()) or "no images"
         lines = [f"{printable(self.source)}: layout {self.layout}; {counts}; {len(self.class_names)} classes"]
+        lines += [self._told_shares(split) for split in self.shares]
         lines += [str(finding) for finding in self.findings]
         tally = {level: sum(finding.severity == level for finding in self.findings) for level in SEVERITIES}
         told = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in tally.items())
         lines.append(f"{'Ready to train' if self.ok else 'Not ready'}: {told}.")
         return "\n".join(lines)
+
+    def _told_shares(self, split):
+        """One line: the classes of a split by their share of its labelled pixels, the largest first."""
+        shares = dict(self.shares[split])
+        void = shares.pop("void")
+        largest = sorted(shares.items(), key=lambda share: -share[1])
+        told = [f"{share:.1%} {name}" for name, share in largest[:LISTED]]
+        told += [f"{len(largest) - LISTED} classes more"] if len(largest) > LISTED else []
+        return f"  {printable(split)}: {printable(', '.join(told))}; of all pixels {void:.1%} void"
 
     def to_json(self):
         """All of it, every file named, as JSON."""

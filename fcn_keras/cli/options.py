@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import datasets
+from ..files import absence
 
 Data = Annotated[str, typer.Argument(help="A data set (shapes, camvid, voc, pets), or a folder of images/ and masks/.")]
 Source = Annotated[str | None, typer.Option(help="Folder that a data set is read from; needed the first time.")]
@@ -66,4 +67,5 @@ def named(data, source=None):
             raise ValueError(f"Found --source {source} beside the folder {data}: expected one of the two.")
         return "folder", data
     known = ", ".join(name for name in datasets.BUILDERS if name != "folder")
-    raise ValueError(f"Found {data!r}: expected one of {known}, or a folder that holds images/ and masks/.")
+    found = f"{data} is a file." if pathlib.Path(data).exists() else absence(data)
+    raise ValueError(f"{found} Expected one of {known}, or a folder that holds images/ and masks/.")

@@ -20,6 +20,14 @@ Optimizer = choice("Optimizer", nets.OPTIMIZERS)
 Precision = choice("Precision", nets.PRECISIONS)
 
 
+def _recipes(field, text=""):
+    """A help text, and what each recipe says of a field."""
+    said = {name: getattr(recipe, field) for name, recipe in recipes.TRAIN_RECIPES.items()}
+    told = {name: " ".join(map(str, value)) if isinstance(value, tuple) else value for name, value in said.items()}
+    told = [f"{name}: {'none' if value in (None, 'none') else value}" for name, value in told.items()]
+    return "; ".join([text, *told] if text else told) + "."
+
+
 def train(
     data: Data,
     recipe: Annotated[Recipe, typer.Option(help="light: for any data; paper: the authors' solver.")] = Recipe.light,
@@ -30,19 +38,25 @@ def train(
     data_dir: DataDir = None,
     splits: Annotated[tuple[str, str], typer.Option(help="Trained on, measured on.")] = ("train", "validation"),
     seed: Annotated[int, typer.Option(help="Seed of order, augmentation and new layers.")] = 0,
-    net: Annotated[Net | None, typer.Option(help="Instead of the recipe's.")] = None,
-    backbone: Annotated[Backbone | None, typer.Option(help="Instead of the recipe's.")] = None,
+    net: Annotated[Net | None, typer.Option(help=_recipes("net"))] = None,
+    backbone: Annotated[Backbone | None, typer.Option(help=_recipes("backbone"))] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Take no pretrained weights.")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help=_recipes("epochs"))] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help=_recipes("batch", "Images in a batch"))] = None,
     accumulate: Annotated[int | None, typer.Option(min=1, help="Batches whose gradients make one step.")] = None,
-    size: Annotated[tuple[int, int] | None, typer.Option(help="Height and width of the training crops.")] = None,
-    scales: Annotated[tuple[float, float] | None, typer.Option(help="Range of the random scale.")] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option(help="Instead of the recipe's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="At the start.")] = None,
-    class_weights: Annotated[float | None, typer.Option(min=0, max=1, help="0: none, 1: median frequency.")] = None,
+    size: Annotated[tuple[int, int] | None, typer.Option(help=_recipes("size", "Height and width of crops"))] = None,
+    scales: Annotated[
+        tuple[float, float] | None, typer.Option(help=_recipes("scales", "Range of the random scale"))
+    ] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help=_recipes("optimizer"))] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help=_recipes("learning_rate", "At the start"))] = None,
+    class_weights: Annotated[
+        float | None, typer.Option(min=0, max=1, help=_recipes("class_weights", "0: none, 1: balanced"))
+    ] = None,
     label_smoothing: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the target.")] = None,
-    ema: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the run to average; 0: none.")] = None,
+    ema: Annotated[
+        float | None, typer.Option(min=0, max=1, help=_recipes("ema", "Share of the run to average, 0: none"))
+    ] = None,
     precision: Annotated[Precision | None, typer.Option(help="Of the layers; logits are float32.")] = None,
     xla: Annotated[bool, typer.Option("--xla", help="Compile the steps with XLA.")] = False,
     cache: Annotated[str | None, typer.Option(help="memory, or a file: keeps the files' bytes at hand.")] = None,

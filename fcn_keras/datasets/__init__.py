@@ -13,6 +13,7 @@ import pathlib
 import re
 import sys
 
+from ..files import absence
 from .pipeline import pipeline
 
 __all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "pipeline", "prepare"]
@@ -114,7 +115,8 @@ def _require_source(builder, name, source):
     if mend and source is None:
         raise ValueError(f"{name} is read from a folder, found none. Mend: {mend}")
     if mend and not (source.is_dir() and any(source.iterdir())):
-        raise ValueError(f"{name}: the folder {source} is missing or empty. Mend: {mend}")
+        found = "" if source.exists() else f" {absence(source)}"
+        raise ValueError(f"{name}: the folder {source} is missing or empty.{found} Mend: {mend}")
 
 
 def _require_same_source(builder, source):

@@ -18,6 +18,7 @@ class Classes:
         names: One name for each id, background first where there is one.
         colours: RGB in 0–255, one triple for each name; None where masks hold ids and nothing else.
         void_colour: RGB of pixels that are no class; None where there is none.
+        void_id: Id, beside 255, of pixels that are no class in masks of ids; the classes' ids there leave it out.
 
     Example:
 
@@ -28,19 +29,36 @@ class Classes:
     names: tuple
     colours: tuple | None = None
     void_colour: tuple | None = None
+    void_id: int | None = None
 
     @property
     def palette(self):
         """uint8 array ``(C, 3)``: the colours, or VOC's."""
         return voc_palette(len(self.names)) if self.colours is None else np.array(self.colours, "uint8")
 
+    @property
+    def id_of_level(self):
+        """uint8 array ``(256,)``: the class of each id that a mask file may hold, void as 255; others are themselves.
+
+        Example:
+
+        >>> Classes(("ground", "road"), void_id=0).id_of_level[[0, 1, 2, 3, 255]].tolist()
+        [255, 0, 1, 3, 255]
+        """
+        table = np.arange(256, dtype="uint8")
+        if self.void_id is not None:
+            table[self.void_id : len(self.names) + 1] -= 1  # void's own, 0 - 1 perhaps, is set below
+            table[self.void_id] = VOID
+        return table
+
 
 def read_classes(path):
     r"""Reads a ``classes.txt``: a line for each class, in the order of the ids.
 
     A line is a name, or a name and its colour as three numbers: ``road 128 64 128``. The name ``void`` with a colour
-    names the colour of pixels of no class, and has no id. Empty lines and what stands behind ``#`` do not count. There
-    are 255 classes at most, as 255 is void.
+    names the colour of pixels of no class, and has no id. Without a colour ``void`` makes the id of its line void,
+    beside 255: as first line, 0. Empty lines and what stands behind ``#`` do not count. There are 255 classes at most,
+    as 255 is void.
 
     Args:
         path: The file, UTF-8.
@@ -58,6 +76,9 @@ def read_classes(path):
     >>> _ = pathlib.Path("classes.txt").write_text("ground 0 0 0\nroad 128 64 128\nvoid 255 255 255  # unlabelled")
     >>> read_classes("classes.txt").names
     ('ground', 'road')
+    >>> _ = pathlib.Path("classes.txt").write_text("void\nground\nroad")
+    >>> read_classes("classes.txt")
+    Classes(names=('ground', 'road'), colours=None, void_colour=None, void_id=0)
     """
     if not pathlib.Path(path).is_file():  # a pipe would wait for ever
         raise ValueError(f"{path} cannot be read (no regular file): expected a text file, a class in each line.")
@@ -76,16 +97,18 @@ def read_classes(path):
             if before != number:
                 raise ValueError(f"{path}, line {number}: the {kind} {value} stands in line {before} already.")
         found[name] = colour
+    void_id = list(found).index("void") if "void" in found and found["void"] is None else None
     void = found.pop("void", None)
     coloured = [name for name, colour in found.items() if colour is not None]
     if not found:
         raise ValueError(f"{path} names no class: expected a line for each, such as `road` or `road 128 64 128`.")
-    if len(found) > VOID:
-        raise ValueError(f"{path} names {len(found)} classes: expected {VOID} at most, as the id {VOID} is void.")
+    most = VOID - (void_id is not None)
+    if len(found) > most:
+        raise ValueError(f"{path} names {len(found)} classes: expected {most} at most, as the id {VOID} is void.")
     if coloured and len(coloured) < len(found):
         bare = next(name for name in found if name not in coloured)
         raise ValueError(f"{path}: {coloured[0]} has a colour, {bare} has none: expected colours for all, or for none.")
-    return Classes(tuple(found), tuple(found.values()) if coloured else None, void)
+    return Classes(tuple(found), tuple(found.values()) if coloured else None, void, void_id)
 
 
 def _parsed(line, place):

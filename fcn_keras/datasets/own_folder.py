@@ -5,7 +5,7 @@
     my_data/
       images/       photographs: JPEG, PNG, …; folders inside are fine
       masks/        for each a PNG, BMP or TIFF of the same name: ids, or colours that classes.txt names
-      classes.txt   optional: a line for each class, `road` or `road 128 64 128`
+      classes.txt   optional: a line for each class, in the order of the ids: `road`, or `road 128 64 128`
       train.txt, validation.txt, test.txt   optional: a name in each line, as `day/001`
 """
 
@@ -18,6 +18,7 @@ import PIL.ExifTags
 import PIL.Image
 import tensorflow as tf
 
+from ..files import absence
 from ..images import FORMATS, SUFFIXES, read_image
 from .classes import colours_to_ids, read_classes
 from .features import VOID
@@ -63,6 +64,8 @@ def find_pairs(source):
             leads out of them.
     """
     source = pathlib.Path(source)
+    if not source.exists():
+        raise ValueError(f"{absence(source)} Mend: pass the folder that holds images/ and masks/.")
     missing = [name for name in ("images", "masks") if not (source / name).is_dir()]
     if missing:
         raise ValueError(
@@ -158,18 +161,13 @@ def read_own_mask(path, classes=None):
     try:
         with PIL.Image.open(path, formats=FORMATS) as file:
             if file.mode in ("RGB", "RGBA") or (file.mode == "P" and classes is not None and classes.colours):
-                ids = _from_colours(file, classes)
-            else:
-                ids = _from_levels(file)
+                return _from_colours(file, classes)
+            levels = _from_levels(file)
     except ValueError:
         raise
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         raise ValueError(f"cannot be read as an image: {error}") from error
-    if classes is not None:
-        unknown = sorted(set(np.unique(ids).tolist()) - set(range(len(classes.names))) - {VOID})
-        if unknown:
-            raise ValueError(f"holds the ids {unknown[:10]}: expected 0–{len(classes.names) - 1}, or {VOID} for void")
-    return ids
+    return levels if classes is None else _of_classes(levels, classes)
 
 
 def _from_colours(file, classes):
@@ -189,6 +187,15 @@ def _from_levels(file):
     if ids.max(initial=0) > 255 or ids.min(initial=0) < 0:
         raise ValueError(f"holds ids up to {ids.max()}: expected 0–255")
     return ids.astype("uint8")
+
+
+def _of_classes(levels, classes):
+    ids = classes.id_of_level[levels]
+    unknown = sorted(set(np.unique(ids).tolist()) - set(range(len(classes.names))) - {VOID})
+    if unknown:
+        last = len(classes.names) - (classes.void_id is None)
+        raise ValueError(f"holds the ids {unknown[:10]}: expected 0–{last}, or {VOID} for void")
+    return ids
 
 
 def is_plain(path):

@@ -17,6 +17,8 @@ from fcn_keras.datasets.palettes import voc_palette
         ("\n# mine\na 1,2,3  # first\nb\t4 5 6\r\nvoid 9 9 9", Classes(("a", "b"), ((1, 2, 3), (4, 5, 6)), (9, 9, 9))),
         ("도로 1 2 3", Classes(("도로",), ((1, 2, 3),))),
         ("lane-2 1 2 3\n", Classes(("lane-2",), ((1, 2, 3),))),
+        ("void\na\nb", Classes(("a", "b"), void_id=0)),
+        ("a\n# b\n\nvoid\nc", Classes(("a", "c"), void_id=1)),
         ("\ufeffground\nroad\n", Classes(("ground", "road"))),
         ("\n".join(f"c{i}x" for i in range(255)), Classes(tuple(f"c{i}x" for i in range(255)))),
     ],
@@ -40,6 +42,7 @@ def test_reading(text, expected, tmp_path):
         (b"a 0.5 0.5 0.5", "three integers in 0–255"),
         (b"a 1 2 3\nb", "a has a colour, b has none"),
         ("\n".join(f"c{i}x" for i in range(256)).encode(), "names 256 classes: expected 255 at most"),
+        ("\n".join(["void", *(f"c{i}x" for i in range(255))]).encode(), "names 255 classes: expected 254 at most"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )

@@ -50,6 +50,19 @@ CLASSES = (
 )
 
 
+@pytest.mark.parametrize(("void", "expected"), [("void\na\nb\nc", [255, 0, 1, 2]), ("a\nb\nvoid\nc", [0, 1, 255, 2])])
+def test_an_id_that_classes_txt_makes_void(void, expected, tmp_path):
+    root = write_lists(write(tmp_path / "mine"))
+    (root / "classes.txt").write_text(void)
+    class_of = np.array([*expected, *[255] * 252], "uint8")
+    masks = {mask.tobytes() for _, mask in load(root)}
+    assert masks == {class_of[stand_ins.ids_of(name, "own", 0, 4)].tobytes() for name in LISTS["train"]}
+    assert datasets.class_names("folder", source=root, data_dir=tmp_path / "data") == ["a", "b", "c"]
+    PIL.Image.fromarray(np.full((40, 60), 4, "uint8")).save(root / "masks" / "00.png")
+    with pytest.raises(ValueError, match=r"00\.png holds the ids \[4\]: expected 0–3, or 255 for void"):
+        load(root)
+
+
 @pytest.mark.parametrize("kind", ["grey", "palette", "colours", "a palette in another order"])
 def test_every_kind_of_mask_gives_the_ids(kind, tmp_path):
     def shuffled(path, ids):

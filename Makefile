@@ -27,11 +27,13 @@ if [ -z "$$python" ]; then \
 fi
 endef
 
-.PHONY: help lab walkthrough site doctor test lint bench lock clean FORCE
+.PHONY: help setup lab walkthrough site doctor test lint bench lock clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target does; do \
 	  printf 'make %-12s %s\n' "$$target" "$$does"; done
+
+setup: $(READY) ## make .venv, which all others do first
 
 lab: $(READY) ## read and run the chapters in JupyterLab
 	TF_CPP_MIN_LOG_LEVEL=2 $(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)" \
@@ -75,7 +77,7 @@ clean: ## remove rendered chapters and caches; keeps .venv, data and runs
 $(READY): requirements.lock pyproject.toml $(if $(realpath $(PY)),,FORCE)
 	@if [ -e $@ ] && $(PY) -c '' 2>/dev/null; then rm -f $@; else \
 	  rm -f $@; $(find_python); \
-	  echo "Making .venv with $$($$python --version): some minutes, about 3 GB of disk, once."; \
+	  echo "Making .venv with $$($$python --version): some minutes, about 4 GB of disk, once."; \
 	  "$$python" -m venv --clear .venv; fi
 	$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .

@@ -112,7 +112,7 @@ def _own_splits(source, names, images, findings):
                 findings.append(Finding("lists", "error", str(error)))
             chosen = {"all": names}
         else:
-            message = "No train.txt and validation.txt: about a fifth, by a hash of the names, is validated on."
+            message = "No train.txt and validation.txt: about a fifth, by a hash of the names, is for validation."
             findings.append(Finding("split", "note", message))
         return {name: split for split, members in chosen.items() for name in members}
     problems = [(str(source / f"{split}.txt"), "is missing") for split in ("train", "validation") if split not in lists]

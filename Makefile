@@ -34,6 +34,7 @@ help: ## list the targets
 	  printf 'make %-12s %s\n' "$$target" "$$does"; done
 
 setup: $(READY) ## make .venv, which all others do first
+	@echo "Ready: make lab, or . .venv/bin/activate and fcn-keras --help"
 
 lab: $(READY) ## read and run the chapters in JupyterLab
 	TF_CPP_MIN_LOG_LEVEL=2 $(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)" \
@@ -52,7 +53,7 @@ doctor: $(READY) ## say what this machine has, what it lacks, and the mend
 	$(PY) fcn_keras/doctor.py $(ARGS)
 
 test: lint ## lint, then run every test (ARGS="tests/test_metrics.py")
-	$(PY) -m pytest -q -n 2 --dist loadfile $(ARGS)
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## ruff over code and notebooks
 	$(PY) -m ruff check .

@@ -171,7 +171,8 @@ def _application(constructor, **kwargs):
             raise OSError(
                 f"The ImageNet weights of {constructor.__name__} are not here and could not be downloaded: {error}. "
                 f"Mend: connect once, or copy the file into {folder} "
-                "(the environment variable KERAS_HOME moves it), or pass weights=None, or use backbone='mini_vgg'."
+                "(the environment variable KERAS_HOME moves it), or take MiniVGG, whose weights are here "
+                "(backbone='mini_vgg', --backbone mini_vgg), or none (weights=None, --from-scratch) if data are plenty."
             ) from error
 
     return build

@@ -84,7 +84,9 @@ def _require_archive(path):
     if not path.exists():
         raise ValueError(f"No model at {path}: {expected}. {absence(path)}")
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(f"{path} is no regular file: {expected}.")
+        inside = sorted(path.glob("*.keras")) if path.is_dir() else []
+        meant = f" Is {inside[0]} meant?" if inside else ""
+        raise ValueError(f"{path} is no regular file: {expected}.{meant}")
     with path.open("rb") as file:
         head = file.read(8)
     kind = next((kind for start, kind in KINDS.items() if head.startswith(start)), "no zip archive")

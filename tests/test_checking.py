@@ -229,14 +229,17 @@ def test_missing_pairs_and_the_name_that_was_meant(root):
     alone(root)
     report = check(root, progress=False)
     text = str(report)
-    assert not report.ok and "1 files have no mask" in text and "1 files have no image" in text
+    assert (
+        not report.ok and "have no mask of the same name: 1." in text and "have no image of the same name: 1." in text
+    )
     assert f"01.png: is {root / 'masks' / '01_mask.png'} meant?" in text
 
 
 def test_classes_by_file_by_argument_and_by_the_ids(root):
     (root / "classes.txt").write_text("ground\nroad\n")
     report = check(root, progress=False)
-    assert files(report, "ids") >= {"00.png"} and "ids 2: " in str(report) and not report.ok
+    assert files(report, "ids") >= {"00.png"} and "ids 2, " in str(report) and "expected 0–1" in str(report)
+    assert not report.ok
     assert check(root, classes=Classes(("a", "b", "c")), progress=False).ok
     (root / "classes.txt").write_text("ground\nground\n")
     assert "classes.txt" in kinds(check(root, progress=False), "error")
@@ -319,6 +322,15 @@ def test_what_is_taken_for_granted_is_told(root):
     assert "split" in kinds(report, "note")
     expected = own_folder.find_splits(root, NAMES)
     assert report.counts == {split: len(names) for split, names in expected.items()}
+
+
+def test_names_that_say_something_else(root):
+    (root / "classes.txt").write_text("0 ground\n1 road\n2 unlabelled")
+    assert kinds(check(root, progress=False)) == {"numbered", "scored"}
+    (root / "classes.txt").write_text("ground\nroad\nUnlabelled")
+    assert files(check(root, progress=False), "scored") == {"Unlabelled"}
+    (root / "classes.txt").write_text("ground\nroad\nVOID")
+    assert not check(root, progress=False).findings
 
 
 @pytest.mark.parametrize("void", range(3))

@@ -116,6 +116,10 @@ def test_files_of_other_kinds(saved, tmp_path):
     for name, found in words.items():
         with pytest.raises(ValueError, match=f"{re.escape(found)}.*expected a .keras file"):
             load_model(tmp_path / name)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.keras").touch()
+    with pytest.raises(ValueError, match=r"Is .*best\.keras meant\?"):
+        load_model(tmp_path / "run")
     with pytest.raises(ValueError, match="No model at"):
         load_model("hf://somebody/model.keras")
     assert not (tmp_path / "sprung").exists()

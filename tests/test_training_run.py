@@ -311,3 +311,35 @@ def test_half_precision_learns_as_well(policy, unbroken, tmp_path):
     assert hasattr(model.optimizer, "inner_optimizer") == (policy == "mixed_float16")
     ours, theirs = (r.record()["history"][-1]["loss"] for r in (mixed, unbroken[0]))
     assert ours == pytest.approx(theirs, abs=0.05)
+
+
+def test_what_was_trained_before_is_told(tmp_path, capsys):
+    run(tmp_path, epochs=1, verbose=2).run()
+    assert "before" not in capsys.readouterr().out
+    run(tmp_path, epochs=1, verbose=2).run()
+    told = capsys.readouterr().out.splitlines()
+    assert (
+        told[0].endswith(": 1 of 1 epochs were trained before; nothing is left to train.") and "epoch   1/1" in told[1]
+    )
+
+
+def test_a_finished_run_cannot_be_prolonged(tmp_path):
+    run(tmp_path, epochs=1).run()
+    with pytest.raises(ValueError, match="epochs is 1 there, 2 here.*cannot be prolonged"):
+        run(tmp_path, epochs=2).run()
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"epochs": 1', '"epochs": 2'))
+    with pytest.raises(ValueError, match="a finished run of 1 epochs, and its config.json says 2"):
+        run(tmp_path, epochs=2).run()
+
+
+def test_a_run_that_could_not_begin_binds_nobody(tmp_path):
+    def no_net():
+        raise OSError("weights could not be downloaded")
+
+    begun = run(tmp_path, epochs=1)
+    begun.build = no_net
+    with pytest.raises(OSError, match="could not be downloaded"):
+        begun.run()
+    assert run(tmp_path, epochs=2, settings={"backbone": "another"}).run() is not None
+    assert json.loads((tmp_path / "config.json").read_text())["epochs"] == 2

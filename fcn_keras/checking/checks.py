@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import itertools
 import os
+import re
 import warnings
 
 import numpy as np
@@ -18,6 +19,7 @@ RARE = 0.001  # share of the labelled pixels
 # Correlation of thumbnails: across the splits of CamVid and VOC at most 0.931; of an image and itself at half its size,
 # or as JPEG of quality 30, at least 0.998.
 ALIKE = 0.995
+NO_CLASS = re.compile(r"un?label+ed|ignored?|ignore[ _-]label|unknown|undefined|don'?t[ _-]?care", re.IGNORECASE)
 FEW = 3  # images to validate on
 # Kind of a problem in one pair → severity, message, mend.
 KINDS = {
@@ -173,6 +175,7 @@ def _of_palettes(seen):
 
 def _of_classes(found, seen, names, pixels):
     yield from _of_void(found, seen, pixels)
+    yield from _of_names(found)
     if found.classes is None and len(names) > 1:
         message = f"No classes.txt: the ids 0 to {len(names) - 1} are the classes, and 255 alone is void."
         mend = "write one, a name for each id, a line each; the name `void` makes its id void."
@@ -205,6 +208,18 @@ def _of_classes(found, seen, names, pixels):
         if rare:
             mend = "more such images, class weights (train --class-weights 1), larger crops (--size)."
             yield Finding("rare", "note", "Rare classes in train.", mend, rare)
+
+
+def _of_names(found):
+    """Names in ``classes.txt`` that say something else than their writer meant."""
+    names = [] if found.classes is None else found.classes.names
+    scored = tuple((name, "") for name in names if NO_CLASS.fullmatch(name.lstrip("0123456789:.- ")))
+    if scored:
+        message = "Names that sound like no class, and are trained and scored like any other."
+        yield Finding("scored", "warning", message, "if they are none, name them `void` in classes.txt.", scored)
+    if len(names) > 1 and all(re.match(r"\d+\W", name) for name in names):
+        message = f"Numbers are a part of the names: {names[0]!r}. A line's place is its id."
+        yield Finding("numbered", "note", message, "names alone in classes.txt.")
 
 
 def _of_void(found, seen, pixels):

@@ -88,7 +88,8 @@ def _own(source, classes):
             findings.append(Finding("classes.txt", "error", "The file of classes cannot be used.", "", files))
     images = _files(source / "images", SUFFIXES, findings)
     masks = _files(source / "masks", (*own_folder.MASK_SUFFIXES, ".jpg", ".jpeg"), findings)
-    names = _paired(images, masks, findings)
+    there = (source / "images").is_dir() and (source / "masks").is_dir()
+    names = _paired(images, masks, findings) if there else []
     splits = _own_splits(source, names, images, findings)
     pairs = [Pair(splits.get(name, UNLISTED), name, images[name], masks[name]) for name in names]
     return Layout("folder", pairs, classes, VOID, findings)
@@ -185,7 +186,8 @@ def _voc(root):
 def _files(folder, suffixes, findings):
     """Regular files under a folder by name; what is there besides is told."""
     if not folder.is_dir():
-        findings.append(Finding("folder", "error", f"There is no folder {folder}.", "make it, or rename yours."))
+        found = absence(folder) if not folder.exists() else f"{folder} is no folder."
+        findings.append(Finding("folder", "error", found, "make it, or rename yours."))
         return {}
     odd, links, closed, alike = [], [], [], {}
     home = folder.resolve()
@@ -239,7 +241,7 @@ def _paired(images, masks, findings):
             if name not in theirs
         ]
         if lost:
-            message = f"{len(lost)} files have no {kind} of the same name."
+            message = f"Files that have no {kind} of the same name: {len(lost)}."
             findings.append(Finding("pairs", "error", message, "rename, add or remove them.", tuple(lost)))
     names = sorted(set(images) & set(masks))
     if not names:

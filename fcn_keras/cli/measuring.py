@@ -48,7 +48,11 @@ def evaluate(
             scales=tuple(scales or (1.0,)),
             flip=flip,
         )
-    print(json.dumps(finite(result.summary()), indent=1) if as_json else result.table())
+    if as_json:
+        print(json.dumps(finite(result.summary()), indent=1))
+    else:
+        images = builder.info.splits[split].num_examples
+        print(f"{model} on {split} of {data}, {images} images, in percent.\n\n{result.table()}")
 
 
 def ladder(

@@ -1,6 +1,7 @@
 """What several commands take: a model, data, scales, and choices from the package's tables."""
 
 import contextlib
+import difflib
 import enum
 import pathlib
 import sys
@@ -66,6 +67,8 @@ def named(data, source=None):
         if source is not None:
             raise ValueError(f"Found --source {source} beside the folder {data}: expected one of the two.")
         return "folder", data
-    known = ", ".join(name for name in datasets.BUILDERS if name != "folder")
+    known = [name for name in datasets.BUILDERS if name != "folder"]
+    near = difflib.get_close_matches(data, known, n=1)
     found = f"{data} is a file." if pathlib.Path(data).exists() else absence(data)
-    raise ValueError(f"{found} Expected one of {known}, or a folder that holds images/ and masks/.")
+    found = f"Found data set {data!r}: is {near[0]!r} meant?" if near else found
+    raise ValueError(f"{found} Expected one of {', '.join(known)}, or a folder that holds images/ and masks/.")

@@ -55,9 +55,8 @@ def segment(
         counts = {
             status: sum(record["status"] == status for record in records) for status in ("done", "skipped", "bad")
         }
-        print(
-            f"{counts['done']} done, {counts['skipped']} there already, {counts['bad']} could not be read; see {out}."
-        )
+        there = f"{counts['skipped']} there already" + (" (--again: anew)" if counts["skipped"] else "")
+        print(f"{counts['done']} done, {there}, {counts['bad']} could not be read; see {out}.")
         for record in bad:
             print(f"  {record['error']}")
     return int(bool(bad))

@@ -84,7 +84,8 @@ def prepare(name, config=None, *, source=None, data_dir=None):
             builder = make(config=config, data_dir=data_dir)
         if not builder.is_prepared():
             _require_source(builder, name, source)
-            print(f"Preparing {name} under {builder.data_dir} (once).", flush=True)
+            local = "" if source is None and getattr(builder, "DOWNLOADS", False) else "; nothing is downloaded"
+            print(f"Preparing {name} under {builder.data_dir} (once){local}.", flush=True)
             if not sys.stderr.isatty():
                 tfds.disable_progress_bar()  # in a notebook or a log it is noise
             builder.download_and_prepare(

@@ -92,6 +92,7 @@ def read_classes(path):
         if not line:
             continue
         name, colour = _parsed(line, f"{path}, line {number}")
+        name = "void" if name.lower() == "void" else name
         for kind, value in (("name", name), ("colour", colour)):
             before = first_lines.setdefault((kind, value), number) if value is not None else number
             if before != number:

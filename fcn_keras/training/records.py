@@ -22,12 +22,13 @@ from ..inference import segment
 PACKAGES = ("fcn-keras", "keras", "tensorflow", "jax", "torch", "numpy", "tensorflow-datasets")
 
 
-def require_same(directory, config):
+def require_same(directory, config, begun=True):
     """Writes ``config.json``, or refuses a folder whose run was made with other settings.
 
     Args:
         directory: Folder of the run.
         config: Dict of the settings.
+        begun: Whether anything was trained there; where nothing was, the settings are replaced.
 
     Raises:
         ValueError: If the folder holds other settings; each is named with what was found there and what is asked for.
@@ -38,11 +39,11 @@ def require_same(directory, config):
     >>> require_same("run", {"epochs": 3})
     Traceback (most recent call last):
     ...
-    ValueError: run holds a run with other settings: epochs is 2 there, 3 here. Mend: take another directory, or ...
+    ValueError: run holds a run with other settings: epochs is 2 there, 3 here. Mend: take another ...
     """
     path = pathlib.Path(directory) / "config.json"
     config = json.loads(json.dumps(finite(config)))  # as JSON will give it back: tuples are lists
-    if not path.exists():
+    if not (begun and path.exists()):
         write_json(path, config)
         return
     there = json.loads(path.read_text(encoding="utf-8"))
@@ -51,7 +52,7 @@ def require_same(directory, config):
         told = "; ".join(f"{key} is {there.get(key)!r} there, {config.get(key)!r} here" for key in differing)
         raise ValueError(
             f"{directory} holds a run with other settings: {told}. "
-            "Mend: take another directory, or the settings in its config.json, or delete it."
+            "Mend: take another --directory, or the settings that it was begun with. A run cannot be prolonged."
         )
 
 
@@ -99,6 +100,14 @@ def write_metrics(directory, evaluation, record):
     write_json(pathlib.Path(directory) / "metrics.json", content)
 
 
+def write_table(directory, evaluation, record, monitor):
+    """Writes ``metrics.md``: which net was measured, the table of ``last.keras``, and what ``best.keras`` is."""
+    best = record["best"]
+    told = f"; best.keras: epoch {best['epoch']}, {monitor} {100 * best['score']:.1f}" if best else ""
+    text = f"last.keras on the validation images, in percent{told}.\n\n{evaluation.table()}"
+    write_beside(pathlib.Path(directory) / "metrics.md", lambda beside: beside.write_text(text, "utf-8"))
+
+
 def draw(run, model, history):
     """Draws ``curves.png`` and ``samples.png``."""
     from .. import visualization
@@ -116,6 +125,7 @@ def draw(run, model, history):
         "curves.png": visualization.learning_curves(lines),
         "samples.png": visualization.compare(images, columns, run.class_names, run.palette),
     }
+    figures["curves.png"].supxlabel("dashed: training, solid: validation", fontsize=9)
     for name, figure in figures.items():
         write_beside(run.directory / name, lambda beside, figure=figure: figure.savefig(beside, dpi=90))
 

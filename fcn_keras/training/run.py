@@ -105,10 +105,8 @@ class Run:
             FloatingPointError: If the loss is no longer a number; the message names the step and likely causes.
             OSError: If a file cannot be written. Earlier ones are whole, and the run goes on from there.
         """
-        records.require_same(self.directory, self._config())
-        if self.verbose:
-            for entry in self.record()["history"]:  # what was trained before is told again
-                print(records.line(self.name, self.epochs, entry))
+        records.require_same(self.directory, self._config(), begun=self.finished or self.checkpoint.exists())
+        self._tell_of_before()
         if self.finished:
             self.checkpoint.unlink(missing_ok=True)
             return self.model()
@@ -121,6 +119,19 @@ class Run:
         while record["epoch"] < self.epochs:
             self._one_epoch(model, state, record)
         return self._finish(model, record)
+
+    def _tell_of_before(self):
+        history = self.record()["history"]
+        if self.finished and len(history) != self.epochs:
+            raise ValueError(
+                f"{self.directory} holds a finished run of {len(history)} epochs, and its config.json says "
+                f"{self.epochs}. Mend: take another directory; a run cannot be prolonged."
+            )
+        if self.verbose and history:
+            left = "nothing is left to train" if self.finished else "going on"
+            print(f"{self.directory}: {len(history)} of {self.epochs} epochs were trained before; {left}.")
+            for entry in history:
+                print(records.line(self.name, self.epochs, entry))
 
     @property
     def finished(self):
@@ -294,7 +305,7 @@ class Run:
         evaluation = self._evaluate(model)
         if self.samples:
             self._draw(model, record["history"])
-        write_beside(self.directory / "metrics.md", lambda beside: beside.write_text(evaluation.table(), "utf-8"))
+        records.write_table(self.directory, evaluation, record, self.monitor)
         records.write_metrics(self.directory, evaluation, record)  # the last word: it says that the run is finished
         self.checkpoint.unlink(missing_ok=True)
         return model

@@ -7,6 +7,8 @@ strides 8, 16 and 32. Where the tapped units lie on the image is not written dow
 import dataclasses
 import os
 import pathlib
+import re
+import warnings
 from collections.abc import Callable
 
 import keras
@@ -18,6 +20,7 @@ from .images import MEAN_COLOUR
 from .taps import find_taps
 
 WEIGHTS = pathlib.Path(__file__).parent / "weights"
+UNSCALED = re.compile("vgg|resnet|mobilenet|densenet|xception|inception|nasnet", re.IGNORECASE)
 BERKELEY_BGR = (104.00699, 116.66877, 122.67892)
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
@@ -282,16 +285,20 @@ def get(backbone):
     Raises:
         ValueError: If the name is not in the table, or the model has no taps at strides 8, 16 and 32.
 
+    Warns:
+        UserWarning: If the model is one of `keras.applications` that wants another input.
+
     Example:
 
     >>> get("vgg16").taps
     ('block3_pool', 'block4_pool', 'block5_pool')
-    >>> get(keras.applications.DenseNet121(weights=None, include_top=False)).taps
-    ('pool3_conv', 'pool4_conv', 'relu')
+    >>> get(keras.applications.EfficientNetV2B0(weights=None, include_top=False)).taps
+    ('block4a_expand_activation', 'block6a_expand_activation', 'top_activation')
     """
     if isinstance(backbone, Backbone):
         return backbone
     if isinstance(backbone, keras.Model):
+        _warn_of_missing_preprocessing(backbone)
         return Backbone(lambda weights: backbone, find_taps(backbone), pretrained=None)
     if backbone not in BACKBONES:
         raise ValueError(
@@ -299,3 +306,15 @@ def get(backbone):
             "fcn_keras.backbones.Backbone with the layers to tap in a model of your own."
         )
     return BACKBONES[backbone]
+
+
+def _warn_of_missing_preprocessing(model):
+    """Many of `keras.applications` were trained on other input than RGB in 0–255, and do not scale by themselves."""
+    scales = any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in model.layers)
+    if UNSCALED.match(model.name) and not scales:
+        warnings.warn(
+            f"The backbone {model.name!r} is fed RGB in 0–255 as it is, and networks of this name want another input. "
+            "Mend: fcn_keras.backbones.Backbone(lambda weights: model, fcn_keras.taps.find_taps(model), "
+            'preprocessing="caffe", "tf" or "torch"), or a name such as "mobilenet_v2".',
+            stacklevel=4,
+        )

@@ -15,7 +15,7 @@ format         for                                                   any size   
 
 Each takes RGB images ``(batch, H, W, 3)``, float32, 0–255, and returns logits ``(batch, H, W, C)`` or, with
 ``labels=True``, masks ``(batch, H, W)``. They are Keras' logits to 1e-4 of the largest. OpenVINO alone must be asked
-to: where the CPU can, it computes in bfloat16, a hundredth off, unless it compiles with
+to: where the CPU can, it computes in bfloat16, some hundredths off, unless it compiles with
 ``{"INFERENCE_PRECISION_HINT": "f32"}``.
 """
 
@@ -49,7 +49,8 @@ def export(model, path, format=None, size=None, labels=False, calibration=None):
             any size, any batch.
         labels: Whether it returns masks, `uint8` (`int32` for more than 255 classes), instead of logits: the argmax
             runs inside, and what crosses over is C · 4 times smaller.
-        calibration: Some images as the model will see them, arrays ``(H, W, 3)``, of `size` for LiteRT: weights and
+        calibration: Some images as the model will see them, a list of arrays ``(H, W, 3)``, 0–255, such as
+            `fcn_keras.images.read_image` gives, of `size` for LiteRT: weights and
             activations become int8 in the ranges that occur in them. A few dozen will do. ``"onnx"`` and ``"litert"``
             only.
 
@@ -89,6 +90,8 @@ def _format(path, format, size, calibration):
         )
     if format == "saved_model" and path.exists() and not (path / "saved_model.pb").is_file():
         raise ValueError(f"{path} is there and is no SavedModel, which would be replaced. Mend: another name.")
+    if isinstance(calibration, str | os.PathLike):
+        raise ValueError(f"Found calibration={str(calibration)!r}: expected a list of images, arrays (H, W, 3).")
     if calibration is not None and format not in ("onnx", "litert"):
         raise ValueError(f"Found calibration for {format}: int8 is made for onnx and litert only.")
     if calibration is not None and format == "litert" and size is None:
@@ -133,12 +136,34 @@ def _write_saved_model(model, path, calibration):
     model.export(path, format="tf_saved_model", verbose=False, input_signature=_signature(model))
 
 
+def _result_name(model):
+    return "logits" if len(model.output.shape) == 4 else "mask"
+
+
 def _write_onnx(model, path, calibration):
     with warnings.catch_warnings():  # Keras' way to bring tf2onnx and NumPy 2 together
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)
         model.export(path, format="onnx", verbose=False, input_signature=_signature(model))
+    _name_ends(path, _result_name(model))
     if calibration is not None:
         _quantize_onnx(path, calibration)
+
+
+def _name_ends(path, name):
+    """Gives the result a name, and its open dimensions, where tf2onnx says Identity:0 and unk__995."""
+    import onnx
+
+    model = onnx.load(path)
+    (image,), (result,) = model.graph.input, model.graph.output
+    for node in model.graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [name if end == result.name else end for end in ends]
+    result.name = name
+    for end in (image, result):
+        for dimension, word in zip(end.type.tensor_type.shape.dim, ("batch", "height", "width"), strict=False):
+            if not dimension.HasField("dim_value"):
+                dimension.dim_param = word
+    onnx.save(model, path)
 
 
 def _quantize_onnx(path, calibration):
@@ -162,7 +187,14 @@ def _quantize_onnx(path, calibration):
 
 
 def _write_openvino(model, path, calibration):
-    model.export(str(path), format="openvino", verbose=False, input_signature=_signature(model))
+    import openvino
+
+    whole = path.with_name("whole.xml")
+    model.export(str(whole), format="openvino", verbose=False, input_signature=_signature(model))
+    read = openvino.Core().read_model(whole)
+    result = max(read.outputs, key=lambda output: output.partial_shape.rank.get_length())  # others are sizes of images
+    result.tensor.set_names({_result_name(model)})
+    openvino.serialize(openvino.Model([result.get_node()], read.get_parameters(), model.name), path)
 
 
 def _write_litert(model, path, calibration):

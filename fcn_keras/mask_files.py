@@ -26,8 +26,8 @@ def find_images(sources, out=None):
         that folder.
 
     Raises:
-        ValueError: If a path does not exist, a folder holds no image, two images would share a mask, or a mask would
-            take the place of an image.
+        ValueError: If a path does not exist, a folder holds no image, two images would share a mask, a mask would take
+            the place of an image, or `out` is a folder ``masks`` beside ``images``.
 
     Example:
 
@@ -157,6 +157,8 @@ def require_places_of_their_own(found, out=None):
             )
     if out is None:
         return
+    if pathlib.Path(out).resolve().name == "masks" and (pathlib.Path(out).resolve().parent / "images").is_dir():
+        raise ValueError(f"{out} stands beside images/: it may hold the truth of a data set. Mend: another folder.")
     images = {image.resolve() for image, _ in found}
     for image, place in found:
         for path in (pathlib.Path(out) / f"{place}.png", pathlib.Path(out) / f"{place}.overlay.jpg"):

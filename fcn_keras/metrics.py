@@ -173,7 +173,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         name: Name of the metric.
 
     Raises:
-        ValueError: If there are not as many names as classes.
+        ValueError: If there are not as many names as classes; at an update, if there are not as many logits.
 
     Example:
 
@@ -199,6 +199,12 @@ class SegmentationMetrics(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch; `sample_weight` is not used: a pixel counts or it is void."""
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        classes = y_pred.shape[-1]
+        if classes is not None and max(classes, 2) != self.num_classes:  # one logit is two classes
+            raise ValueError(
+                f"Found logits of {max(classes, 2)} classes, shape {tuple(y_pred.shape)}: expected {self.num_classes}. "
+                f"Mend: SegmentationMetrics({max(classes, 2)})."
+            )
         cells = _cells_of_logits(y_true, y_pred, self.num_classes, self.void)
         counts = _counted(cells, self.num_classes)
         self.confusion.assign_add(ops.cast(counts, self.confusion.dtype))

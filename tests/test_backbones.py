@@ -6,6 +6,7 @@ import pytest
 
 from fcn_keras import geometry
 from fcn_keras.backbones import BACKBONES, Backbone, MiniVGG, Preprocessing, _application, get
+from fcn_keras.taps import find_taps
 
 IMAGE = np.random.default_rng(0).uniform(0, 255, (2, 5, 7, 3)).astype("float32")
 
@@ -140,3 +141,11 @@ def test_heads_that_are_not_there():
         BACKBONES["mobilenet_v2"].tapped(None, "fc")
     with pytest.raises(ValueError, match="head='heavy'.*expected .*fc"):
         BACKBONES["mini_vgg"].tapped(None, "heavy")
+
+
+def test_a_keras_model_that_wants_other_input_is_told():
+    trunk = keras.applications.MobileNetV2(weights=None, include_top=False, alpha=0.35, input_shape=(96, 96, 3))
+    with pytest.warns(UserWarning, match="'mobilenetv2_0.35_96' is fed RGB in 0–255 as it is"):
+        get(trunk)
+    get(Backbone(lambda weights: trunk, find_taps(trunk), preprocessing="tf"))
+    get(keras.applications.MobileNetV3Small(weights=None, include_top=False))  # has a Rescaling layer

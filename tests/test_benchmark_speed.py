@@ -33,6 +33,11 @@ def test_no_such_case(capsys):
     assert "--list" in capsys.readouterr().err
 
 
+def test_no_gpu(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    assert module("__main__").main(["--gpu"]) == 2 and "no NVIDIA GPU is here" in capsys.readouterr().err
+
+
 def test_every_case_has_a_name_of_its_own_and_someone_who_does_it():
     cases = [*module("cases").cases(), *module("cases").gpu_cases()]
     assert len({module("report").path_of(".", name) for name, _, _ in cases}) == len(cases)

@@ -261,6 +261,14 @@ def test_colours_that_classes_txt_names(root):
     assert files(report, "colours") == {"01.jpg"} and "come from JPEG" in str(report)
 
 
+def test_a_classes_txt_that_cannot_be_used_is_told_once(root):
+    (root / "classes.txt").write_text("name,r,g,b\na,0,0,0")
+    for name in NAMES:
+        save(root, name, voc_palette()[blocks(name)])
+    report = check(root, progress=False)
+    assert kinds(report, "error") == {"classes.txt"} and "line 1: 'name,r,g,b' has no colour" in str(report)
+
+
 def test_lists(root):
     stand_ins.write_list(root / "train.txt", ["00", "../../secret", "77"])
     report = check(root, progress=False)

@@ -93,6 +93,19 @@ def test_masks_of_one_size(format, model, tmp_path):
     np.testing.assert_array_equal(masks[certain], logits.argmax(-1)[certain])
 
 
+@pytest.mark.parametrize(("labels", "name"), [(False, "logits"), (True, "mask")])
+def test_what_goes_in_and_comes_out_has_a_name(labels, name, model, tmp_path):
+    import onnx
+    import openvino
+
+    graph = onnx.load(export(model, tmp_path / "net.onnx", labels=labels)).graph
+    (image,), (result,) = graph.input, graph.output
+    words = [dimension.dim_param for dimension in result.type.tensor_type.shape.dim]
+    assert (image.name, result.name, words[:3]) == ("image", name, ["batch", "height", "width"])
+    read = openvino.Core().read_model(export(model, tmp_path / "net.xml", labels=labels))
+    assert [end.get_names() for end in (*read.inputs, *read.outputs)] == [{"image"}, {name}]
+
+
 @pytest.mark.parametrize("format", ["onnx", "litert"])
 @pytest.mark.parametrize("upsampling", ["learned", "learned_depthwise"])
 def test_kernels_that_have_learned(format, upsampling, tmp_path):

@@ -58,6 +58,18 @@ def test_no_mask_takes_the_place_of_an_image(photos):
     assert find_images([photos / "night"], photos)  # its image is no PNG
 
 
+def test_the_truth_of_a_data_set_is_no_place_for_masks(model, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.jpg")
+    truth = tmp_path / "masks" / "a.png"
+    Image.new("L", (8, 8), 1).save(truth)
+    before = truth.read_bytes()
+    with pytest.raises(ValueError, match="truth of a data set"):
+        list(segment_files(model, [tmp_path / "images"], tmp_path / "masks", again=True))
+    assert truth.read_bytes() == before
+
+
 def test_masks_of_before_are_no_images(model, photos):
     out = photos / "masks"
     first = list(segment_files(model, [photos], out, overlays=True))

@@ -248,6 +248,12 @@ def test_as_many_names_as_classes():
         SegmentationMetrics(3, ["sky", "road"])
 
 
+@pytest.mark.parametrize(("classes", "logits"), [(5, 11), (21, 11), (3, 1)])
+def test_as_many_logits_as_classes(classes, logits):
+    with pytest.raises(ValueError, match=rf"logits of {max(logits, 2)} classes.*expected {classes}"):
+        SegmentationMetrics(classes).update_state(np.zeros((1, 2, 2), int), np.zeros((1, 2, 2, logits)))
+
+
 @pytest.mark.parametrize("radius", [1, 2, 5])
 def test_a_trimap_keeps_what_is_near_another_label(radius):
     """Pixel by pixel: is there another label in the square around it?"""

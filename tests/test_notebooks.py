@@ -9,6 +9,8 @@ import nbformat
 import pytest
 
 import fcn_keras
+from fcn_keras import datasets
+from fcn_keras.datasets.shapes import Shapes
 
 NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
 CHAPTERS = sorted(NOTEBOOKS.glob("0[1-9]_*.ipynb"))
@@ -27,8 +29,18 @@ def each(paths):
     return [pytest.param(path, id=path.stem) for path in paths]
 
 
+@pytest.fixture(scope="module")
+def few_fine_scenes():
+    """What a chapter in fast mode takes of the fine scenes; to draw all of them takes a minute."""
+    few = {f"fine_x{k}": {"train": 16, "validation": 8} for k in (1, 2)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shapes, "SIZES", {**Shapes.SIZES, **few})
+        for config in few:
+            datasets.prepare("shapes", config)
+
+
 @pytest.mark.parametrize("path", each(CHAPTERS + SOLUTIONS))
-def test_runs(path):
+def test_runs(path, few_fine_scenes):
     run = build.run_chapter(path, fast=True)
     assert not run.error, run.error
     errors = [text for cell in run.notebook.cells for text in streams(cell, "stderr")]

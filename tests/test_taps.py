@@ -6,7 +6,7 @@ import pytest
 
 import fcn_keras
 from fcn_keras import geometry
-from fcn_keras.backbones import BACKBONES
+from fcn_keras.backbones import BACKBONES, Backbone
 from fcn_keras.taps import find_taps
 
 
@@ -21,7 +21,7 @@ def test_finds_what_the_table_names(name, top):
 @pytest.mark.parametrize("name", ["DenseNet121", "MobileNetV3Small", "ConvNeXtTiny"])
 def test_networks_that_the_table_does_not_list(name):
     model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(224, 224, 3))
-    tapped = fcn_keras.backbones.get(model).tapped()
+    tapped = Backbone(lambda weights: model, find_taps(model)).tapped()
     assert [tap.stride for tap in geometry.of_outputs(tapped)] == [8, 16, 32]
     shapes = tapped.compute_output_shape((1, 64, 96, 3))
     assert [tuple(shape[1:3]) for shape in shapes] == [(8, 12), (4, 6), (2, 3)]
@@ -29,7 +29,8 @@ def test_networks_that_the_table_does_not_list(name):
 
 def test_an_fcn_on_a_model_of_ones_own_with_its_weights():
     trunk = keras.applications.MobileNet(weights=None, include_top=False, alpha=0.25, input_shape=(96, 96, 3))
-    model = fcn_keras.FCN8s(3, backbone=trunk)
+    with pytest.warns(UserWarning, match="fed RGB in 0–255 as it is"):
+        model = fcn_keras.FCN8s(3, backbone=trunk)
     assert model(np.zeros((1, 45, 70, 3), "float32")).shape == (1, 45, 70, 3)
     first = [np.array(layer.get_weights()[0]) for layer in (trunk.layers[1], model.get_layer("backbone").layers[1])]
     np.testing.assert_array_equal(*first)

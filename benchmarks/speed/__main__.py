@@ -12,6 +12,7 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import sys
 
 from fcn_keras.files import write_json
@@ -33,6 +34,9 @@ def main(arguments=None):
     if found.list:
         print("\n".join(name for name, _, _ in chosen))
         return 0
+    if found.gpu and shutil.which("nvidia-smi") is None:
+        print("speed: no NVIDIA GPU is here (no nvidia-smi). Mend: leave --gpu out; fcn-keras doctor.", file=sys.stderr)
+        return 2
     if not found.gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the engines inherit it
     race = Race(found.rounds)

@@ -85,7 +85,14 @@ def check(source, layout=None, classes=None, progress=None):
     pixels = {split: sum(s.pixels for s in seen if s.pixels is not None and s.pair.split == split) for split in counts}
     pixels = {split: counted for split, counted in pixels.items() if not np.isscalar(counted)}
     used = [one for one in seen if one.pair.split != UNLISTED]
-    findings = [*found.findings, *_of_files(seen), *_of_leakage(used), *_of_likeness(used), *_of_palettes(seen)]
+    told = {finding.kind for finding in found.findings}
+    findings = [
+        *found.findings,
+        *_of_files(seen, but="colours" if "classes.txt" in told else None),
+        *_of_leakage(used),
+        *_of_likeness(used),
+        *_of_palettes(seen),
+    ]
     findings += [*_of_classes(found, seen, names, pixels), *_of_sizes(seen), *_of_few(counts)]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Report(str(source), found.name, dict(counts), names, _shares(pixels, names, found.void), findings)
@@ -110,13 +117,13 @@ def _class_names(found, seen):
     return [f"class {id_}" for id_ in range(int(np.nonzero(present)[0].max(initial=-1)) + 1)]
 
 
-def _of_files(seen):
-    """A finding for each kind of problem, with all its files."""
+def _of_files(seen, but):
+    """A finding for each kind of problem, with all its files; one kind may have been told in another way."""
     files = collections.defaultdict(list)
     for one in seen:
         for kind, path, detail in one.problems:
             files[kind].append((str(path), detail))
-    return [Finding(kind, *KINDS[kind][:3], tuple(files[kind])) for kind in KINDS if kind in files]
+    return [Finding(kind, *KINDS[kind][:3], tuple(files[kind])) for kind in KINDS if kind in files and kind != but]
 
 
 def _of_leakage(seen):

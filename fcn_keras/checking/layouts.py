@@ -84,7 +84,7 @@ def _own(source, classes):
             require_file(path)
             classes = _require_few(read_classes(path), path)
         except (ValueError, OSError) as error:
-            files = ((str(path), str(error).removeprefix(f"{path} ")),)
+            files = ((str(path), str(error).removeprefix(str(path)).lstrip(" :,")),)
             findings.append(Finding("classes.txt", "error", "The file of classes cannot be used.", "", files))
     images = _files(source / "images", SUFFIXES, findings)
     masks = _files(source / "masks", (*own_folder.MASK_SUFFIXES, ".jpg", ".jpeg"), findings)

@@ -10,7 +10,7 @@ from .. import datasets, evaluation, recipes
 from ..berkeley import seg11valid as authors
 from ..files import finite
 from ..loading import load_model
-from .options import Data, DataDir, Flip, Json, Model, Scales, Source, aside, choice, named
+from .options import Data, DataDir, Flip, Json, Model, Scales, Source, aside, choice
 
 Recipe = choice("Recipe", recipes.RECIPES)
 Net = choice("Net", authors.NETS)
@@ -36,7 +36,7 @@ def evaluate(
 
         fcn-keras evaluate runs/camvid-0/last.keras camvid --scale 1 --scale 1.5 --scale 2 --flip
     """
-    name, source = named(data, source)
+    name, source = datasets.named(data, source)
     where = {"source": source, "data_dir": data_dir}
     with aside(as_json):
         builder = datasets.prepare(name, datasets.config_of(name, split), **where)
@@ -48,10 +48,11 @@ def evaluate(
             scales=tuple(scales or (1.0,)),
             flip=flip,
         )
+    images = builder.info.splits[split].num_examples
     if as_json:
-        print(json.dumps(finite(result.summary()), indent=1))
+        about = {"model": str(model), "data": data, "split": split, "images": images, "scales": scales or [1.0]}
+        print(json.dumps(about | {"flip": flip} | finite(result.summary()), indent=1))
     else:
-        images = builder.info.splits[split].num_examples
         print(f"{model} on {split} of {data}, {images} images, in percent.\n\n{result.table()}")
 
 

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from .. import backbones, recipes
+from .. import backbones, datasets, recipes
 from ..recipes import nets
-from .options import Data, DataDir, Json, Source, aside, choice, named
+from .options import Data, DataDir, Json, Source, aside, choice
 
 Recipe = choice("Recipe", recipes.TRAIN_RECIPES)
 Net = choice("Net", nets.NETS)
@@ -80,7 +80,7 @@ def train(
 
         fcn-keras train voc --recipe paper --splits sbd_train seg11valid
     """
-    name, source = named(data, source)
+    name, source = datasets.named(data, source)
     changes = {
         "net": net,
         "backbone": backbone,

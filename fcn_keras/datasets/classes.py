@@ -108,7 +108,11 @@ def read_classes(path):
         raise ValueError(f"{path} names {len(found)} classes: expected {most} at most, as the id {VOID} is void.")
     if coloured and len(coloured) < len(found):
         bare = next(name for name in found if name not in coloured)
-        raise ValueError(f"{path}: {coloured[0]} has a colour, {bare} has none: expected colours for all, or for none.")
+        line = first_lines["name", bare]
+        raise ValueError(
+            f"{path}, line {line}: {bare!r} has no colour, other lines have: expected colours for all, or for none. "
+            "Mend: name its colour; a line of headings is not expected, delete it."
+        )
     return Classes(tuple(found), tuple(found.values()) if coloured else None, void, void_id)
 
 

@@ -249,7 +249,9 @@ def require_none(problems, where):
     if problems:
         more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
         told = "".join(f"\n  {problem}" for problem in problems[:20])
-        raise ValueError(f"{where}: {len(problems)} problem{'s' * (len(problems) > 1)}.{told}{more}")
+        raise ValueError(
+            f"{where}: {len(problems)} problem{'s' * (len(problems) > 1)}; fcn-keras check tells more.{told}{more}"
+        )
 
 
 def names_in(path):

@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import functools
 import importlib.metadata
 import importlib.util
 import io
@@ -11,6 +12,8 @@ import os
 import pathlib
 import platform
 import subprocess
+import sys
+import textwrap
 
 import keras
 import numpy as np
@@ -49,7 +52,10 @@ def require_same(directory, config, begun=True):
     there = json.loads(path.read_text(encoding="utf-8"))
     if there != config:
         differing = [key for key in {**there, **config} if there.get(key) != config.get(key)]
-        told = "; ".join(f"{key} is {there.get(key)!r} there, {config.get(key)!r} here" for key in differing)
+        short = functools.partial(textwrap.shorten, width=60, placeholder=" …")
+        told = "; ".join(
+            f"{key} is {short(repr(there.get(key)))} there, {short(repr(config.get(key)))} here" for key in differing
+        )
         raise ValueError(
             f"{directory} holds a run with other settings: {told}. "
             "Mend: take another --directory, or the settings that it was begun with. A run cannot be prolonged."
@@ -57,7 +63,7 @@ def require_same(directory, config, begun=True):
 
 
 def environment():
-    """What a run runs with: date, versions, backend, devices, machine and the commit of the working folder.
+    """What a run runs with: date, command, versions, backend, devices, machine and the commit of the package.
 
     Example:
 
@@ -67,6 +73,8 @@ def environment():
     versions = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "folder": os.getcwd(),
         "python": platform.python_version(),
         **versions,
         "backend": keras.backend.backend(),

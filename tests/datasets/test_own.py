@@ -63,6 +63,16 @@ def test_an_id_that_classes_txt_makes_void(void, expected, tmp_path):
         load(root)
 
 
+def test_a_folder_goes_by_its_path(tmp_path):
+    root = write_lists(write(tmp_path / "mine"))
+    by_path = list(datasets.load(str(root), data_dir=tmp_path / "data").as_numpy_iterator())
+    for (image, mask), (same_image, same_mask) in zip(by_path, load(root), strict=True):
+        np.testing.assert_array_equal(image, same_image)
+        np.testing.assert_array_equal(mask, same_mask)
+    with pytest.raises(ValueError, match="beside the folder"):
+        datasets.load(str(root), source=root)
+
+
 @pytest.mark.parametrize("kind", ["grey", "palette", "colours", "a palette in another order"])
 def test_every_kind_of_mask_gives_the_ids(kind, tmp_path):
     def shuffled(path, ids):

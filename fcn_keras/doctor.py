@@ -256,8 +256,9 @@ def check_imagenet():
     found = f"{', '.join(here) or 'no weights'} at {folder}"
     if len(here) == len(IMAGENET_WEIGHTS):
         return Check("ImageNet", "OK", found)
+    missing = ", ".join(name for name in IMAGENET_WEIGHTS if name not in here)
     mend = "Keras downloads what it needs; without a network, copy the files there"
-    return Check("ImageNet", "WARN", found, mend)
+    return Check("ImageNet", "WARN", f"{found}; not there: {missing}", mend)
 
 
 def check_mini_vgg(file=PACKAGE / "weights" / "mini_vgg.weights.h5"):

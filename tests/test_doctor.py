@@ -183,7 +183,9 @@ def test_imagenet(monkeypatch, tmp_path):
     assert doctor.check_imagenet().status == "WARN"
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / doctor.IMAGENET_WEIGHTS["MobileNetV2"]).touch()
-    assert doctor.check_imagenet().found == f"MobileNetV2 at {tmp_path / 'models'}"
+    found, _, missing = doctor.check_imagenet().found.partition("; not there: ")
+    assert found == f"MobileNetV2 at {tmp_path / 'models'}"
+    assert missing.split(", ") == [name for name in doctor.IMAGENET_WEIGHTS if name != "MobileNetV2"]
     for file in doctor.IMAGENET_WEIGHTS.values():
         (tmp_path / "models" / file).touch()
     assert doctor.check_imagenet().status == "OK"

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -69,6 +70,28 @@ def test_as_a_module_and_as_a_program():
         done = subprocess.run([*words, "--help"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert all(name in done.stdout for name in COMMANDS)
+
+
+PROGRAM = [sys.executable, "-c", "import sys, fcn_keras_program; sys.exit(fcn_keras_program.main())"]
+
+
+def test_the_program_keeps_tensorflows_words_back_unless_asked():
+    bare = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    quiet = subprocess.run([*PROGRAM, "check", "nowhere"], capture_output=True, text=True, env=bare)
+    assert quiet.returncode == 2 and quiet.stderr.startswith("fcn_keras: There is no nowhere in ")
+    asked = bare | {"TF_CPP_MIN_LOG_LEVEL": "0"}
+    told = subprocess.run([*PROGRAM, "check", "nowhere"], capture_output=True, text=True, env=asked)
+    assert told.returncode == 2 and told.stderr.endswith(quiet.stderr) and len(told.stderr) > len(quiet.stderr)
+
+
+def test_the_program_shows_all_where_tensorflow_cannot_start(tmp_path):
+    (tmp_path / "tensorflow").mkdir()
+    broken = "import os\nos.write(2, b'words of C++')\nraise ImportError('no AVX')\n"
+    (tmp_path / "tensorflow" / "__init__.py").write_text(broken)
+    bare = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [bare.get("PYTHONPATH")])])
+    done = subprocess.run([*PROGRAM, "check"], capture_output=True, text=True, env=bare | {"PYTHONPATH": paths})
+    assert done.returncode == 1 and "words of C++" in done.stderr and "no AVX. Mend: run `make doctor`" in done.stderr
 
 
 # --- train, evaluate, segment ---

@@ -41,7 +41,7 @@ def main(arguments=None):
     write_json(found.directory / "results.json", results)
     picture(scenes, by_way).savefig(found.directory / "instances.png", dpi=80)
     rungs = {name: ladder.model(name) for name in ladder.results()}
-    picture_of_rungs(scenes, rungs).savefig(found.directory / "ladder.png", dpi=80)
+    picture_of_rungs(scenes, rungs).savefig(found.directory / "ladder.png", dpi=100)
     print(table(results))
     return 0
 

@@ -30,9 +30,10 @@ def each(paths):
 
 
 @pytest.fixture(scope="module")
-def few_fine_scenes():
-    """What a chapter in fast mode takes of the fine scenes; to draw all of them takes a minute."""
-    few = {f"fine_x{k}": {"train": 16, "validation": 8} for k in (1, 2)}
+def few_pictures():
+    """As many objects and fine scenes as chapters in fast mode take; to draw all of them takes a minute and a half."""
+    few = {"objects": {"train": 9, "validation": 180}}
+    few |= {f"fine_x{k}": {"train": 16, "validation": 8} for k in (1, 2)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Shapes, "SIZES", {**Shapes.SIZES, **few})
         for config in few:
@@ -40,7 +41,7 @@ def few_fine_scenes():
 
 
 @pytest.mark.parametrize("path", each(CHAPTERS + SOLUTIONS))
-def test_runs(path, few_fine_scenes):
+def test_runs(path, few_pictures):
     run = build.run_chapter(path, fast=True)
     assert not run.error, run.error
     errors = [text for cell in run.notebook.cells for text in streams(cell, "stderr")]

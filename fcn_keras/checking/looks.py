@@ -174,10 +174,8 @@ def _mask(path, layout, seen):
         unknown = sorted(set(np.nonzero(seen.pixels)[0].tolist()) - known)
         if unknown:
             told = ", ".join(map(str, unknown[:10])) + (" …" if len(unknown) > 10 else "")
-            told += (
-                f", {seen.pixels[unknown].sum() / ids.size:.1%} of its pixels: expected 0–{max(known - {layout.void})}"
-            )
-            add(("ids", path, f"ids {told}"))
+            share, last = seen.pixels[unknown].sum() / ids.size, max(known - {layout.void})
+            add(("ids", path, f"ids {told}, {share:.1%} of its pixels: expected 0–{last}"))
     return ids
 
 

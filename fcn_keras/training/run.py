@@ -129,7 +129,7 @@ class Run:
             )
         if self.verbose and history:
             left = "nothing is left to train" if self.finished else "going on"
-            print(f"{self.directory}: {len(history)} of {self.epochs} epochs were trained before; {left}.")
+            print(f"{self.name:<14} {len(history)} of {self.epochs} epochs were trained before; {left}.")
             for entry in history:
                 print(records.line(self.name, self.epochs, entry))
 

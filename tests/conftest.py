@@ -18,7 +18,7 @@ scratch = tempfile.TemporaryDirectory(prefix="fcn_keras_tests_")
 # Before any test module imports Keras, and inherited by the processes that tests start.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["KERAS_HOME"] = os.path.join(scratch.name, "keras")  # nobody's keras.json, no weights
-os.environ.setdefault("FCN_KERAS_DATA", os.path.join(scratch.name, "data"))  # made once a session
+os.environ["FCN_KERAS_DATA"] = os.path.join(scratch.name, "data")  # of each process its own: some draw few pictures
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # The hook below sees this process only; its children, and C++ code, meet a proxy that is not there.
 os.environ.update(dict.fromkeys(["http_proxy", "https_proxy", "all_proxy"], "http://127.0.0.1:9"))

@@ -32,7 +32,7 @@ def each(paths):
 @pytest.fixture(scope="module")
 def few_pictures():
     """As many objects and fine scenes as chapters in fast mode take; to draw all of them takes a minute and a half."""
-    few = {"objects": {"train": 9, "validation": 180}}
+    few = {"objects": {"train": 9, "validation": 300}}
     few |= {f"fine_x{k}": {"train": 16, "validation": 8} for k in (1, 2)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Shapes, "SIZES", {**Shapes.SIZES, **few})

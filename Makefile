@@ -22,7 +22,7 @@ for candidate in "$(PYTHON)" python3.13 python3.12 python3.11 python3 python; do
 done; \
 if [ -z "$$python" ]; then \
   echo "No Python 3.11, 3.12 or 3.13 with venv and ensurepip was found." >&2; \
-  echo "Mend: install one (Debian, Ubuntu: apt install python3 python3-venv), or name yours:" >&2; \
+  echo "Fix: install one (Debian, Ubuntu: apt install python3 python3-venv), or name yours:" >&2; \
   echo "      make PYTHON=/path/to/python3.12" >&2; exit 1; \
 fi
 endef
@@ -50,7 +50,7 @@ site: $(READY) ## render chapters and API reference as they are, build/site/inde
 
 # As a file, not as a module: it starts where `import fcn_keras` fails.
 doctor: $(READY) ## say what this machine has, what it lacks, and the mend
-	$(PY) fcn_keras/doctor.py $(ARGS)
+	$(PY) fcn_keras/cli/doctor.py $(ARGS)
 
 test: lint ## lint, then run every test (ARGS="tests/test_metrics.py")
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

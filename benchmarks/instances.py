@@ -16,18 +16,18 @@ import numpy as np
 from scipy import ndimage
 
 import fcn_keras
-from fcn_keras import datasets, instances, recipes, visualization
-from fcn_keras.datasets.drawing import CLASS_NAMES, PALETTE
-from fcn_keras.files import write_json
-from fcn_keras.images import VOID
-from fcn_keras.inference import probabilities
+from fcn_keras import datasets, instances, training, visualization
+from fcn_keras._files import write_json
+from fcn_keras.datasets.shapes.scene import CLASS_NAMES, PALETTE
+from fcn_keras.inference.segment import probabilities
+from fcn_keras.layers.labels import VOID
 
 
 def main(arguments=None):
     """Trains, measures, prints a table; returns the exit status."""
     found = parsed(arguments)
     where = {"data_dir": found.data_dir}
-    ladder = recipes.ladder("shapes", found.directory / "ladder", seed=found.seed, **where)
+    ladder = training.ladder("shapes", found.directory / "ladder", seed=found.seed, **where)
     ladder.run()
     run = instances.train("shapes", found.directory / "mask-rcnn", seed=found.seed, where=where, validate_every=4)
     fcn8s, mask_rcnn, size = ladder.model("FCN-8s"), run.model(), run.settings["size"][0]

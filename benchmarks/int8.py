@@ -17,8 +17,8 @@ import tensorflow as tf
 
 import fcn_keras
 from fcn_keras import datasets
-from fcn_keras.loading import load_model
 from fcn_keras.metrics import SegmentationMetrics
+from fcn_keras.models.loading import load_model
 
 from .speed.runtime_side import RUNTIMES, SUFFIXES
 
@@ -41,8 +41,8 @@ def main(arguments=None):
                 metrics[name].update_state(mask[None], logits)
     print("| runtime | MB | mean IU | median, ms |\n|---|---|---|---|")
     for name, metric in metrics.items():
-        mean_iu = 100 * float(metric.result()["mean_iu"])
-        print(f"| {name} | {sizes[name] / 1e6:.1f} | {mean_iu:.1f} | {1000 * statistics.median(times[name]):.0f} |")
+        mean_iou = 100 * float(metric.result()["mean_iou"])
+        print(f"| {name} | {sizes[name] / 1e6:.1f} | {mean_iou:.1f} | {1000 * statistics.median(times[name]):.0f} |")
     return 0
 
 
@@ -65,7 +65,7 @@ def runtimes(model, folder, size, calibration):
         for images in (None, calibration):
             name = f"{runtime}{', int8' if images else ''}"
             path = folder / f"{name.replace(', ', '-')}{SUFFIXES[runtime]}"
-            fcn_keras.export(model, path, size=size, calibration=images)
+            fcn_keras.export_model(model, path, size=size, calibration=images)
             runs[name], sizes[name] = RUNTIMES[runtime](path, []), path.stat().st_size
     return runs, sizes
 

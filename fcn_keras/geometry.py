@@ -241,7 +241,7 @@ def _of_layer(layer, incoming, axis):
         return _convolved(layer, geometry, axis)
     raise ValueError(
         f"Cannot follow the image through layer {layer.name!r} ({type(layer).__name__}): expected convolutions, "
-        "pooling, padding, cropping, upsampling, merges and pointwise layers. Mend: give the layer a method "
+        "pooling, padding, cropping, upsampling, merges and pointwise layers. Fix: give the layer a method "
         "`geometry(incoming)` that returns the Geometry of its output."
     )
 
@@ -267,7 +267,7 @@ def _merged(layer, incoming):
     if len({g.stride for g in incoming}) != 1:
         raise ValueError(
             f"Layer {layer.name!r} merges maps of different strides: found {sorted(g.stride for g in incoming)}, "
-            "expected one. Mend: upsample or pool before the merge."
+            "expected one. Fix: upsample or pool before the merge."
         )
     if any(g.is_global for g in incoming):
         local = next((g for g in incoming if not g.is_global), incoming[0])

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from .compiling import by_xla_where_it_pays
-from .labels import as_two_classes
+from .layers.labels import two_class_logits
+from .layers.xla import by_xla_where_it_pays
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -13,7 +13,7 @@ class PixelCrossentropy(keras.losses.Loss):
     """Softmax cross-entropy of every pixel that has a label, on logits.
 
     Takes integer masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` and logits ``(batch, H, W, C)``; one logit is two
-    classes (see `fcn_keras.labels`). A batch without a single labelled pixel costs 0. On TensorFlow a label outside
+    classes (see `fcn_keras.layers.labels`). A batch without a single labelled pixel costs 0. On TensorFlow a label outside
     ``[0, C)`` that is not void stops the training with the label found; elsewhere `fcn_keras.datasets.load` is the
     guard.
 
@@ -62,7 +62,7 @@ class PixelCrossentropy(keras.losses.Loss):
         self.void, self.class_weights, self.label_smoothing = void, class_weights, label_smoothing
 
     def call(self, y_true, y_pred):
-        y_true, y_pred = ops.convert_to_tensor(y_true), as_two_classes(ops.convert_to_tensor(y_pred))
+        y_true, y_pred = ops.convert_to_tensor(y_true), two_class_logits(ops.convert_to_tensor(y_pred))
         classes = y_pred.shape[-1]
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(f"Found {len(self.class_weights)} class weights for logits of {classes} classes.")
@@ -168,7 +168,7 @@ def _require_labels(masks, num_classes, void):
         tf.reduce_all(known),
         [
             f"A mask holds labels outside [0, {num_classes}) that are not void ({void}): expected class ids from 0. "
-            "Mend: map the ids, or set num_classes or void. Found:",
+            "Fix: map the ids, or set num_classes or void. Found:",
             tf.boolean_mask(masks, tf.logical_not(known)),
         ],
         summarize=5,

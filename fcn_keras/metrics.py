@@ -16,10 +16,10 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics"; the authors' `
 import keras
 from keras import ops
 
-from .compiling import by_xla_where_it_pays
-from .labels import labels_of
+from .layers.labels import argmax_labels
+from .layers.xla import by_xla_where_it_pays
 
-METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
+METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
 
 def confusion_matrix(truth, prediction, num_classes):
@@ -63,7 +63,7 @@ def _counted(cells, num_classes):
 def _cells_of_logits(truth, logits, num_classes, void):
     truth = ops.cast(truth, "int32")
     truth = ops.where(truth == void, -1, truth)
-    return _cells(truth, labels_of(logits), num_classes)
+    return _cells(truth, argmax_labels(logits), num_classes)
 
 
 def scores(confusion):
@@ -73,13 +73,13 @@ def scores(confusion):
         confusion: Tensor ``(C, C)`` of pixel counts, rows are the truth.
 
     Returns:
-        A dict of scalars in ``[0, 1]``: ``pixel_accuracy``, ``mean_accuracy``, ``mean_iu``,
-        ``frequency_weighted_iu``, all 0 for an empty matrix.
+        A dict of scalars in ``[0, 1]``: ``pixel_accuracy``, ``mean_accuracy``, ``mean_iou``,
+        ``frequency_weighted_iou``, all 0 for an empty matrix.
 
     Example:
 
     >>> {name: round(float(value), 3) for name, value in scores([[1, 1], [0, 2]]).items()}
-    {'pixel_accuracy': 0.75, 'mean_accuracy': 0.75, 'mean_iu': 0.583, 'frequency_weighted_iu': 0.583}
+    {'pixel_accuracy': 0.75, 'mean_accuracy': 0.75, 'mean_iou': 0.583, 'frequency_weighted_iou': 0.583}
 
     Reference: Long et al. (CVPR 2015), §5.
     """
@@ -90,8 +90,8 @@ def scores(confusion):
     return {
         "pixel_accuracy": ops.divide_no_nan(ops.sum(hits), ops.sum(truth)),
         "mean_accuracy": _mean_where(ops.divide_no_nan(hits, truth), truth > 0),
-        "mean_iu": _mean_where(iu, union > 0),
-        "frequency_weighted_iu": ops.divide_no_nan(ops.sum(truth * iu), ops.sum(truth)),
+        "mean_iou": _mean_where(iu, union > 0),
+        "frequency_weighted_iou": ops.divide_no_nan(ops.sum(truth * iu), ops.sum(truth)),
     }
 
 
@@ -134,12 +134,12 @@ def _largest_within(x, radius):
     return ops.max_pool(ops.max_pool(x, (side, 1), 1, "same"), (1, side), 1, "same")
 
 
-def class_iu(confusion):
+def class_iou(confusion):
     """IU of each class, ``(C,)``; NaN for a class that occurs neither in the truth nor in the prediction.
 
     Example:
 
-    >>> keras.ops.convert_to_numpy(class_iu([[3, 1, 0], [0, 4, 0], [0, 0, 0]])).tolist()
+    >>> keras.ops.convert_to_numpy(class_iou([[3, 1, 0], [0, 4, 0], [0, 0, 0]])).tolist()
     [0.75, 0.8, nan]
     """
     confusion = _as_floats(confusion)
@@ -163,7 +163,7 @@ class SegmentationMetrics(keras.metrics.Metric):
     """Streams one confusion matrix and gives the paper's four metrics as a dict.
 
     Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``; one logit is two
-    classes (see `fcn_keras.labels`). It works in ``compile``, in ``tf.function`` and under ``tf.distribute``. Counts
+    classes (see `fcn_keras.layers.labels`). It works in ``compile``, in ``tf.function`` and under ``tf.distribute``. Counts
     are exact integers: 64 bits, on JAX 32 (2.1e9 pixels per cell).
 
     Args:
@@ -179,7 +179,7 @@ class SegmentationMetrics(keras.metrics.Metric):
 
     >>> metric = SegmentationMetrics(2, class_names=["sky", "road"])
     >>> metric.update_state([[[0, 1]]], [[[[2.0, 1.0], [3.0, 1.0]]]])
-    >>> round(float(metric.result()["mean_iu"]), 3), metric.per_class()
+    >>> round(float(metric.result()["mean_iou"]), 3), metric.per_class()
     (0.25, {'sky': 0.5, 'road': 0.0})
 
     Reference: Long et al. (CVPR 2015), §5, "Metrics".
@@ -203,7 +203,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         if classes is not None and max(classes, 2) != self.num_classes:  # one logit is two classes
             raise ValueError(
                 f"Found logits of {max(classes, 2)} classes, shape {tuple(y_pred.shape)}: expected {self.num_classes}. "
-                f"Mend: SegmentationMetrics({max(classes, 2)})."
+                f"Fix: SegmentationMetrics({max(classes, 2)})."
             )
         cells = _cells_of_logits(y_true, y_pred, self.num_classes, self.void)
         counts = _counted(cells, self.num_classes)
@@ -215,7 +215,7 @@ class SegmentationMetrics(keras.metrics.Metric):
 
     def per_class(self):
         """IU of each class by name; NaN where a class occurs neither in the truth nor in the prediction."""
-        values = ops.convert_to_numpy(class_iu(self.confusion))
+        values = ops.convert_to_numpy(class_iou(self.confusion))
         return {name: float(value) for name, value in zip(self.class_names, values, strict=True)}
 
     def get_config(self):

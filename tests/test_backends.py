@@ -29,7 +29,7 @@ SCRIPT = textwrap.dedent("""
 
     coarse = fcn_keras.FCN16s(5, "mini_vgg", weights=None, upsampling="learned_inner")
     coarse.load_weights(f"{folder}/fcn16s.weights.h5")
-    model = fcn_keras.refine(coarse)
+    model = fcn_keras.upgrade(coarse)
     close(model(image), "refined")
     model.load_weights(f"{folder}/fcn8s.weights.h5")
     logits = model(image)
@@ -42,7 +42,7 @@ SCRIPT = textwrap.dedent("""
     assert fcn_keras.segment(model, image[0]).shape == mask.shape[1:]
     assert fcn_keras.segment(model, image[0], scales=(0.75,), flip=True, progress=False).shape == mask.shape[1:]
     wide = np.tile(image[0], (1, 6, 1))
-    whole, tiled = (fcn_keras.inference.logits(model, wide, tile, progress=False) for tile in (None, 64))
+    whole, tiled = (fcn_keras.inference.segment.logits(model, wide, tile, progress=False) for tile in (None, 64))
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5 * np.ptp(whole))
 
     model.compile(keras.optimizers.SGD(1e-3), fcn_keras.losses.PixelCrossentropy(), metrics=[metric])
@@ -70,7 +70,7 @@ def expected(tmp_path_factory):
     mask = generator.choice([*range(CLASSES), 255], (1, 45, 70)).astype("uint8")
     coarse = fcn_keras.FCN16s(CLASSES, "mini_vgg", weights=None, upsampling="learned_inner")
     randomized(coarse, "score_fr", "score_pool4").save_weights(folder / "fcn16s.weights.h5")
-    model = fcn_keras.refine(coarse)
+    model = fcn_keras.upgrade(coarse)
     refined = model(image)
     randomized(model, "score_pool3").save_weights(folder / "fcn8s.weights.h5")
     logits = model(image)
@@ -116,4 +116,4 @@ def test_same_logits_loss_and_metrics(expected, backend):
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_authors_nets_give_the_stored_logits(backend):
-    run(AUTHORS, pathlib.Path(__file__).parent / "berkeley", backend)
+    run(AUTHORS, pathlib.Path(__file__).parent / "paper", backend)

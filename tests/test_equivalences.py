@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.convolutionalize import convolutionalize
+from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D, bilinear_kernel
 from fcn_keras.losses import PixelCrossentropy
-from fcn_keras.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D, bilinear_kernel
+from fcn_keras.models.convolutionalize import convolutionalize
 
 layers = keras.layers
 SIDE, STRIDE, CLASSES = 14, 4, 5  # of the classifier below
@@ -198,9 +198,9 @@ def test_transposed_convolution_is_convolution_with_a_fractional_stride(factor, 
 SCRIPT = textwrap.dedent("""
     import sys
     import numpy as np, keras
-    from fcn_keras.folding import fold_bilinear
-    from fcn_keras.rarefaction import rarefy, shift_and_stitch
-    from fcn_keras.upsampling import Bilinear, BilinearConv2DTranspose
+    from fcn_keras.export.folding import fold_bilinear
+    from fcn_keras.models.dilation import dilate, shift_and_stitch
+    from fcn_keras.layers.upsampling import Bilinear, BilinearConv2DTranspose
 
     assert keras.backend.backend() == sys.argv[1]
     keras.utils.set_random_seed(0)
@@ -213,7 +213,7 @@ SCRIPT = textwrap.dedent("""
 
     net = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3), layers.MaxPooling2D(2),
                             layers.DepthwiseConv2D(2), layers.AveragePooling2D(2), layers.Conv2D(3, 2)])
-    equal(rarefy(net, 4)(image), shift_and_stitch(net, image, 4))
+    equal(dilate(net, 4)(image), shift_and_stitch(net, image, 4))
     up = keras.Sequential([keras.Input((None, None, 3)), BilinearConv2DTranspose(3, 2),
                            layers.Conv2DTranspose(3, 8, 4, "same", kernel_initializer=Bilinear())])
     folded = fold_bilinear(up)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.metrics import METRICS, SegmentationMetrics, class_iu, confusion_matrix, scores, trimap
+from fcn_keras.metrics import METRICS, SegmentationMetrics, class_iou, confusion_matrix, scores, trimap
 
 
 def oracle_confusion(truth, prediction, num_classes):
@@ -30,8 +30,8 @@ def oracle_scores(confusion):
     return {
         "pixel_accuracy": hits.sum() / confusion.sum(),
         "mean_accuracy": np.nanmean(accuracy),
-        "mean_iu": np.nanmean(iu),
-        "frequency_weighted_iu": (share[share > 0] * iu[share > 0]).sum(),
+        "mean_iou": np.nanmean(iu),
+        "frequency_weighted_iou": (share[share > 0] * iu[share > 0]).sum(),
     }
 
 
@@ -78,9 +78,9 @@ def test_a_class_that_is_only_predicted_counts_as_zero_iu_and_not_in_mean_accura
     confusion = np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]])
     found = scores(confusion)
     assert_scores(
-        found, {"pixel_accuracy": 3 / 4, "mean_accuracy": 3 / 4, "mean_iu": 3 / 8, "frequency_weighted_iu": 3 / 4}
+        found, {"pixel_accuracy": 3 / 4, "mean_accuracy": 3 / 4, "mean_iou": 3 / 8, "frequency_weighted_iou": 3 / 4}
     )
-    iu = np.asarray(class_iu(confusion))
+    iu = np.asarray(class_iou(confusion))
     np.testing.assert_array_equal(iu[:2], [0.75, 0])
     assert math.isnan(iu[2])
 
@@ -97,8 +97,8 @@ def test_worked_example_four_by_four():
     expected = {
         "pixel_accuracy": 10 / 14,
         "mean_accuracy": (5 / 6 + 3 / 4 + 2 / 4) / 3,
-        "mean_iu": (5 / 8 + 3 / 6 + 2 / 4) / 3,
-        "frequency_weighted_iu": (6 * 5 / 8 + 4 * 3 / 6 + 4 * 2 / 4) / 14,
+        "mean_iou": (5 / 8 + 3 / 6 + 2 / 4) / 3,
+        "frequency_weighted_iou": (6 * 5 / 8 + 4 * 3 / 6 + 4 * 2 / 4) / 14,
     }
     assert_scores(metric.result(), expected)
     assert metric.per_class() == {"sky": 0.625, "road": 0.5, "car": 0.5}

@@ -166,7 +166,7 @@ def test_main_goes_on_after_a_failure(folder, tmp_path, capsys, monkeypatch):
         "import os; print('fast:', os.environ['FCN_KERAS_FAST'], 'at', os.getcwd())",
         DRAW,
         "**Figure 1.** A line.",
-        "[back](01_bad.ipynb#First) [home](00_contents.ipynb) [code](../fcn_keras/models.py)",
+        "[back](01_bad.ipynb#First) [home](00_contents.ipynb) [code](../fcn_keras/models/fcn.py)",
         "[paper](https://arxiv.org/abs/1411.4038)",
     )
     chapter(folder, "00_contents", "# Contents")
@@ -182,7 +182,7 @@ def test_main_goes_on_after_a_failure(folder, tmp_path, capsys, monkeypatch):
     page = (out / "02_good.html").read_text()
     assert f"fast: 1 at {folder}" in page
     assert 'alt="Figure 1. A line."' in page and "data:image/png;base64," in page
-    for link in ("01_bad.html#First", "index.html", "../../fcn_keras/models.py", "https://arxiv"):
+    for link in ("01_bad.html#First", "index.html", "../../fcn_keras/models/fcn.py", "https://arxiv"):
         assert f'href="{link}' in page
     index = (out / "index.html").read_text()
     assert 'href="02_good.html">Second &amp; last' in index

@@ -29,7 +29,7 @@ def test_rooms_load_when_they_are_used():
     lazy = """
 import sys, fcn_keras
 fcn_keras.datasets.pipeline
-fcn_keras.training.Ladder
+fcn_keras.training.StagedTraining
 assert "tensorflow_datasets" not in sys.modules
 assert "fcn_keras.visualization" not in sys.modules
 fcn_keras.visualization

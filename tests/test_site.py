@@ -101,7 +101,9 @@ def test_public_names_are_in_the_reference(name, site, pages):
 
 
 def test_layers_show_their_own_arguments(site, pages):
-    entry = pages[site / "api" / "fcn_keras.upsampling.html"].find(id="fcn_keras.upsampling.BilinearConv2DTranspose")
+    entry = pages[site / "api" / "fcn_keras.layers.upsampling.html"].find(
+        id="fcn_keras.layers.upsampling.BilinearConv2DTranspose"
+    )
     assert "channels, factor, kernel_size=None" in " ".join(entry.get_text().split())
 
 

@@ -22,7 +22,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 CONTESTANTS = {"keras.io": "keras_io", "torchvision": "torch_head", "ours": "ours"}
-COLUMNS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
+COLUMNS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
 
 def main(arguments=None):
@@ -69,11 +69,11 @@ def parsed(arguments):
 
 def task_of(found):
     """The task that the arguments describe."""
-    from fcn_keras.recipes import TRAIN_RECIPES
+    from fcn_keras.training import RECIPES
 
     from .task import Task
 
-    recipe = TRAIN_RECIPES["light"]
+    recipe = RECIPES["light"]
     if found.epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=found.epochs)
     return Task(recipe, found.seed, tuple(found.splits), source=found.source, data_dir=found.data_dir)
@@ -81,13 +81,13 @@ def task_of(found):
 
 def compete(name, task, directory):
     """Runs one contestant in this process and writes its result."""
-    from fcn_keras.files import write_json
-    from fcn_keras.training.records import environment
+    from fcn_keras._files import write_json
+    from fcn_keras.training.logs import environment
 
     try:
         contestant = importlib.import_module(f".{CONTESTANTS[name]}", __package__)
     except ModuleNotFoundError as error:
-        raise ValueError(f"{name} needs {error.name}, which is not installed. Mend: pip install torch.") from error
+        raise ValueError(f"{name} needs {error.name}, which is not installed. Fix: pip install torch.") from error
     result = contestant.run(task, directory / f"{name}-{task.seed}")
     result |= {"steps": task.steps, "settings": settings(name, task), "environment": environment()}
     write_json(directory / f"{name}-{task.seed}.json", result)
@@ -111,7 +111,7 @@ def finished(name, task, directory):
     there = result["settings"]
     other = [f"{key} is {there.get(key)} there, {ours.get(key)} here" for key in ours if there.get(key) != ours[key]]
     if other:
-        raise ValueError(f"{path} has other settings: {'; '.join(other)}. Mend: delete it, or another --directory.")
+        raise ValueError(f"{path} has other settings: {'; '.join(other)}. Fix: delete it, or another --directory.")
     return result
 
 

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_keras import backbones
+from fcn_keras.models import backbones
 
 VOID = 255
 

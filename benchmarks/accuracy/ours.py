@@ -1,6 +1,6 @@
-"""Ours: the recipe ``light`` of `fcn_keras.recipes`, as it is."""
+"""Ours: the recipe ``light`` of `fcn_keras.training`, as it is."""
 
-from fcn_keras.recipes import train
+from fcn_keras.training import train
 
 
 def run(task, directory):
@@ -11,7 +11,7 @@ def run(task, directory):
         directory: Folder for what a run leaves.
 
     Returns:
-        Dict of ``metrics``, ``per_class_iu``, ``seconds_per_step``, ``parameters``.
+        Dict of ``metrics``, ``per_class_iou``, ``seconds_per_step``, ``parameters``.
     """
     data = task.batches, task.validation()
     options = {"class_names": task.class_names, "seed": task.seed, "validate_every": 0, "samples": 0}

@@ -7,8 +7,8 @@ import numpy as np
 
 from fcn_keras import datasets
 from fcn_keras.metrics import METRICS, SegmentationMetrics
-from fcn_keras.recipes import Recipe
-from fcn_keras.recipes.nets import builders_of, load_splits
+from fcn_keras.training import Recipe
+from fcn_keras.training.recipes import builders_of, load_splits
 
 SHARED = ("backbone", "weights", "epochs", "batch", "size", "scales", "colour", "augmentation")
 
@@ -18,7 +18,7 @@ class Task:
     """The data of a comparison, the same for all.
 
     Args:
-        recipe: The `fcn_keras.recipes.Recipe` that ours follows. The others share its backbone, its crops and its
+        recipe: The `fcn_keras.training.Recipe` that ours follows. The others share its backbone, its crops and its
             number of steps, and nothing else.
         seed: Seed of the crops, and of each contestant's new layers and dropout.
         splits: What to train on and what to measure on.
@@ -43,7 +43,7 @@ class Task:
         return len(self.batches(self.epoch_seeds()[0])) * self.recipe.epochs
 
     def epoch_seeds(self):
-        """A seed for each epoch, those that `fcn_keras.recipes.train` gives out."""
+        """A seed for each epoch, those that `fcn_keras.training.train` gives out."""
         return [100_003 * self.seed + epoch for epoch in range(self.recipe.epochs)]
 
     def batches(self, epoch_seed):
@@ -65,7 +65,7 @@ class Task:
         for images, masks in self.validation().as_numpy_iterator():
             metric.update_state(masks, np.asarray(predict(images)))
         result = metric.result()
-        return {"metrics": {name: float(result[name]) for name in METRICS}, "per_class_iu": metric.per_class()}
+        return {"metrics": {name: float(result[name]) for name in METRICS}, "per_class_iou": metric.per_class()}
 
     def settings(self, whole_recipe=False):
         """What a result depends on, as JSON: what all share, or all of the recipe."""

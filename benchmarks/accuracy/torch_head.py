@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fcn_keras import backbones
+from fcn_keras.models import backbones
 
 from ..torch_nets import MobileNetV2
 

@@ -15,8 +15,8 @@ import re
 import shutil
 import sys
 
-from fcn_keras.files import write_json
-from fcn_keras.training.records import environment
+from fcn_keras._files import write_json
+from fcn_keras.training.logs import environment
 
 from . import report
 from .cases import cases, gpu_cases
@@ -35,7 +35,7 @@ def main(arguments=None):
         print("\n".join(name for name, _, _ in chosen))
         return 0
     if found.gpu and shutil.which("nvidia-smi") is None:
-        print("speed: no NVIDIA GPU is here (no nvidia-smi). Mend: leave --gpu out; fcn-keras doctor.", file=sys.stderr)
+        print("speed: no NVIDIA GPU is here (no nvidia-smi). Fix: leave --gpu out; fcn-keras doctor.", file=sys.stderr)
         return 2
     if not found.gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the engines inherit it

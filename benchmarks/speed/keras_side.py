@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 import fcn_keras
-from fcn_keras.folding import fold_batch_norm
+from fcn_keras.export.folding import fold_batch_norm
+from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.losses import PixelCrossentropy
-from fcn_keras.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
 
 from ..accuracy import keras_io
 

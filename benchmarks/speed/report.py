@@ -8,7 +8,7 @@ import re
 
 import matplotlib.figure
 
-from fcn_keras.files import write_beside
+from fcn_keras._files import atomic_write
 
 from . import claims
 
@@ -26,9 +26,9 @@ def write(directory, names):
     paths = [path_of(directory, name) for name in names]
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
     text = f"# Speed, one run\n\n{machine(found)}\n\n{claims.table(found)}\n{table(found)}"
-    write_beside(directory / "table.md", lambda beside: beside.write_text(text, encoding="utf-8"))
-    write_beside(directory / "chart.png", lambda beside: chart(found).savefig(beside, dpi=100))
-    write_beside(directory / "growth.png", lambda beside: growth(found).savefig(beside, dpi=100))
+    atomic_write(directory / "table.md", lambda beside: beside.write_text(text, encoding="utf-8"))
+    atomic_write(directory / "chart.png", lambda beside: chart(found).savefig(beside, dpi=100))
+    atomic_write(directory / "growth.png", lambda beside: growth(found).savefig(beside, dpi=100))
     return text
 
 
@@ -87,7 +87,7 @@ def _macs(backbone, finest, size):
     import fcn_keras
 
     net = {32: fcn_keras.FCN32s, 16: fcn_keras.FCN16s, 8: fcn_keras.FCN8s}[finest]
-    return sum(fcn_keras.cost.macs(net(21, backbone, weights=None), size, size).values())
+    return sum(fcn_keras.models.flops.macs(net(21, backbone, weights=None), size, size).values())
 
 
 def chart(found):

@@ -6,7 +6,7 @@ import sys
 import tensorflow as tf
 import typer
 
-from . import leaving, machine, measuring, segmenting, training
+from . import check, evaluate, export, segment, train
 
 STOPPED = "Stopped. What was finished is kept: the same command goes on behind the last whole epoch, image or frame."
 
@@ -64,13 +64,13 @@ def _command(function):
 
 
 for function in (
-    machine.check,
-    training.train,
-    measuring.evaluate,
-    segmenting.segment,
-    measuring.ladder,
-    measuring.seg11valid,
-    leaving.export,
-    machine.doctor,
+    check.check,
+    train.train,
+    evaluate.evaluate,
+    segment.segment,
+    evaluate.ladder,
+    evaluate.seg11valid,
+    export.export,
+    check.doctor,
 ):
     _command(function)

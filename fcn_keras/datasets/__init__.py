@@ -14,7 +14,7 @@ import pathlib
 import re
 import sys
 
-from ..files import absence
+from .._files import did_you_mean
 from .pipeline import pipeline
 
 __all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "named", "pipeline", "prepare"]
@@ -68,7 +68,7 @@ def named(data, source=None):
         return "folder", data
     known = [name for name in BUILDERS if name != "folder"]
     near = difflib.get_close_matches(str(data), known, n=1, cutoff=0.8)
-    found = f"{data} is a file." if pathlib.Path(data).exists() else absence(data)
+    found = f"{data} is a file." if pathlib.Path(data).exists() else did_you_mean(data)
     found = f"Found data set {data!r}: is {near[0]!r} meant?" if near else found
     raise ValueError(f"{found} Expected one of {', '.join(known)}, or a folder that holds images/ and masks/.")
 
@@ -78,7 +78,7 @@ def prepare(name, config=None, *, source=None, data_dir=None):
 
     Args:
         name: ``"shapes"`` (generated), ``"camvid"`` (read from a folder), ``"voc"`` or ``"pets"`` (read from a folder,
-            or downloaded), or the path of a folder: images and masks of one's own, as `fcn_keras.datasets.own_folder`
+            or downloaded), or the path of a folder: images and masks of one's own, as `fcn_keras.datasets.folder`
             says; with ``"folder"`` its path is `source`.
         config: Configuration of the builder, such as ``"objects"`` of shapes; by default its first. Of folder, the
             share of images to validate on where it has no lists, such as 0.1.
@@ -110,7 +110,7 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     with _quiet("absl"):  # TFDS warns of the folder that it is about to fill
         if name == "folder":
             if source is None:
-                raise ValueError(f"folder is read from a folder, found none. Mend: {make.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+                raise ValueError(f"folder is read from a folder, found none. Fix: {make.MANUAL_DOWNLOAD_INSTRUCTIONS}")
             builder = importlib.import_module(".own", __name__).builder_of(source, config, data_dir)
         else:
             builder = make(config=config, data_dir=data_dir)
@@ -146,10 +146,10 @@ def _require_source(builder, name, source):
     if source is None and getattr(builder, "DOWNLOADS", False):
         return
     if mend and source is None:
-        raise ValueError(f"{name} is read from a folder, found none. Mend: {mend}")
+        raise ValueError(f"{name} is read from a folder, found none. Fix: {mend}")
     if mend and not (source.is_dir() and any(source.iterdir())):
-        found = "" if source.exists() else f" {absence(source)}"
-        raise ValueError(f"{name}: the folder {source} is missing or empty.{found} Mend: {mend}")
+        found = "" if source.exists() else f" {did_you_mean(source)}"
+        raise ValueError(f"{name}: the folder {source} is missing or empty.{found} Fix: {mend}")
 
 
 def _require_same_source(builder, source):
@@ -158,7 +158,7 @@ def _require_same_source(builder, source):
     if prepared != str(source):
         raise ValueError(
             f"{builder.data_dir} was prepared from {prepared}, not from {source}. "
-            "Mend: delete that folder, or pass another data_dir."
+            "Fix: delete that folder, or pass another data_dir."
         )
 
 
@@ -226,5 +226,5 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     with _quiet("absl"):  # of a field that TFDS calls deprecated and reads itself
         examples = builder.as_dataset(split=split, shuffle_files=False, decoders=read)
     if cache is not None:
-        examples = importlib.import_module(".caching", __name__).cached(examples, cache, f"{builder.data_dir}, {split}")
+        examples = importlib.import_module(".cache", __name__).cached(examples, cache, f"{builder.data_dir}, {split}")
     return pipeline(examples, void=int(builder.info.metadata["void"]), **options)

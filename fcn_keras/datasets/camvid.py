@@ -5,8 +5,9 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from .features import VOID, class_metadata, segmentation_features
-from .folders import pairs, read_mask, require_folder, require_same_size
+from ..layers.labels import VOID
+from .features import class_metadata, segmentation_features
+from .masks import pairs, read_mask, require_folder, require_same_size
 
 CLASSES = {
     "sky": (128, 128, 128),

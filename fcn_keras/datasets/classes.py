@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from .features import VOID
+from ..layers.labels import VOID
 from .palettes import voc_palette
 
 
@@ -111,7 +111,7 @@ def read_classes(path):
         line = first_lines["name", bare]
         raise ValueError(
             f"{path}, line {line}: {bare!r} has no colour, other lines have: expected colours for all, or for none. "
-            "Mend: name its colour; a line of headings is not expected, delete it."
+            "Fix: name its colour; a line of headings is not expected, delete it."
         )
     return Classes(tuple(found), tuple(found.values()) if coloured else None, void, void_id)
 
@@ -149,7 +149,7 @@ def colours_to_ids(mask, classes):
         raise ValueError(f"The mask is {mask.dtype} {mask.shape}: expected uint8 (H, W, 3), RGB.")
     if classes.colours is None:
         raise ValueError(
-            "The mask is written in colours, and the classes have none. Mend: write them into classes.txt, a line for "
+            "The mask is written in colours, and the classes have none. Fix: write them into classes.txt, a line for "
             "each class, such as `road 128 64 128`."
         )
     codes = _codes(mask)
@@ -161,7 +161,7 @@ def colours_to_ids(mask, classes):
     if unknown:
         told = ", ".join(f"{_triple(present[i])} ({counts[i]} pixels)" for i in unknown[:5])
         raise ValueError(
-            f"{len(unknown)} colours are of no class: {told}. Mend: name them in classes.txt; colours that no one drew "
+            f"{len(unknown)} colours are of no class: {told}. Fix: name them in classes.txt; colours that no one drew "
             "come from JPEG, or from masks resized by interpolation."
         )
     ids = np.array([table[int(code)] for code in present], "uint8")

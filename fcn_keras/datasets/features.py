@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
-from ..images import VOID
+from ..layers.labels import VOID
 
 
 def mask_feature() -> tfds.features.Image:

@@ -33,7 +33,7 @@ def read_list(path):
     """
     path = pathlib.Path(path).expanduser()
     if not path.is_file():
-        raise ValueError(f"No list at {path}. Mend: check the path and its spelling.")
+        raise ValueError(f"No list at {path}. Fix: check the path and its spelling.")
     return list(dict.fromkeys(path.read_text().split()))
 
 
@@ -89,7 +89,7 @@ def splits(config, voc=None, sbd=None):
     if is_whole(config, voc, sbd) and lengths(found) != SPLITS[config]:
         raise ValueError(
             f"{config}: found splits of {lengths(found)} images, expected {SPLITS[config]}; yet each list has its "
-            "official length. Mend: the lists as they are handed out; at least one names other images."
+            "official length. Fix: the lists as they are handed out; at least one names other images."
         )
     return found
 

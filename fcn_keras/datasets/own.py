@@ -1,4 +1,4 @@
-"""A folder of one's own images and masks as a TFDS data set; see `fcn_keras.datasets.own_folder` for its layout."""
+"""A folder of one's own images and masks as a TFDS data set; see `fcn_keras.datasets.folder` for its layout."""
 
 import concurrent.futures
 import hashlib
@@ -8,7 +8,7 @@ import re
 
 import tensorflow_datasets as tfds
 
-from . import own_folder
+from . import folder
 from .classes import Classes
 from .features import class_metadata, segmentation_features
 
@@ -40,16 +40,16 @@ class OwnFolder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        pairs = own_folder.find_pairs(dl_manager.manual_dir)
-        splits = own_folder.find_splits(dl_manager.manual_dir, list(pairs), self.builder_config.share)
+        pairs = folder.find_pairs(dl_manager.manual_dir)
+        splits = folder.find_splits(dl_manager.manual_dir, list(pairs), self.builder_config.share)
         return {
             split: self._generate_examples({name: pairs[name] for name in names}) for split, names in splits.items()
         }
 
     def _generate_examples(self, pairs):
         for name, (image, mask) in pairs.items():
-            ids = own_folder.read_own_mask(mask, self.builder_config.classes)
-            pixels = image if own_folder.is_plain(image) else own_folder.read_image(image)
+            ids = folder.read_own_mask(mask, self.builder_config.classes)
+            pixels = image if folder.is_plain(image) else folder.read_image(image)
             yield name, {"image": pixels, "segmentation_mask": ids[..., None], "file_name": image.name}
 
 
@@ -80,14 +80,14 @@ def builder_of(source, share=None, data_dir=None):
     Raises:
         ValueError: If the folder has not this layout, or files in it cannot be used: all of them are named.
     """
-    source, share = pathlib.Path(source), own_folder.VALIDATION_SHARE if share is None else float(share)
-    pairs = own_folder.find_pairs(source)
-    own_folder.find_splits(source, list(pairs), share)
+    source, share = pathlib.Path(source), folder.VALIDATION_SHARE if share is None else float(share)
+    pairs = folder.find_pairs(source)
+    folder.find_splits(source, list(pairs), share)
     name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.resolve().name)}_{_fingerprint(source, pairs, share)}"
     prepared = pathlib.Path(data_dir) / OwnFolder.name / name / str(OwnFolder.VERSION)
     if prepared.is_dir():
         return tfds.builder_from_directory(prepared)
-    classes = _examined(source, pairs, own_folder.classes_of(source))
+    classes = _examined(source, pairs, folder.classes_of(source))
     config = FolderConfig(name=name, description=f"The folder {source}.", classes=classes, share=share)
     return OwnFolder(config=config, data_dir=data_dir)
 
@@ -103,14 +103,14 @@ def _fingerprint(source, pairs, share):
 def _examined(source, pairs, classes):
     """Reads every file; gives the classes, numbered where no one named them."""
     with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
-        found = list(pool.map(lambda pair: own_folder.examine(pair, classes), pairs.values()))
-    own_folder.require_none([problem for problem, _ in found if problem], str(source))
+        found = list(pool.map(lambda pair: folder.examine(pair, classes), pairs.values()))
+    folder.require_none([problem for problem, _ in found if problem], str(source))
     if classes is not None:
         return classes
     largest = max(id_ for _, id_ in found)
     if largest < 1:
         raise ValueError(
-            f"{source}: the masks hold no ids but 0, and 255, which is void: expected two classes or more. Mend: write "
+            f"{source}: the masks hold no ids but 0, and 255, which is void: expected two classes or more. Fix: write "
             "1 for the object, or name the classes and their colours in classes.txt."
         )
     return Classes(tuple(f"class {id_}" for id_ in range(largest + 1)))

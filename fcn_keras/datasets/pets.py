@@ -5,9 +5,10 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from .downloads import Archive, fetch, unpack
-from .features import VOID, class_metadata, segmentation_features
-from .folders import manual_folder, read_mask, require_same_size
+from ..layers.labels import VOID
+from .download import Archive, fetch, unpack
+from .features import class_metadata, segmentation_features
+from .masks import manual_folder, read_mask, require_same_size
 
 # Ids by label; the labels are 1 pet, 2 background, 3 border, and 0 is none of them.
 CLASS_OF_LABEL = {"pet": (VOID, 1, 0, VOID), "trimap": (VOID, 0, 1, 2)}
@@ -65,7 +66,7 @@ class OxfordPets(_TfdsPets):
         if source is not None and all((source / folder).is_dir() for folder in FOLDERS):
             roots = dict.fromkeys(FOLDERS, source)
         elif source is not None and not all((source / f"{folder}.tar.gz").is_file() for folder in FOLDERS):
-            raise ValueError(f"pets: {source} is another folder. Mend: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+            raise ValueError(f"pets: {source} is another folder. Fix: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         else:
             roots = self._archives(source, pathlib.Path(dl_manager.download_dir))
         images, annotations = (pathlib.Path(roots[folder]) / folder for folder in FOLDERS)

@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from ..images import MEAN_COLOUR
+from ..layers.preprocessing import MEAN_COLOUR
 
 # The most that colours vary at strength 1: brightness in units of white, contrast and saturation as a share of
 # themselves, hue as a share of the circle.
@@ -47,7 +47,7 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.
     TensorShape([64, 64, 3])
     """
     if augment and seed is None:
-        raise ValueError("augment=True needs a seed: found None. Mend: seed=0, and another number for each epoch.")
+        raise ValueError("augment=True needs a seed: found None. Fix: seed=0, and another number for each epoch.")
     if augment and not 0 < scales[0] <= scales[1]:
         raise ValueError(f"Found scales={tuple(scales)}: expected the least and the largest factor, such as (0.5, 2).")
     if not 0 <= colour <= 2:

@@ -8,9 +8,9 @@ import pathlib
 import numpy as np
 import scipy.io
 
-from .features import VOID
-from .folders import require_same_size
+from ..layers.labels import VOID
 from .lists import read_list
+from .masks import require_same_size
 from .voc_folders import CLASSES, example
 
 PLACES = (".", "dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset")

@@ -4,10 +4,10 @@ import pathlib
 
 import tensorflow_datasets as tfds
 
-from .downloads import ARCHIVES, fetch, unpack
+from .download import ARCHIVES, fetch, unpack
 from .features import class_metadata, segmentation_features
-from .folders import manual_folder
 from .lists import SPLITS, is_whole, lengths, splits
+from .masks import manual_folder
 from .palettes import voc_palette
 from .sbd import SbdFolder, find_sbd
 from .voc_folders import VocFolder, find_voc
@@ -138,7 +138,7 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
         missing = [LAYOUTS[need] for need, root in found.items() if root is None]
         if missing:
             raise ValueError(
-                f"voc/{self.builder_config.name}: {source or downloads} lacks {' and '.join(missing)}. Mend: pass the "
+                f"voc/{self.builder_config.name}: {source or downloads} lacks {' and '.join(missing)}. Fix: pass the "
                 f"folder that holds {' and '.join(LAYOUTS[need] for need in needs)}."
             )
         return found

@@ -4,9 +4,9 @@ import pathlib
 
 import numpy as np
 
-from .features import VOID
-from .folders import pairs, read_mask, require_folder, require_same_size
+from ..layers.labels import VOID
 from .lists import read_list
+from .masks import pairs, read_mask, require_folder, require_same_size
 
 CLASSES = 21
 LISTS = "ImageSets/Segmentation"

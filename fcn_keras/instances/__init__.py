@@ -6,12 +6,12 @@ Boxes are found first, then each gets a class and a mask, so that two objects of
 Reference: He, Gkioxari, Dollár & Girshick, *Mask R-CNN* (ICCV 2017).
 """
 
+from .average_precision import average_precision, detect, evaluate
 from .components import components, has_touching_twins
+from .config import PAPER, Settings
 from .data import load
-from .evaluation import average_precision, detect, evaluate
 from .inference import Instances, paste, segment_instances
 from .model import MaskRCNN
-from .settings import PAPER, Settings
 from .training import InstanceRun, Recipe, train
 
 __all__ = [

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from ..images import read_image
+from ..datasets.images import read_image
 from .matching import CROWD
 
 
@@ -94,14 +94,14 @@ def _require(annotation, ids, objects, path):
     if annotation.get("category_id") not in ids:
         raise ValueError(f"{name} has category {annotation.get('category_id')}: expected one of {sorted(ids)}.")
     if not annotation.get("segmentation"):
-        raise ValueError(f"{name} has no segmentation: expected polygons or run lengths. Mend: leave boxes alone out.")
+        raise ValueError(f"{name} has no segmentation: expected polygons or run lengths. Fix: leave boxes alone out.")
 
 
 def _mask(segmentation, height, width):
     try:
         from pycocotools import mask
     except ImportError as error:
-        raise ImportError('COCO\'s masks need pycocotools. Mend: pip install "fcn-keras[instances]"') from error
+        raise ImportError('COCO\'s masks need pycocotools. Fix: pip install "fcn-keras[instances]"') from error
     if isinstance(segmentation, list):
         runs = mask.merge(mask.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation["counts"], list):

@@ -8,7 +8,7 @@ the end. Sources are the instance masks of `fcn_keras.datasets` (shapes, voc) an
 import tensorflow as tf
 
 from .. import datasets
-from ..images import MEAN_COLOUR
+from ..layers.preprocessing import MEAN_COLOUR
 from . import coco
 
 
@@ -40,7 +40,7 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
     (TensorShape([2, 128, 128, 3]), TensorShape([2, 8, 4]), TensorShape([2, 8, 128, 128]))
     """
     if augment and seed is None:
-        raise ValueError("augment=True needs a seed: found None. Mend: seed=0, and another number for each epoch.")
+        raise ValueError("augment=True needs a seed: found None. Fix: seed=0, and another number for each epoch.")
     examples = (coco.read(**where) if name == "coco" else _of_builder(name, split, where)).enumerate()
     if seed is not None:
         examples = examples.shuffle(len(examples), seed=seed, reshuffle_each_iteration=False)
@@ -70,7 +70,7 @@ def _of_builder(name, split, where):
     for example in dataset.take(1):
         if tf.reduce_all(example["instance_mask"] == void):
             raise ValueError(
-                f"{builder.info.full_name} was prepared from a folder without instance masks. Mend: a folder with "
+                f"{builder.info.full_name} was prepared from a folder without instance masks. Fix: a folder with "
                 "SegmentationObject (of SBD: inst), and another data_dir."
             )
 

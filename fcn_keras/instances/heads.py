@@ -5,10 +5,10 @@ Reference: He et al. (ICCV 2017), §3 and Figure 4, right; Ren et al. (NIPS 2015
 
 import keras
 
-from ..upsampling import BilinearConv2DTranspose
+from ..layers.upsampling import BilinearConv2DTranspose
 
 
-def proposal_head(channels, per_unit, name="rpn"):
+def rpn_head(channels, per_unit, name="rpn"):
     """From a map of the pyramid to what it thinks of its anchors; one head for all levels.
 
     Args:
@@ -22,7 +22,7 @@ def proposal_head(channels, per_unit, name="rpn"):
 
     Example:
 
-    >>> [x.shape for x in proposal_head(64, per_unit=3)(np.zeros((1, 4, 4, 64)))]
+    >>> [x.shape for x in rpn_head(64, per_unit=3)(np.zeros((1, 4, 4, 64)))]
     [TensorShape([1, 48]), TensorShape([1, 48, 4])]
     """
     units = keras.Input((None, None, channels))

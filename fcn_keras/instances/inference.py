@@ -5,7 +5,8 @@ import dataclasses
 import keras
 import numpy as np
 
-from ..images import read_image, to_numpy
+from ..datasets.images import read_image
+from ..layers.labels import to_numpy
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,12 +76,12 @@ def sample(labels, count, positive_share, random):
     return ops.cast(indices, "int32"), ops.cast(chosen >= 0, "float32")
 
 
-def rows_of(values, indices):
+def batched_gather(values, indices):
     """``values[b, indices[b]]`` for each image ``b``: ``(batch, N, …)`` and ``(batch, R)`` to ``(batch, R, …)``.
 
     Example:
 
-    >>> rows_of(ops.array([[10, 20, 30]]), ops.array([[2, 0]])).numpy().tolist()
+    >>> batched_gather(ops.array([[10, 20, 30]]), ops.array([[2, 0]])).numpy().tolist()
     [[30, 10]]
     """
     batch, count = ops.shape(values)[:2]

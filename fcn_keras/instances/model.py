@@ -10,11 +10,11 @@ from ..geometry import Geometry
 from . import heads, losses
 from .anchors import anchors
 from .boxes import clip, decode, encode
-from .matching import match, rows_of, sample
-from .nms import suppress
-from .pyramid import feature_pyramid
+from .config import Settings
+from .fpn import feature_pyramid
+from .matching import batched_gather, match, sample
+from .nms import non_max_suppression
 from .roi_align import levels_of, roi_align
-from .settings import Settings
 
 #: The five losses, in the order of the paper: two of the proposal head, three of the other heads.
 LOSSES = ("objectness", "proposal_box", "class", "box", "mask")
@@ -61,7 +61,7 @@ class MaskRCNN(keras.Model):
         settings = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
         self.num_classes, self.settings = num_classes, settings
         self.pyramid, self.places = feature_pyramid(backbone, weights, settings.channels)
-        self.proposal_head = heads.proposal_head(settings.channels, len(settings.ratios))
+        self.rpn_head = heads.rpn_head(settings.channels, len(settings.ratios))
         self.box_head = heads.box_head(settings.channels, num_classes, settings.width)
         self.mask_head = heads.mask_head(settings.channels, num_classes, settings.mask_width, settings.mask_size // 2)
         self.random = keras.random.SeedGenerator(seed)
@@ -96,7 +96,7 @@ class MaskRCNN(keras.Model):
     def _look(self, images, training):
         """The maps, what the proposal head says of all anchors, and the anchors."""
         maps = self.pyramid(images, training=training)
-        said = [self.proposal_head(x) for x in maps]
+        said = [self.rpn_head(x) for x in maps]
         logits, offsets = (ops.concatenate([one[i] for one in said], axis=1) for i in (0, 1))
         sizes = [ops.shape(x)[1:3] for x in maps]
         frames = anchors(self.places, sizes, self.settings.anchor_scale, self.settings.ratios)
@@ -114,13 +114,13 @@ class MaskRCNN(keras.Model):
             frames = ops.pad(frames, ((0, candidates), (0, 0)))
         scores, best = ops.top_k(ops.stop_gradient(logits), candidates)
         frames = ops.take(frames, best, axis=0)
-        boxes = decode(rows_of(ops.stop_gradient(offsets), best), frames, self.settings.proposal_scale)
+        boxes = decode(batched_gather(ops.stop_gradient(offsets), best), frames, self.settings.proposal_scale)
         boxes = clip(boxes, *ops.shape(images)[1:3])
-        stays = suppress(boxes, self.settings.proposal_overlap)
+        stays = non_max_suppression(boxes, self.settings.proposal_overlap)
         large = ops.all(boxes[..., 2:] - boxes[..., :2] >= self.settings.smallest, axis=-1)
         scores = ops.where(ops.logical_and(stays, large), scores, -1e9)
         scores, order = ops.top_k(scores, count)
-        return rows_of(boxes, order), scores > -1e8
+        return batched_gather(boxes, order), scores > -1e8
 
     def _regions(self, maps, boxes, size):
         """The map below each box, ``(batch · R, size, size, channels)``; of P6 nothing is read, as in the paper."""
@@ -140,11 +140,13 @@ class MaskRCNN(keras.Model):
         candidates = min(settings.candidates, count * classes)
         scores, best = ops.top_k(scores, candidates)
         ids = ops.take(ids, best)
-        frames = rows_of(ops.repeat(proposals, classes, axis=1), best)
-        boxes = clip(decode(rows_of(offsets, best), frames, settings.box_scale), *ops.shape(images)[1:3])
-        stays = ops.logical_and(suppress(boxes, settings.detection_overlap, ids), scores >= settings.least_score)
+        frames = batched_gather(ops.repeat(proposals, classes, axis=1), best)
+        boxes = clip(decode(batched_gather(offsets, best), frames, settings.box_scale), *ops.shape(images)[1:3])
+        stays = ops.logical_and(
+            non_max_suppression(boxes, settings.detection_overlap, ids), scores >= settings.least_score
+        )
         scores, order = ops.top_k(ops.where(stays, scores, 0.0), settings.detections)
-        boxes, ids = rows_of(boxes, order), ops.where(scores > 0, rows_of(ids, order), 0)
+        boxes, ids = batched_gather(boxes, order), ops.where(scores > 0, batched_gather(ids, order), 0)
         masks = self._masks(maps, boxes, ids)
         return {"boxes": boxes, "classes": ids, "scores": scores, "masks": ops.sigmoid(masks)}
 
@@ -168,8 +170,16 @@ class MaskRCNN(keras.Model):
         every = ops.broadcast_to(frames[None], ops.shape(offsets))
         labels, owners = match(every, objects, classes, *settings.anchor_overlaps, best_too=True)
         drawn, weights = sample(labels, settings.anchors_drawn, 0.5, self._random_like(labels))
-        logits, offsets, labels = rows_of(logits, drawn), rows_of(offsets, drawn), rows_of(labels, drawn)
-        targets = encode(rows_of(objects, rows_of(owners, drawn)), rows_of(every, drawn), settings.proposal_scale)
+        logits, offsets, labels = (
+            batched_gather(logits, drawn),
+            batched_gather(offsets, drawn),
+            batched_gather(labels, drawn),
+        )
+        targets = encode(
+            batched_gather(objects, batched_gather(owners, drawn)),
+            batched_gather(every, drawn),
+            settings.proposal_scale,
+        )
         positive = weights * ops.cast(labels == 1, "float32")
         return {
             "objectness": losses.objectness_loss(logits, labels == 1, weights),
@@ -185,12 +195,12 @@ class MaskRCNN(keras.Model):
         drawn, weights = sample(
             ops.where(real, labels, -1), settings.regions_drawn, settings.positive_share, self._random_like(labels)
         )
-        boxes, owners = rows_of(boxes, drawn), rows_of(owners, drawn)
-        positive = weights * ops.cast(rows_of(labels, drawn) == 1, "float32")
-        ids = ops.where(positive > 0, rows_of(classes, owners), 0)
+        boxes, owners = batched_gather(boxes, drawn), batched_gather(owners, drawn)
+        positive = weights * ops.cast(batched_gather(labels, drawn) == 1, "float32")
+        ids = ops.where(positive > 0, batched_gather(classes, owners), 0)
         logits, offsets = self.box_head(self._regions(maps, boxes, 7))
         own = ops.take_along_axis(offsets, ops.reshape(ids, (-1, 1, 1)), axis=1)
-        targets = encode(rows_of(objects, owners), boxes, settings.box_scale)
+        targets = encode(batched_gather(objects, owners), boxes, settings.box_scale)
         shape = (-1, settings.regions_drawn)
         found = {
             "class": losses.class_loss(ops.reshape(logits, (*shape, self.num_classes)), ids, weights),
@@ -237,7 +247,7 @@ def mask_targets(masks, boxes, owners, size=28):
     array([1., 1., 0., 0.], dtype=float32)
     """
     count, (height, width) = boxes.shape[1], ops.shape(masks)[2:4]
-    own = ops.cast(rows_of(masks, owners), "float32")
+    own = ops.cast(batched_gather(masks, owners), "float32")
     own = ops.reshape(own, (-1, height, width, 1))
     cut = roi_align([own], [Geometry()], ops.reshape(boxes, (-1, 1, 4)), size, samples=1)
     return ops.cast(ops.reshape(cut, (-1, count, size, size)) >= 0.5, "float32")

@@ -5,7 +5,7 @@ from keras import ops
 from .boxes import iou
 
 
-def suppress(boxes, threshold, groups=None):
+def non_max_suppression(boxes, threshold, groups=None):
     """Which boxes stay: a box goes if a better one that stays overlaps it by more than the threshold.
 
     The usual loop from the best box down cannot be batched. That sentence is also an equation for "stays" on both of
@@ -23,7 +23,7 @@ def suppress(boxes, threshold, groups=None):
     Example:
 
     >>> boxes = ops.array([[[0.0, 0, 4, 4], [0, 1, 4, 5], [0, 2, 4, 6]]])  # each overlaps the next by 0.6
-    >>> suppress(boxes, threshold=0.5).numpy().tolist()  # the third would be suppressed by one that is gone
+    >>> non_max_suppression(boxes, threshold=0.5).numpy().tolist()  # the third would be suppressed by one that is gone
     [[True, False, True]]
     """
     count = boxes.shape[1]

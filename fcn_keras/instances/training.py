@@ -7,15 +7,15 @@ from typing import ClassVar
 import numpy as np
 
 from .. import datasets
-from ..files import write_beside
+from .._files import atomic_write
 from ..training import AdamW, Polynomial, Run, layer_rates
 from ..training.averages import averaging
 from . import coco
+from .average_precision import NAMES, evaluate
+from .config import Settings
 from .data import load
-from .evaluation import NAMES, evaluate
 from .inference import segment_instances
 from .model import MaskRCNN
-from .settings import Settings
 
 KINDS = ("masks", "boxes")
 
@@ -71,7 +71,7 @@ class InstanceRun(Run):
         found = [segment_instances(model, image) for image in images]
         figures["samples.png"] = visualization.show_instances(images, found, self.class_names)
         for name, figure in figures.items():
-            write_beside(self.directory / name, lambda beside, figure=figure: figure.savefig(beside, dpi=90))
+            atomic_write(self.directory / name, lambda beside, figure=figure: figure.savefig(beside, dpi=90))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,9 +49,7 @@ class _LayerRates:
 
     def __init__(self, learning_rate, rates=None, decay=0.0, **kwargs):
         if kwargs.get("weight_decay") is not None:
-            raise ValueError(
-                f"Found weight_decay={kwargs['weight_decay']}: biases would shrink too. Mend: pass decay=."
-            )
+            raise ValueError(f"Found weight_decay={kwargs['weight_decay']}: biases would shrink too. Fix: pass decay=.")
         super().__init__(learning_rate, **kwargs)
         self.rates, self.decay = None if rates is None else tuple(float(rate) for rate in rates), decay
 
@@ -61,7 +59,7 @@ class _LayerRates:
         if self.rates is not None and len(self.rates) != len(variables):
             raise ValueError(
                 f"Found {len(self.rates)} rates for {len(variables)} trainable variables: expected one for each. "
-                "Mend: set what is trainable first, then make the optimizer."
+                "Fix: set what is trainable first, then make the optimizer."
             )
         super().build(variables)
 
@@ -148,7 +146,7 @@ def layer_rates(model, backbone, within=None):
     """A factor of the learning rate for each trainable variable: `backbone` in the backbone, 1 elsewhere.
 
     Args:
-        model: A net of `fcn_keras.models`.
+        model: A net of `fcn_keras.models.fcn`.
         backbone: Factor of the layers of ``within.get_layer("backbone")``.
         within: The part of the model that holds the backbone; by default the model.
 

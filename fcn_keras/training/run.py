@@ -19,14 +19,14 @@ from typing import ClassVar
 import keras
 import numpy as np
 
-from ..evaluation import evaluate
-from ..files import finite, write_beside
-from ..loading import load_model
+from .._files import atomic_write, finite
+from ..inference.evaluate import evaluate
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics
-from . import records
+from ..models.loading import load_model
+from . import logs
 from .averages import assign, averaged, keeps_averages
-from .watch import Watch
+from .callbacks import Watch
 
 
 @dataclasses.dataclass
@@ -80,7 +80,7 @@ class Run:
     seed: int = 0
     name: str = "net"
     validate_every: int = 1
-    monitor: str = "mean_iu"
+    monitor: str = "mean_iou"
     checkpoint_steps: int = 0
     samples: int = 3
     palette: object = None
@@ -105,12 +105,12 @@ class Run:
             FloatingPointError: If the loss is no longer a number; the message names the step and likely causes.
             OSError: If a file cannot be written. Earlier ones are whole, and the run goes on from there.
         """
-        records.require_same(self.directory, self._config(), begun=self.finished or self.checkpoint.exists())
+        logs.require_same(self.directory, self._config(), begun=self.finished or self.checkpoint.exists())
         self._tell_of_before()
         if self.finished:
             self.checkpoint.unlink(missing_ok=True)
             return self.model()
-        records.write_environment(self.directory)
+        logs.write_environment(self.directory)
         keras.utils.set_random_seed(self.seed)
         model, state = self._start()
         record = self._restore(state)
@@ -125,13 +125,13 @@ class Run:
         if self.finished and len(history) != self.epochs:
             raise ValueError(
                 f"{self.directory} holds a finished run of {len(history)} epochs, and its config.json says "
-                f"{self.epochs}. Mend: take another directory; a run cannot be prolonged."
+                f"{self.epochs}. Fix: take another directory; a run cannot be prolonged."
             )
         if self.verbose and history:
             left = "nothing is left to train" if self.finished else "going on"
             print(f"{self.name:<14} {len(history)} of {self.epochs} epochs were trained before; {left}.")
             for entry in history:
-                print(records.line(self.name, self.epochs, entry))
+                print(logs.line(self.name, self.epochs, entry))
 
     @property
     def finished(self):
@@ -159,7 +159,7 @@ class Run:
         return self.directory / "checkpoint.npz"
 
     def results(self):
-        """A finished run: ``metrics``, ``per_class_iu`` (NaN for absent classes), ``history``, ``training_seconds``."""
+        """A finished run: ``metrics``, ``per_class_iou`` (NaN for absent classes), ``history``, ``training_seconds``."""
         content = json.loads((self.directory / "metrics.json").read_text(encoding="utf-8"))
         history = content["record"]["history"]
         told = {"history": history, "training_seconds": sum(entry["seconds"] for entry in history)}
@@ -169,7 +169,7 @@ class Run:
         """Of ``metrics.json`` what `measure` and `_evaluate` have found, as `results` gives it."""
         return {
             "metrics": {name: content[name] for name in METRICS},
-            "per_class_iu": {c: float("nan") if v is None else v for c, v in content["per_class_iu"].items()},
+            "per_class_iou": {c: float("nan") if v is None else v for c, v in content["per_class_iou"].items()},
         }
 
     def model(self):
@@ -230,12 +230,12 @@ class Run:
             epochs=record["epoch"] + 1,
             verbose=int(self.verbose == 1),
             shuffle=False,
-            callbacks=[watch, *records.tensorboard(self.directory)],
+            callbacks=[watch, *logs.tensorboard(self.directory)],
         )
         watch.restore()
         entry = watch.entry
         if self.verbose:
-            print(records.line(self.name, self.epochs, entry), flush=True)
+            print(logs.line(self.name, self.epochs, entry), flush=True)
         score = entry.get(f"val_{self.monitor}")
         record.update(epoch=entry["epoch"], step=0, seconds=0.0, history=[*record["history"], entry])
         if score is not None and (record["best"] is None or score > record["best"]["score"]):
@@ -260,7 +260,7 @@ class Run:
             with open(beside, "wb") as file:
                 np.savez(file, record=np.array(text), **arrays)
 
-        write_beside(self.checkpoint, write)
+        atomic_write(self.checkpoint, write)
 
     def _restore(self, state):
         record = self.record()
@@ -272,7 +272,7 @@ class Run:
         if {name: array.shape for name, array in arrays.items()} != ours:
             raise ValueError(
                 f"{self.checkpoint} is of another net or optimizer: found {len(arrays)} arrays, expected "
-                f"{len(ours)} of the same shapes. Mend: take another directory, or delete this one."
+                f"{len(ours)} of the same shapes. Fix: take another directory, or delete this one."
             )
         for kind, variables in state.items():
             assign(variables, [arrays[f"{kind}/{i}"] for i in range(len(variables))])
@@ -280,13 +280,13 @@ class Run:
 
     def _publish(self, model, record):
         """What follows from a checkpoint of a whole epoch: the table of epochs and the nets for inference."""
-        records.write_history(self.directory, record["history"])
+        logs.write_history(self.directory, record["history"])
         if not record["step"]:  # inside an epoch the weights are no longer those of its row
             best = (record["best"] or {}).get("epoch") == record["epoch"]
             with averaged(model):
                 bare = self._bare(model)
                 for name in ["last.keras", "best.keras"] if best else ["last.keras"]:
-                    write_beside(self.directory / name, bare.save)
+                    atomic_write(self.directory / name, bare.save)
 
     def _bare(self, model):
         """The net without optimizer and loss, with the same weights."""
@@ -297,7 +297,7 @@ class Run:
         return evaluate(model, self.validation, self.class_names)
 
     def _draw(self, model, history):
-        records.draw(self, model, history)
+        logs.draw(self, model, history)
 
     def _finish(self, model, record):
         if keeps_averages(model):
@@ -305,8 +305,8 @@ class Run:
         evaluation = self._evaluate(model)
         if self.samples:
             self._draw(model, record["history"])
-        records.write_table(self.directory, evaluation, record, self.monitor)
-        records.write_metrics(self.directory, evaluation, record)  # the last word: it says that the run is finished
+        logs.write_table(self.directory, evaluation, record, self.monitor)
+        logs.write_metrics(self.directory, evaluation, record)  # the last word: it says that the run is finished
         self.checkpoint.unlink(missing_ok=True)
         return model
 

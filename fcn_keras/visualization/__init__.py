@@ -6,7 +6,7 @@ The last expression of a notebook cell shows it; in a script, save it with `figu
 from .charts import confusion_matrix, learning_curves
 from .colors import colorize, overlay, voc_palette
 from .diagrams import units_over_pixels
-from .exploring import Explorer
+from .explorer import Explorer
 from .instances import show_instances
 from .panels import compare, error_map, heat_maps, show
 

@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.colors import PowerNorm
 
-from ..images import to_numpy
-from .canvas import MAX_WIDTH, canvas
+from ..layers.labels import to_numpy
+from .style import MAX_WIDTH, canvas
 
 # Wong, Nature Methods 8 (2011): told apart by colour-blind readers too
 LINE_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ..datasets.images import read_image
 from ..datasets.palettes import voc_palette
-from ..images import VOID, read_image, to_numpy
+from ..layers.labels import VOID, to_numpy
 
 VOID_COLOR = (224, 224, 192)
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .canvas import MAX_WIDTH, canvas
 from .charts import LINE_COLORS
+from .style import MAX_WIDTH, canvas
 
 PIXELS = "0.87"
 

@@ -5,8 +5,8 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from .canvas import class_name, draw_image, panel_grid
 from .colors import rgb
+from .style import class_name, draw_image, panel_grid
 
 # Paul Tol's "bright" and "vibrant", told apart without colour by their lightness, too; in turn.
 COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#EE7733", "#009988", "#BBBBBB")

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ..images import VOID, to_numpy
-from .canvas import (
+from ..layers.labels import VOID, to_numpy
+from .colors import check_same_size, class_ids, colorize, rgb
+from .style import (
     LEGEND,
     annotate_regions,
     canvas,
@@ -15,7 +16,6 @@ from .canvas import (
     panel_height,
     swatch,
 )
-from .colors import check_same_size, class_ids, colorize, rgb
 
 RIGHT, WRONG, UNSCORED = (0.82, 0.82, 0.82), (0.84, 0.19, 0.0), (1.0, 1.0, 1.0)
 

@@ -83,5 +83,5 @@ def test_colours_of_no_class_are_named_with_their_pixels():
         ValueError, match=r"2 colours are of no class: \(1, 2, 3\) \(5 pixels\), \(0, 0, 255\) \(1 pixels\)"
     ):
         colours_to_ids(mask, Classes(("ground",), ((0, 0, 0),)))
-    with pytest.raises(ValueError, match="the classes have none. Mend: write them into classes.txt"):
+    with pytest.raises(ValueError, match="the classes have none. Fix: write them into classes.txt"):
         colours_to_ids(mask, Classes(("ground",)))

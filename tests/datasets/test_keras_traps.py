@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras.datasets.pipeline import pipeline
-from fcn_keras.images import MEAN_COLOUR
+from fcn_keras.layers.preprocessing import MEAN_COLOUR
 
 VOID = 255
 IDS = np.random.default_rng(0).choice(np.array([0, 5, 20, VOID], "uint8"), (40, 60))

@@ -61,19 +61,19 @@ def test_archives_with_another_checksum(tmp_path):
     (tmp_path / "source").mkdir()
     for name in ("images", "annotations"):
         (tmp_path / "source" / f"{name}.tar.gz").write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"images\.tar\.gz has the SHA-256 .*expected 67195c5e.*Mend: delete it"):
+    with pytest.raises(ValueError, match=r"images\.tar\.gz has the SHA-256 .*expected 67195c5e.*Fix: delete it"):
         datasets.prepare("pets", source=tmp_path / "source", data_dir=tmp_path / "data")
 
 
 def test_another_folder(tmp_path):
     (tmp_path / "source" / "images").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"source is another folder\. Mend: pass source=.*images\.tar\.gz"):
+    with pytest.raises(ValueError, match=r"source is another folder\. Fix: pass source=.*images\.tar\.gz"):
         datasets.prepare("pets", source=tmp_path / "source", data_dir=tmp_path / "data")
 
 
 def test_offline_it_says_what_it_would_load_and_the_mend(tmp_path, capsys):
     with pytest.raises(
-        ValueError, match=r"Oxford-IIIT Pet could not be downloaded\. Found: https://thor.*Mend: .*pass source="
+        ValueError, match=r"Oxford-IIIT Pet could not be downloaded\. Found: https://thor.*Fix: .*pass source="
     ):
         datasets.prepare("pets", data_dir=tmp_path)
     told = capsys.readouterr().out

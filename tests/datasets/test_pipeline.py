@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras.datasets.pipeline import pipeline
-from fcn_keras.images import MEAN_COLOUR
+from fcn_keras.layers.preprocessing import MEAN_COLOUR
 
 VOID = 255
 module = sys.modules[pipeline.__module__]

@@ -3,9 +3,9 @@ import pytest
 import tensorflow_datasets as tfds
 
 from fcn_keras.datasets import load
-from fcn_keras.datasets.drawing import CLASS_NAMES, PALETTE, draw_object, draw_scene
 from fcn_keras.datasets.features import class_metadata, segmentation_features
 from fcn_keras.datasets.shapes import Shapes, example_rng
+from fcn_keras.datasets.shapes.scene import CLASS_NAMES, PALETTE, draw_object, draw_scene
 
 FULL = Shapes.SIZES
 SMALL = {"scenes": {"train": 6, "validation": 2, "test": 2}, "objects": {"train": 9, "validation": 2}}

@@ -88,7 +88,7 @@ def test_one_missing_instance_mask_is_named(source, tmp_path):
 
 def test_what_lacks_is_named(source, tmp_path):
     for config, folder, message in [
-        ("2012_sbd", source / "VOCdevkit", r"VOCdevkit lacks SBD \(benchmark_RELEASE/dataset.*Mend: pass the folder that holds VOC2012 .* and SBD"),
+        ("2012_sbd", source / "VOCdevkit", r"VOCdevkit lacks SBD \(benchmark_RELEASE/dataset.*Fix: pass the folder that holds VOC2012 .* and SBD"),
         ("2011_sbd", source / "benchmark_RELEASE", r"lacks VOC2011"),
         ("2011", source / "VOCdevkit" / "VOC2012", r"VOC2012 lacks VOC2011"),
         ("sbd", source / "VOCdevkit", r"voc/sbd: .* lacks SBD"),

@@ -13,10 +13,10 @@ import tensorflow as tf
 from small import SMALL
 
 from fcn_keras import geometry, instances
-from fcn_keras.backbones import Backbone
+from fcn_keras.instances.fpn import feature_pyramid
 from fcn_keras.instances.model import LOSSES
-from fcn_keras.instances.pyramid import feature_pyramid
-from fcn_keras.loading import load_model
+from fcn_keras.models.backbones import Backbone
+from fcn_keras.models.loading import load_model
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_maps_lie_where_the_geometry_says(backbone):
 
 def test_levels_are_laid_on_each_other():
     """Laterals that pass a ramp on: the sum of all levels is the ramp times the number of levels above, in the middle."""
-    from fcn_keras.instances.pyramid import top_down
+    from fcn_keras.instances.fpn import top_down
 
     places = [geometry.Geometry(stride, 1, (stride - 1) / 2) for stride in (4, 8, 16)]
     maps = [keras.Input((64 // place.stride, 64 // place.stride, 1)) for place in places]

@@ -11,9 +11,9 @@ from fcn_keras.instances import losses
 from fcn_keras.instances.anchors import anchors
 from fcn_keras.instances.boxes import clip, covered, decode, encode, iou
 from fcn_keras.instances.inference import paste
-from fcn_keras.instances.matching import CROWD, match, rows_of, sample
+from fcn_keras.instances.matching import CROWD, batched_gather, match, sample
 from fcn_keras.instances.model import mask_targets
-from fcn_keras.instances.nms import suppress
+from fcn_keras.instances.nms import non_max_suppression
 from fcn_keras.instances.roi_align import levels_of, roi_align
 
 
@@ -69,7 +69,7 @@ def test_levels_are_torchvisions(theirs):
 def test_suppression_is_torchvisions(theirs, threshold):
     boxes, classes = ops.array(yxyx(theirs["nms_boxes"]))[None], ops.array(theirs["nms_classes"])[None]
     for groups, name in ((None, "nms"), (classes, "nms_by_class")):
-        stays = numpy(suppress(boxes, threshold, groups))[0]
+        stays = numpy(non_max_suppression(boxes, threshold, groups))[0]
         np.testing.assert_array_equal(np.flatnonzero(stays), theirs[f"{name}_{threshold}"])
 
 
@@ -77,7 +77,7 @@ def test_suppression_settles_the_longest_chain():
     """Each box overlaps the next alone: every other one stays, and the last is known only after all rounds."""
     top = np.arange(50.0)
     chain = np.stack([top, 0 * top, top + 1.5, 0 * top + 1], axis=-1)[None].astype("float32")
-    np.testing.assert_array_equal(numpy(suppress(ops.array(chain), 0.1))[0], np.arange(50) % 2 == 0)
+    np.testing.assert_array_equal(numpy(non_max_suppression(ops.array(chain), 0.1))[0], np.arange(50) % 2 == 0)
 
 
 def test_overlaps_are_torchvisions(theirs):
@@ -170,7 +170,7 @@ def test_boxes_are_cut_at_the_borders():
 
 def test_rows_are_taken_image_by_image():
     values = np.arange(24).reshape(2, 3, 4)
-    found = rows_of(ops.array(values), np.array([[2, 2], [0, 1]]))
+    found = batched_gather(ops.array(values), np.array([[2, 2], [0, 1]]))
     np.testing.assert_array_equal(numpy(found), np.stack([values[0, [2, 2]], values[1, [0, 1]]]))
 
 

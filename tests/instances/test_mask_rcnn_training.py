@@ -17,7 +17,7 @@ import pytest
 from small import SMALL
 
 from fcn_keras import instances
-from fcn_keras.loading import load_model
+from fcn_keras.models.loading import load_model
 
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 FEW = SMALL | {"detections": 8}
@@ -69,8 +69,8 @@ def test_a_run_tells_its_results_and_refuses_other_settings(few_scenes, tmp_path
     assert len(instances.segment_instances(model, np.zeros((70, 50, 3), "uint8"), size=64).masks) <= 8
     with pytest.raises(ValueError, match="seed"):
         instances.train("shapes", tmp_path / "run", recipe, where=where, samples=0, validate_every=1, seed=1)
-    with pytest.raises(ValueError, match="monitor='mean_iu': expected one of mask_ap"):
-        instances.train("shapes", tmp_path / "other", recipe, where=where, monitor="mean_iu")
+    with pytest.raises(ValueError, match="monitor='mean_iou': expected one of mask_ap"):
+        instances.train("shapes", tmp_path / "other", recipe, where=where, monitor="mean_iou")
 
 
 def test_what_is_saved_is_what_was_measured(few_scenes, tmp_path, monkeypatch):

@@ -1,0 +1,5 @@
+"""Drawn scenes with exact masks: the data set of the chapters."""
+
+from .builder import MASK_SCALES, Shapes, example_rng
+
+__all__ = ["MASK_SCALES", "Shapes", "example_rng"]

@@ -1,0 +1,130 @@
+"""`Shapes`: a generated segmentation data set, the same on every machine, in no time and without a network."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from ..features import class_metadata, segmentation_features
+from .scene import CLASS_NAMES, PALETTE, draw_object, draw_scene
+
+_DESCRIPTION = """
+Lit and textured scenes of nine forms, drawn by `fcn_keras.datasets.shapes.scene`. Forms differ in outline and
+texture, never in colour; thin ones (pole, fence, ring) vanish in a network of stride 32. Config `scenes` is
+for segmentation, config `objects` for training the classifier from which a segmentation network starts.
+Configs `fine_x1`, `fine_x2` and `fine_x4` hold scenes again, with masks of one, two and four times the image's sides.
+"""
+MASK_SCALES = {"fine_x1": 1, "fine_x2": 2, "fine_x4": 4}
+
+
+class Shapes(tfds.core.GeneratorBasedBuilder):
+    """The builder of the generated data set.
+
+    Configs:
+        `scenes` (default): 128x128 `image`, `segmentation_mask` (ids 0-9, void 255), `instance_mask` (objects in
+            drawing order, void 255) and `file_name`; 1000 train, 200 validation and 200 test examples.
+        `objects`: 96x96 `image`, `label` 0-8 (class id minus one) and `file_name`; 4500 train and 900 validation
+            examples, the labels in turn.
+        `fine_x1`, `fine_x2`, `fine_x4`: the first 400 train and 100 validation scenes again, the same 128x128 `image`,
+            with a `segmentation_mask` of one, two or four times its sides: rendered at that size from the same random
+            numbers, and without a void rim, so that every pixel counts up to the outline. Pixel `q` of a mask `k`
+            times as large is centred on `(q + 0.5) / k - 0.5` of the image.
+
+    `builder.info.metadata` holds `class_names`, `palette` and `void`; for the fine configs also `mask_scale`.
+
+    Example:
+        >>> builder = Shapes(config="scenes", data_dir="data")
+        >>> builder.download_and_prepare()
+        Downloading and preparing dataset ...
+        >>> scenes = builder.as_dataset(split="train")
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "Scenes and objects."}
+    BUILDER_CONFIGS: ClassVar = [
+        tfds.core.BuilderConfig(name="scenes", description="Scenes with class and instance masks."),
+        tfds.core.BuilderConfig(name="objects", description="One object an image, with its class."),
+        *(
+            tfds.core.BuilderConfig(name=name, description=f"Scenes with class masks {scale} times as large, no void.")
+            for name, scale in MASK_SCALES.items()
+        ),
+    ]
+    SIZES: ClassVar = {
+        "scenes": {"train": 1000, "validation": 200, "test": 200},
+        "objects": {"train": 4500, "validation": 900},
+        **{config: {"train": 400, "validation": 100} for config in MASK_SCALES},
+    }
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        if self.builder_config.name == "scenes":
+            features = segmentation_features("png", instance_mask=True)
+            keys, metadata = ("image", "segmentation_mask"), class_metadata(CLASS_NAMES, PALETTE)
+        elif self.builder_config.name in MASK_SCALES:
+            features = segmentation_features("png")
+            keys, metadata = ("image", "segmentation_mask"), class_metadata(CLASS_NAMES, PALETTE)
+            metadata["mask_scale"] = MASK_SCALES[self.builder_config.name]
+        else:
+            features = tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                    "label": tfds.features.ClassLabel(names=CLASS_NAMES[1:]),
+                    "file_name": tfds.features.Text(),
+                }
+            )
+            keys, metadata = ("image", "label"), class_metadata(CLASS_NAMES[1:], PALETTE[1:])
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_DESCRIPTION,
+            features=features,
+            supervised_keys=keys,
+            metadata=metadata,
+        )
+
+    def _split_generators(self, dl_manager) -> dict[str, Iterator]:
+        sizes = self.SIZES[self.builder_config.name]
+        return {split: self._generate_examples(split, size) for split, size in sizes.items()}
+
+    def _generate_examples(self, split: str, size: int) -> Iterator[tuple[str, dict]]:
+        for index in range(size):
+            file_name = f"{split}_{index:05d}.png"
+            yield file_name, {"file_name": file_name, **self._example(split, index)}
+
+    def _example(self, split, index):
+        config = self.builder_config.name
+        if config in MASK_SCALES:
+            return self._fine_example(split, index, MASK_SCALES[config])
+        rng = example_rng(str(self.version), config, split, index)
+        if config == "objects":
+            label = index % (len(CLASS_NAMES) - 1)
+            return {"image": _png(draw_object(rng, label)), "label": label}
+        return {name: _png(pixels) for name, pixels in vars(draw_scene(rng)).items()}
+
+    def _fine_example(self, split, index, scale):
+        """The scene of the same number in config `scenes`: its image, and its mask at `scale`."""
+        coarse, fine = (
+            draw_scene(example_rng(str(self.version), "scenes", split, index), render_scale=k, rim=0)
+            for k in (1, scale)
+        )
+        return {"image": _png(coarse.image), "segmentation_mask": _png(fine.segmentation_mask)}
+
+
+def example_rng(version: str, config: str, split: str, index: int) -> np.random.Generator:
+    """Returns the generator that draws one example, whatever was drawn before it and by which process.
+
+    Example:
+        >>> scene = draw_scene(example_rng("1.0.0", "scenes", "train", 0), render_scale=2)
+    """
+    return np.random.default_rng([*f"{version}/{config}/{split}".encode(), index])
+
+
+def _png(pixels):
+    """A PNG file in memory; light compression, since the default takes as long as drawing."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png", compress_level=1)
+    file.seek(0)
+    return file

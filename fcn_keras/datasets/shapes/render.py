@@ -1,0 +1,189 @@
+"""The lit canvas that scenes are painted on: a textured ground, shadows, bevelled objects and their masks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...layers.labels import VOID
+from .sdf import square_wave
+
+RIM = 1.0  # pixels of void outside every visible outline, unless another width is asked for
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an object lies.
+
+    Attributes:
+        label: class id, 0 for clutter.
+        x: centre, pixels from the left edge of the scene.
+        y: centre, pixels from the top.
+        angle: radians.
+        radius: pixels, from the centre to the farthest point (a fence's longer side).
+    """
+
+    label: int
+    x: float
+    y: float
+    angle: float
+    radius: float
+
+
+class Canvas:
+    """A ground in linear light, on which objects are painted back to front.
+
+    Args:
+        rng: source of every random draw; none depends on `scale`.
+        size: height and width of the scene in pixels of the base size, 32 or more.
+        scale: rendered pixels per pixel of the base size, a whole number.
+        rim: width of the void rim outside every visible outline, in pixels of the base size.
+
+    Raises:
+        ValueError: `size` or `scale` is too small.
+    """
+
+    def __init__(self, rng, size, scale, rim=RIM):
+        if size < 32 or scale < 1 or int(scale) != scale:
+            raise ValueError(
+                f"size={size}, render_scale={scale}: expected a size of at least 32 pixels and a whole "
+                "render_scale of at least 1"
+            )
+        self.size, self.scale, self.rim = size, scale, rim
+        pixels = size * scale
+        self.segmentation_mask = np.zeros((pixels, pixels), np.uint8)
+        self.instance_mask = np.zeros((pixels, pixels), np.uint8)
+        light = rng.uniform(0, 2 * math.pi)
+        self.light = math.cos(light), math.sin(light)  # points to the lamp
+        self.hue, self.lightness = rng.uniform(0, 2 * math.pi), rng.uniform(0.4, 0.75)
+        self.pixels = self._ground(rng)
+
+    def image(self):
+        """The picture so far, `uint8` (H, W, 3)."""
+        encoded = np.clip(self.pixels, 0, 1) ** (1 / 2.2)
+        return np.round(255 * encoded).astype(np.uint8)
+
+    def _window(self, x, y, reach):
+        """The pixels within `reach` of (x, y): two slices, and the centres' coordinates (n, 1) and (1, m)."""
+        spans = []
+        for centre in (y, x):
+            low = max(int((centre - reach) * self.scale), 0)
+            spans.append(slice(low, min(int((centre + reach) * self.scale) + 2, self.size * self.scale)))
+        ys, xs = ((np.arange(s.start, s.stop, dtype=np.float32) + 0.5) / self.scale for s in spans)
+        return *spans, ys[:, None], xs[None, :]
+
+    def _ground(self, rng):
+        _, _, ys, xs = self._window(self.size / 2, self.size / 2, self.size)
+        self.grain = _noise(rng, ys, xs, self.size, 4.0, octaves=2)
+        rough = _noise(rng, ys, xs, self.size, self.size / 2, octaves=4) + self.grain / 16
+        tilt, period = rng.uniform(0, 2 * math.pi), rng.uniform(7, 26)
+        along = xs * math.cos(tilt) + ys * math.sin(tilt) + rng.uniform(0, 3) * rough
+        across = ys * math.cos(tilt) - xs * math.sin(tilt) + rng.uniform(0, 3) * rough
+        stripes = square_wave(along, period, self.scale)
+        checks = np.abs(stripes - square_wave(across, period, self.scale))
+        pattern = (0 * stripes, stripes, checks)[rng.integers(3)]
+        mix = 0.35 * rough + rng.uniform(0.1, 0.45) * pattern + rng.uniform(-0.6, 0.6) * along / self.size
+        lightness = self.lightness + rng.choice([-1, 1]) * rng.uniform(0.08, 0.16)
+        first = _colour(self.lightness, rng.uniform(0.02, 0.1), self.hue)
+        second = _colour(lightness, rng.uniform(0.02, 0.1), self.hue + rng.normal(0, 0.7))
+        colour = first + np.clip(0.5 + mix, 0, 1)[..., None] * (second - first)
+        relief = np.gradient(rough, 1 / self.scale)
+        lamp = ((xs / self.size - 0.5) * self.light[0] + (ys / self.size - 0.5) * self.light[1]) * 0.5
+        shade = 1 + lamp - rng.uniform(0.1, 0.5) * (relief[1] * self.light[0] + relief[0] * self.light[1])
+        return (colour * np.clip(shade, 0.3, 1.8)[..., None]).astype(np.float32)
+
+    def paint(self, rng, thing, form, instance=0):
+        """Casts the object's shadow, lays its lit texture over the picture and its id over the masks.
+
+        Args:
+            rng: source of the proportions and colours.
+            thing: a `Placement`.
+            form: a pair of `fcn_keras.datasets.shapes.sdf`, outline and texture.
+            instance: id in the instance mask; 0 for clutter, which leaves no trace in either mask.
+        """
+        shape, texture = form
+        distance, height = shape(rng, thing.radius), rng.uniform(1.5, 4)
+        first, second = self._two_colours(rng)
+        rows, columns, ys, xs = self._window(thing.x, thing.y, 1.15 * thing.radius + 6)
+        x, y = xs - thing.x, ys - thing.y
+        cos, sin = math.cos(thing.angle), math.sin(thing.angle)
+
+        def local(dx, dy):
+            return cos * (x + dx) + sin * (y + dy), cos * (y + dy) - sin * (x + dx)
+
+        u, v = local(0.0, 0.0)
+        d = distance(u, v)
+        cast = distance(*local(height * self.light[0], height * self.light[1]))
+        shade, gloss = self._lit(d, x, y, thing.radius)
+        near = (d < 1) | (cast < 0.6 * height)  # the rest of the window stays as it is
+        u, v, noise = u[near], v[near], self.grain[rows, columns][near]
+        ink = texture(u, v, noise, thing.radius, self.scale)
+        colour = first + ink[:, None] * (second - first)
+        colour = colour * (shade[near] * (1 + 0.05 * noise))[:, None] + gloss[near][:, None]
+        shadow = 1 - 0.6 * np.clip(0.5 - cast[near] / (1.2 * height), 0, 1) ** 1.5
+        below = self.pixels[rows, columns][near] * shadow[:, None]
+        alpha = np.clip(0.5 - d[near] * self.scale, 0, 1)[:, None]
+        self.pixels[rows, columns][near] = below + alpha * (colour - below)
+        if instance:
+            for mask, inside in ((self.segmentation_mask, thing.label), (self.instance_mask, instance)):
+                mask[rows, columns][d < self.rim] = VOID
+                mask[rows, columns][d < 0] = inside
+
+    def _two_colours(self, rng):
+        """The colours of an object's texture, away from the ground's in lightness and hue, whatever its class."""
+        lightness = self.lightness + rng.choice([-1, 1]) * rng.uniform(0.12, 0.3)
+        hue, contrast = self.hue + rng.uniform(0.8, 2 * math.pi - 0.8), rng.uniform(0.18, 0.3)
+        first = _colour(lightness, rng.uniform(0.06, 0.16), hue)
+        lightness += contrast if lightness < 0.6 else -contrast
+        return first, _colour(lightness, rng.uniform(0.04, 0.16), hue + rng.normal(0, 0.5))
+
+    def _lit(self, d, x, y, radius):
+        """Lambert shade and a highlight on a bevel that rises from the outline inwards."""
+        bevel = min(6.0, 0.4 * radius, max(float(-d.min()), 0.5))
+        dy, dx = np.gradient(d, 1 / self.scale)
+        facing = np.clip(1 + d / bevel, 0, 1) * (dx * self.light[0] + dy * self.light[1])
+        lamp = (x * self.light[0] + y * self.light[1]) / radius
+        return np.clip(0.95 + 0.45 * facing + 0.15 * lamp, 0.25, 1.7), 0.25 * np.clip(facing, 0, 1) ** 4
+
+
+def _noise(rng, ys, xs, extent, cell, octaves):
+    """Smooth noise of about unit deviation on [0, extent]²: cubic B-splines over finer and finer random lattices."""
+    total = 0
+    for octave in range(octaves):
+        pitch = cell / 2**octave
+        count = int(extent / pitch) + 4
+        lattice = rng.standard_normal((count, count), np.float32) * np.float32(2 / 2**octave)
+        total = total + _spline(_spline(lattice, ys.ravel() / pitch).T, xs.ravel() / pitch).T
+    return total
+
+
+def _spline(knots, t):
+    """The cubic B-spline over the rows of `knots` (n, m) at the positions `t` (k,): (k, m)."""
+    first = np.floor(t)
+    t = (t - first)[:, None]
+    s = 1 - t
+    weights = s**3 / 6, 2 / 3 - t * t * (1 + s) / 2, 2 / 3 - s * s * (1 + t) / 2, t**3 / 6
+    rows = first.astype(np.intp)
+    return sum(w * knots[rows + k] for k, w in enumerate(weights))
+
+
+def _colour(lightness, chroma, hue):
+    """OKLCh to linear sRGB, so that colours of one lightness look equally light whatever their hue."""
+    a, b = chroma * math.cos(hue), chroma * math.sin(hue)
+    lms = np.array(
+        [
+            lightness + 0.3963377774 * a + 0.2158037573 * b,
+            lightness - 0.1055613458 * a - 0.0638541728 * b,
+            lightness - 0.0894841775 * a - 1.2914855480 * b,
+        ]
+    )
+    to_rgb = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    )
+    return np.clip(to_rgb @ lms**3, 0.005, 1).astype(np.float32)

@@ -1,0 +1,224 @@
+"""Seam-free tiling: the logits of a large image, piece by piece, and the same as those of the whole.
+
+The logits of a pixel depend on the pixels that its receptive field reaches, and on no others. So each *tile* of the
+image is run inside a *window* that is larger by this reach on every side, the *halo*, and only the tile is kept. The
+windows are laid so that the network cannot tell them from the whole image:
+
+- they start at multiples of the total stride, so that the units lie where they lie in the whole image;
+- their sides leave the remainder of the image's side modulo the stride, so that ``same`` padding falls as there;
+- at the border of the image they end where it ends, so that zeros stand for pixels only where they do so in the whole.
+
+All windows of an image have one shape: a backend that compiles for each shape does so once.
+
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §3: a unit depends on the input only within its receptive field.
+"""
+
+import dataclasses
+import math
+import numbers
+from fractions import Fraction
+
+import keras
+
+from .. import geometry
+from ..models.convolutionalize import as_functional
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """How images are cut for a model. Without arguments: not at all, each image is one tile. See `Tiling.of`.
+
+    Args:
+        tile: Largest height and width of a tile in pixels (at the image's border a halo more), or None for the whole
+            image.
+        stride: Total stride of the model along rows and columns.
+        halo: Pixels that a window has around its tile, along rows and columns.
+
+    Example:
+
+    >>> model = fcn_keras.FCN8s(21, "mini_vgg", weights=None)
+    >>> tiling = Tiling.of(model, 200)
+    >>> tiling
+    Tiling(tile=(200, 200), stride=(32, 32), halo=(160, 160))
+    >>> tiles = tiling.tiles(1000)
+    >>> tiles, tiling.windows(tiles, 1000)
+    ([(0, 352), (352, 544), (544, 736), (736, 1000)], [(0, 520), (192, 712), (384, 904), (480, 1000)])
+    """
+
+    tile: tuple[int, int] | None = None
+    stride: tuple[int, int] = (1, 1)
+    halo: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, model, tile):
+        """The tiling that gives the same logits as the whole image.
+
+        Args:
+            model: A Functional or Sequential model from images ``(B, H, W, C)`` to logits of their size.
+            tile: Largest side of a tile in pixels, or ``(height, width)``; at least the total stride. None for the
+                whole image, which any model can take.
+
+        Raises:
+            ValueError: If the tile is no such number, if a layer of the model takes in the whole image, as
+                squeeze-and-excitation and global pooling do, or if `fcn_keras.geometry` cannot follow the model.
+
+        Example:
+
+        >>> Tiling.of(keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 5, padding="same")]), 64)
+        Tiling(tile=(64, 64), stride=(1, 1), halo=(2, 2))
+        """
+        if tile is None:
+            return cls()
+        tile = _pair(tile)
+        strides, halos = zip(*(_stride_and_halo(model, axis) for axis in (0, 1)), strict=True)
+        if any(side < stride for side, stride in zip(tile, strides, strict=True)):
+            raise ValueError(
+                f"Found tile={tile}: expected at least the total stride of model {model.name!r}, {strides}. Tiles much "
+                f"smaller than the halo, {halos} pixels on each side, are slow: mend: tile=512 or more."
+            )
+        return cls(tile, strides, halos)
+
+    def tiles(self, side, axis=0):
+        """Cuts an axis into tiles.
+
+        The first and the last are longer by the halo that their windows do not need at the border.
+
+        Args:
+            side: Pixels of the image along the axis.
+            axis: 0 for rows, 1 for columns.
+
+        Returns:
+            A list of ``(start, stop)``, without gaps.
+
+        Example:
+
+        >>> tiling = Tiling(tile=(64, 64), stride=(32, 32), halo=(96, 96))
+        >>> tiling.tiles(300), tiling.tiles(256)
+        ([(0, 160), (160, 300)], [(0, 256)])
+        """
+        if self.tile is None:
+            return [(0, side)]
+        stride, halo = self.stride[axis], self.halo[axis]
+        inner = (side - side % stride - 2 * halo) // stride  # strides that no window at a border labels by its halo
+        count = max(1, math.ceil(inner / (self.tile[axis] // stride)))
+        length = math.ceil(inner / count) * stride  # as even as whole strides allow
+        cuts = [halo + k * length for k in range(1, count)]
+        return list(zip([0, *cuts], [*cuts, side], strict=True))
+
+    def windows(self, spans, side, axis=0):
+        """The windows in which the model must see spans of an axis.
+
+        Args:
+            spans: List of ``(start, stop)``: the tiles, or the parts of a resized image that they need.
+            side: Pixels of the image along the axis.
+            axis: 0 for rows, 1 for columns.
+
+        Returns:
+            A list of ``(start, stop)``, all of one length.
+
+        Example:
+
+        >>> tiling = Tiling(tile=(64, 64), stride=(32, 32), halo=(96, 96))
+        >>> tiling.windows(tiling.tiles(300), 300)
+        [(0, 268), (32, 300)]
+        """
+        stride, halo = self.stride[axis], self.halo[axis]
+        starts = [max(0, start - halo) // stride * stride for start, _ in spans]
+        stops = [side - max(0, side - stop - halo) // stride * stride for _, stop in spans]
+        length = max(stop - start for start, stop in zip(starts, stops, strict=True))
+        starts = [min(start, side - length) for start in starts]
+        return [(start, start + length) for start in starts]
+
+
+def _pair(tile):
+    sides = tuple(tile) if isinstance(tile, tuple | list) else (tile, tile)
+    if len(sides) != 2 or not all(isinstance(n, numbers.Integral) and not isinstance(n, bool) for n in sides):
+        raise ValueError(f"Found tile={tile!r}: expected a number of pixels, such as 1024, or (height, width).")
+    if min(sides) < 1:
+        raise ValueError(f"Found tile={tile!r}: expected at least one pixel along each side.")
+    return tuple(int(n) for n in sides)
+
+
+def _stride_and_halo(model, axis):
+    """Total stride of a model along an axis, and the reach of a pixel's logits, in whole strides."""
+    calls = _followed(model, axis)
+    for layer, _, behind in calls:
+        if behind is not None and (behind.is_global or _mixes_positions(layer)):
+            raise _refusal(
+                model,
+                f"layer {layer.name!r} ({type(layer).__name__}) takes in the whole image, so the logits of a tile are "
+                "not those of the image. Fix: a model without global pooling, squeeze-and-excitation and "
+                "normalization over positions, such as an FCN on mobilenet_v2, resnet50 or vgg16.",
+            )
+    (logits, *_) = geometry.of_outputs(model, axis)
+    if logits is None:
+        raise _refusal(model, "its output is no map.")
+    stride = math.lcm(*(Fraction(behind.stride).limit_denominator().numerator for _, _, behind in calls if behind))
+    reach = (logits.receptive_field - 1) / 2 + abs(logits.offset) + sum(_slack(*call, axis) for call in calls)
+    return stride, math.ceil(int(reach) / stride) * stride  # the last pixel reached is a whole one
+
+
+def _refusal(model, reason):
+    return ValueError(f"Cannot tile model {model.name!r}: {reason} Or label the image whole: tile=None.")
+
+
+def _followed(model, axis):
+    try:
+        return list(_calls(model, axis))
+    except ValueError as error:
+        raise _refusal(model, str(error)) from error
+
+
+def _calls(model, axis, incoming=None):
+    """Every layer with the `Geometry` in front of it and behind it, nested models opened."""
+    functional = as_functional(model)
+    nodes = [node for node in geometry.calls(functional) if node.input_tensors]
+    calls = [(node.operation, node.input_tensors[0], node.output_tensors[0]) for node in nodes]
+    for layer, *_ in calls:
+        if isinstance(layer, keras.Model):
+            as_functional(layer)
+    probe = keras.Model(functional.inputs, [tensor for _, *pair in calls for tensor in pair])
+    places = geometry.of_outputs(probe, axis, incoming)
+    for (layer, *_), before, behind in zip(calls, places[::2], places[1::2], strict=True):
+        if isinstance(layer, keras.Model):
+            yield from _calls(layer, axis, before)
+        else:
+            yield layer, before, behind
+
+
+def _mixes_positions(layer):
+    """Whether a layer that `geometry` takes for pointwise works along other axes than the channels."""
+    if not isinstance(layer, keras.layers.LayerNormalization | keras.layers.Softmax):
+        return False
+    axes = layer.axis if isinstance(layer.axis, tuple | list) else [layer.axis]
+    return any(axis not in (-1, 3) for axis in axes)
+
+
+def _slack(layer, before, behind, axis):
+    """Pixels by which a layer may look further than the window that `geometry` puts around a unit's centre."""
+    if before is None or behind is None:
+        return 0
+    if behind.stride < before.stride:
+        return _upsampling_slack(layer, before, behind, axis)
+    if isinstance(layer, keras.layers.Cropping2D):  # what is padded behind it would lie inside the window
+        return before.stride * max(layer.cropping[axis])
+    if getattr(layer, "padding", None) == "same" and behind.stride > before.stride:
+        return before.stride * _size_dependent_padding(layer, axis)
+    return 0
+
+
+def _upsampling_slack(layer, before, behind, axis):
+    """How far from its middle a pixel can lie in the window of the units that are painted over it."""
+    kernel = getattr(layer, "kernel_size", None)
+    if kernel is None:
+        return (before.stride - behind.stride) / 2  # whatever the kernel, it is no more
+    kernel = kernel[axis] if isinstance(kernel, tuple | list) else kernel
+    units = math.ceil(kernel * behind.stride / before.stride)
+    return (kernel - 1) / 2 * behind.stride - (units - 1) / 2 * before.stride
+
+
+def _size_dependent_padding(layer, axis):
+    """Units that ``same`` padding may add in front beyond those for a side that is a multiple of the stride."""
+    kernel = (getattr(layer, "kernel_size", None) or layer.pool_size)[axis]
+    reach = getattr(layer, "dilation_rate", (1, 1))[axis] * (kernel - 1)
+    return reach // 2 - max(reach + 1 - layer.strides[axis], 0) // 2

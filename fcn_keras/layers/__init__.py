@@ -1,0 +1,18 @@
+"""The layers that Keras lacks: bilinear upsampling, padding and cropping, dilated pooling, preprocessing."""
+
+from .padding import CropLike, PadEdges, PadToStride
+from .pooling import DilatedPooling2D
+from .preprocessing import Preprocessing
+from .upsampling import Bilinear, BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
+
+__all__ = [
+    "Bilinear",
+    "BilinearConv2DTranspose",
+    "BilinearDepthwiseConv2DTranspose",
+    "BilinearUpsampling2D",
+    "CropLike",
+    "DilatedPooling2D",
+    "PadEdges",
+    "PadToStride",
+    "Preprocessing",
+]

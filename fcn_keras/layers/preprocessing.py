@@ -1,0 +1,51 @@
+"""What an image goes through before a pretrained network sees it."""
+
+import keras
+
+CAFFE_BGR = (104.00699, 116.66877, 122.67892)
+MEAN_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB, near zero for its networks: what lies around an image
+register = keras.saving.register_keras_serializable(package="fcn_keras")
+
+
+@register
+class Preprocessing(keras.layers.Layer):
+    """From RGB in 0–255 to what a pretrained network was trained on, as `keras.applications` defines it.
+
+    Args:
+        mode: ``"caffe"`` (BGR minus the mean colour: VGG, ResNet), ``"tf"`` (−1 to 1: MobileNetV2), ``"torch"`` (unit
+            variance per channel), ``"none"`` (the network scales by itself: EfficientNetV2, ConvNeXt, MiniVGG) or
+            ``"berkeley"`` (BGR minus the mean colour to the decimals of the FCN authors).
+
+    Raises:
+        ValueError: If the mode is none of these.
+
+    Example:
+
+    >>> Preprocessing("tf")(keras.ops.ones((1, 1, 1, 3)) * 255)[0, 0, 0, 0].numpy()
+    np.float32(1.0)
+    """
+
+    def __init__(self, mode, **kwargs):
+        super().__init__(**kwargs)
+        if mode not in ("caffe", "tf", "torch", "none", "berkeley"):
+            raise ValueError(
+                f'Found preprocessing mode {mode!r}: expected "caffe", "tf", "torch", "none" or "berkeley".'
+            )
+        self.mode = mode
+
+    def call(self, images):
+        if self.mode == "none":
+            return images
+        if self.mode == "berkeley":
+            return keras.ops.flip(images, axis=-1) - keras.ops.convert_to_tensor(CAFFE_BGR, dtype=images.dtype)
+        return keras.applications.imagenet_utils.preprocess_input(images, "channels_last", self.mode)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def geometry(self, incoming):
+        """Geometry of the output, for `fcn_keras.geometry.trace`: pixels stay where they are."""
+        return incoming[0]
+
+    def get_config(self):
+        return {**super().get_config(), "mode": self.mode}

@@ -1,0 +1,272 @@
+"""A finer map from the same weights: shift-and-stitch, and its equal, filter rarefaction (à trous).
+
+A network of total stride ``s`` looks at the image every ``s`` pixels. To look every ``s / f`` pixels, run it on ``f²``
+shifted images and interlace the maps (shift-and-stitch); or take the last strides out and spread the kernels behind
+them, so that each tap still meets the unit it was trained on (rarefaction, today: dilated convolution). No weight is
+new, no unit sees more of the image than before, and both ways give the same numbers:
+
+- Without padding inside the network they are equal everywhere.
+- With zero padding they are equal where the receptive field of a unit lies inside the image. Every ``f``-th unit, which
+  is the network's own, is equal at the border too. The units between are not: behind the border, the shifted image
+  has black pixels, which the layers turn into features, where the dilated layers have zeros.
+
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.2, "Shift-and-stitch is filter rarefaction".
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from .. import geometry
+from ..geometry import Geometry
+from ..layers.pooling import DilatedPooling2D
+from .convolutionalize import as_functional, copy_weights
+
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+POOLINGS = {keras.layers.MaxPooling2D: "max", keras.layers.AveragePooling2D: "average"}
+SCALED = {
+    keras.layers.ZeroPadding2D: ("padding",),
+    keras.layers.Cropping2D: ("cropping",),
+    DilatedPooling2D: ("dilation_rate", "before", "after"),
+}
+REFUSED = (keras.layers.Flatten, keras.layers.Conv2DTranspose, keras.layers.UpSampling2D, *geometry.GLOBAL)
+
+
+def shift_and_stitch(model, images, factor):
+    """The map of a network, `factor` times as dense: one pass for each of ``factor²`` shifts, interlaced.
+
+    With ``step = stride / factor``, the image is shifted down, and likewise to the right, by ``stride - r * step``
+    pixels of zeros for each ``r`` from 1 to ``factor - 1``: its second unit then looks ``r * step`` pixels below the
+    first unit of the image as it is. So unit ``k`` of the result is centred on pixel ``offset + step * k``, with stride
+    and offset from `fcn_keras.geometry.of_outputs`, and ``result[:, ::factor, ::factor]`` is ``model(images)``.
+
+    Args:
+        model: A Functional or Sequential model with one image input of any size and one map as output.
+        images: Array or tensor ``(batch, H, W, C)``, as the model takes them.
+        factor: Number of units in place of one, along each axis; divides the stride of the model.
+
+    Returns:
+        A tensor ``(batch, h, w, channels)``: in a network without padding, one unit for every place at which its
+        receptive field fits into the image in steps of ``step`` pixels.
+
+    Raises:
+        ValueError: If the factor does not divide the stride, or the model takes images of one size only.
+
+    Example:
+
+    >>> net = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 5), keras.layers.MaxPooling2D(4)])
+    >>> image = np.random.default_rng(0).normal(size=(1, 41, 50, 3)).astype("float32")
+    >>> net(image).shape, shift_and_stitch(net, image, 2).shape
+    (TensorShape([1, 9, 11, 2]), TensorShape([1, 17, 22, 2]))
+
+    Reference: Long et al. (CVPR 2015), §3.2; the trick is OverFeat's (Sermanet et al., ICLR 2014).
+    """
+    steps = _steps(model, factor)
+    images = ops.convert_to_tensor(images)
+    passes = [[_shifted_pass(model, images, factor, steps, (r, c)) for c in range(factor)] for r in range(factor)]
+    batch, rows, columns, channels = passes[0][0].shape
+    maps = ops.stack([ops.stack(row, axis=3) for row in passes], axis=2)  # batch, rows, r, columns, c, channels
+    maps = ops.reshape(maps, (batch, rows * factor, columns * factor, channels))
+    height, width = _fine_size(model, images.shape, factor, steps)
+    return maps[:, :height, :width]
+
+
+def _steps(model, factor):
+    """Pixels between units `factor` times as dense, along both axes."""
+    found = [tensor.shape for tensor in (*as_functional(model).inputs, *model.outputs)]
+    if len(found) != 2 or len(found[1]) != 4 or found[0][1:3] != (None, None):
+        raise ValueError(
+            f"Found model {model.name!r} from {model.inputs[0].shape} to {found[1:]}: expected images of any size, "
+            "(None, None, None, C), and one map. Fix: fcn_keras.models.convolutionalize, or any_size in its module."
+        )
+    strides = [geometry.of_outputs(model, axis)[0].stride for axis in (0, 1)]
+    if factor < 1 or any(stride % factor for stride in strides):
+        raise ValueError(
+            f"Found factor={factor} for model {model.name!r}: expected a divisor of its stride, {strides}."
+        )
+    return [stride // factor for stride in strides]
+
+
+def _shifted_pass(model, images, factor, steps, shifts):
+    """The units that look `shifts` steps further than the model's own.
+
+    All sides stay the same modulo the stride: ``same`` padding, which goes by the side, does not change.
+    """
+    margins = [((factor - r) * step, r * step) if r else (0, 0) for r, step in zip(shifts, steps, strict=True)]
+    maps = model(ops.pad(images, [(0, 0), *margins, (0, 0)]), training=False)
+    first_row, first_column = (int(r > 0) for r in shifts)
+    return maps[:, first_row:, first_column:]
+
+
+def _fine_size(model, shape, factor, steps):
+    """Height and width up to the last unit of any shift for which nothing was added behind the image."""
+    batch, height, width, channels = shape
+    last = [0, 0]
+    for a in range(factor):  # shifted by `a` steps, unit i is unit factor * i - a of the fine map
+        found = model.compute_output_shape((batch, height + a * steps[0], width + a * steps[1], channels))
+        units = (found[0] if isinstance(found, list) else found)[1:3]  # a model made with a list of outputs
+        last = [max(end, factor * (n - 1) - a) for end, n in zip(last, units, strict=True)]
+    return [end + 1 for end in last]
+
+
+def dilate(model, factor, name=None):
+    """A copy of a network with the last strides taken out and every kernel behind them dilated: à trous.
+
+    The stride of the copy is `factor` times smaller; receptive field, offset and weights stay. It costs one pass, with
+    up to ``factor²`` times the units in the layers behind the strides taken out, where `shift_and_stitch` costs
+    ``factor²`` passes of the whole network.
+
+    Where a strided layer pads with ``same`` and its kernel is larger than its stride, Keras places the units by the
+    size of the image. The copy places them as for sides that are multiples of the stride of the model.
+
+    Args:
+        model: A Functional or Sequential model with one image input and convolutions, pooling, padding, cropping,
+            merges and pointwise layers, channels last; models nested in it are copied likewise.
+        factor: The product of the strides of the last strided layers: for VGG 2, 4, 8, 16 or 32.
+        name: Name of the copy; by default the model's with ``_rarefied`` behind it.
+
+    Returns:
+        A Functional model on images of any size. Layers keep their names; a dilated pooling is a `DilatedPooling2D`;
+        where Keras would pad in another place, a ``ZeroPadding2D`` named ``…_margin`` does it.
+
+    Raises:
+        ValueError: If no last strides multiply to `factor`, or a layer has no dilated twin: transposed convolutions,
+            Flatten, global pooling.
+
+    Example:
+
+    >>> net = keras.Sequential([keras.Input((None, None, 3)), keras.layers.MaxPooling2D(2), keras.layers.Conv2D(4, 3)])
+    >>> dense = dilate(net, 2)
+    >>> dense.layers[-1].dilation_rate, geometry.of_outputs(net), geometry.of_outputs(dense)
+    ((2, 2), [Geometry(stride=2, receptive_field=6, offset=2.5)], [Geometry(stride=1, receptive_field=6, offset=2.5)])
+
+    Reference: Long et al. (CVPR 2015), §3.2: behind a stride ``s`` that is taken out, a filter ``f`` is enlarged to
+    ``f'[i, j] = f[i / s, j / s]`` where ``s`` divides both, else 0.
+    """
+    _require_local(as_functional(model))
+    if len(model.inputs) != 1:
+        raise ValueError(f"Found model {model.name!r} with {len(model.inputs)} inputs: expected one image.")
+    stride = max(place.stride for place in geometry.of_outputs(model))
+    if factor < 1 or stride % factor:
+        raise ValueError(f"Found factor={factor} for model {model.name!r}: expected a divisor of its stride, {stride}.")
+    return _rarefied(model, Geometry(), stride // factor, name or f"{model.name}_rarefied")
+
+
+def _require_local(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            _require_local(layer)
+        elif isinstance(layer, REFUSED) or getattr(layer, "data_format", None) == "channels_first":
+            raise _refusal(layer, "convolutions, pooling, padding and pointwise layers, channels last, up to one map")
+
+
+def _refusal(layer, expected):
+    return ValueError(f"Cannot dilate layer {layer.name!r} ({type(layer).__name__}): expected {expected}.")
+
+
+def _rarefied(model, incoming, finest, name):
+    """The copy in which no stride passes `finest`; `incoming` is where the model's input lies in the original."""
+    part = keras.Model(model.inputs[0], as_functional(model).output, name=name)
+    places, margins = _places(part, incoming), {}
+
+    def copy(layer):
+        if not isinstance(layer, keras.layers.Layer):  # x + y
+            return type(layer).from_config(layer.get_config())
+        before, after = places[layer.name]
+        if isinstance(layer, keras.Model):
+            return _rarefied(layer, before[0], finest, layer.name)
+        twin, margin = _twin(layer, before, after, finest)
+        if margin:
+            margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_margin")
+        return twin
+
+    def call(layer, *args, **kwargs):
+        if layer.name in margins:
+            args = (margins[layer.name](args[0]), *args[1:])
+        return layer(*args, **kwargs)
+
+    image = keras.Input((None, None, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
+    clone = keras.models.clone_model(part, input_tensors=image, clone_function=copy, call_function=call)
+    copy_weights(part, clone)
+    return clone
+
+
+def _places(part, incoming):
+    """From layer name to the geometries in front of it and behind it, each along rows and columns."""
+    calls = [(layer, _sources(tensor)[0], tensor) for layer in part.layers
+             if not isinstance(layer, keras.layers.InputLayer)
+             for tensor in geometry.outputs_inside(layer, part)]  # fmt: skip
+    probe = keras.Model(part.inputs[0], [tensor for _, *pair in calls for tensor in pair])
+    along = list(zip(*(geometry.of_outputs(probe, axis, incoming) for axis in (0, 1)), strict=True))
+    places = {}
+    for (layer, *_), before, after in zip(calls, along[::2], along[1::2], strict=True):
+        strides = [(rows.stride, columns.stride) for rows, columns in (before, after)]
+        if any(rows != columns for rows, columns in strides):
+            raise _refusal(layer, f"one stride along both axes, found {strides}")
+        if places.setdefault(layer.name, (before, after))[0][0].stride != before[0].stride:
+            raise _refusal(layer, "a layer that is used at one stride only")
+    return places
+
+
+def _sources(tensor):
+    layer, node_index, _ = tensor._keras_history
+    return layer._inbound_nodes[node_index].input_tensors
+
+
+def _twin(layer, before, after, finest):
+    """The layer's copy on the denser map, and the margin of zeros that it wants in front of it, or None."""
+    coarse, behind = before[0].stride, after[0].stride
+    if coarse < finest < behind:
+        raise _refusal(layer, f"its stride kept or taken out, not part of it: it goes from {coarse} to {behind}")
+    if behind < coarse:
+        raise _refusal(layer, "no upsampling")
+    rate = coarse // finest
+    if behind <= finest:
+        return _copied(layer), None
+    if isinstance(layer, CONVOLUTIONS):
+        return _convolution(layer, rate)
+    if isinstance(layer, tuple(POOLINGS)):
+        return _pooling(layer, rate), None
+    scaled = next((names for kind, names in SCALED.items() if isinstance(layer, kind)), None)
+    if scaled is None and before != after and not isinstance(layer, geometry.MERGES):
+        raise _refusal(layer, "convolutions, pooling, padding, cropping, merges and pointwise layers behind a stride")
+    changes = {name: (np.array(getattr(layer, name)) * rate).tolist() for name in scaled or ()}
+    return _copied(layer, **changes), None
+
+
+def _copied(layer, **changes):
+    return type(layer).from_config({**layer.get_config(), **changes})
+
+
+def _convolution(layer, rate):
+    changes = {"strides": (1, 1), "dilation_rate": [rate * own for own in layer.dilation_rate]}
+    if layer.padding == "valid":
+        return _copied(layer, **changes), None
+    sides = zip(layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
+    margins = [_margin(*side, rate) for side in sides]
+    if all(_is_centred(*margin) for margin in margins):
+        return _copied(layer, **changes), None
+    return _copied(layer, **changes, padding="valid"), margins
+
+
+def _pooling(layer, rate):
+    size, stride = layer.pool_size[0], layer.strides[0]
+    margin = _margin(size, stride, 1, rate) if layer.padding == "same" else (0, 0)
+    if rate == 1 and _is_centred(*margin):
+        return _copied(layer, strides=(1, 1))
+    if layer.pool_size != (size, size):
+        raise _refusal(layer, f"a square pool, found {layer.pool_size}")
+    kind = POOLINGS[type(layer)]
+    return DilatedPooling2D(size, rate, kind, *margin, name=layer.name, dtype=layer.dtype_policy)
+
+
+def _is_centred(in_front, behind):
+    """Whether Keras, too, would pad so at stride 1."""
+    return in_front == (in_front + behind) // 2
+
+
+def _margin(kernel, stride, dilation, rate):
+    """Zeros in front and behind that ``same`` padding becomes: those in front keep the units where they were."""
+    reach = dilation * (kernel - 1)
+    in_front = max(reach + 1 - stride, 0) // 2
+    return rate * in_front, rate * (reach - in_front)

@@ -1,0 +1,72 @@
+"""Where to tap a network that the table of backbones does not list.
+
+A tap at stride ``s`` is the last map of that stride which all of the network's information passes through: a map in
+the middle of a residual block would miss what goes around it.
+
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2: skips leave from the layer in front of each further
+downsampling.
+"""
+
+import keras
+
+from .. import geometry
+
+NO_MAPS = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D)  # move units, compute nothing
+ENDS = (keras.layers.Flatten, *geometry.GLOBAL)
+
+
+def find_feature_layers(model, strides=(8, 16, 32)):
+    """The names of the layers to tap, one for each stride.
+
+    Args:
+        model: A built Functional or Sequential model with one image input; a classifier's top is left aside.
+        strides: Strides in pixels, from fine to coarse.
+
+    Returns:
+        A tuple of layer names, as long as `strides`.
+
+    Raises:
+        ValueError: If the model has no such map at one of the strides, or `fcn_keras.geometry` cannot follow it.
+
+    Example:
+
+    >>> find_feature_layers(keras.applications.MobileNetV2(weights=None))
+    ('block_6_expand_relu', 'block_13_expand_relu', 'out_relu')
+
+    In VGG these are the maps in front of the poolings; the paper taps the poolings themselves, as the table does.
+    """
+    places = geometry.trace(model)
+    last = {}
+    for layer in _bottlenecks(model):
+        if isinstance(layer, ENDS):
+            break
+        if layer.name in places and not isinstance(layer, NO_MAPS):
+            last[places[layer.name].stride] = layer.name
+    missing = [stride for stride in strides if stride not in last]
+    if missing:
+        raise ValueError(
+            f"Model {model.name!r} has no map at stride {', '.join(map(str, missing))} that all its paths go through: "
+            f"found strides {sorted(last)}. Fix: name the layers to tap in a fcn_keras.models.backbones.Backbone."
+        )
+    return tuple(last[stride] for stride in strides)
+
+
+def _bottlenecks(model):
+    """The layers that every path from the image to the output goes through, in order.
+
+    As many paths lead into such a layer times out of it as there are paths in all.
+    """
+    nodes = geometry.calls(model)
+    makers = {id(tensor): index for index, node in enumerate(nodes) for tensor in node.output_tensors}
+    sources = [[makers[id(tensor)] for tensor in node.input_tensors] for node in nodes]
+    into = [1] * len(nodes)
+    for index, origins in enumerate(sources):
+        if origins:
+            into[index] = sum(into[origin] for origin in origins)
+    end = makers[id(model.outputs[0])]
+    out = [0] * len(nodes)
+    out[end] = 1
+    for index in reversed(range(len(nodes))):
+        for origin in sources[index]:
+            out[origin] += out[index]
+    return [node.operation for node, i, o in zip(nodes, into, out, strict=True) if i * o == into[end]]

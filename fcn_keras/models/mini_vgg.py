@@ -1,0 +1,73 @@
+"""MiniVGG, the small pretrained CNN of the book's walkthrough."""
+
+import pathlib
+
+import keras
+
+WEIGHTS = pathlib.Path(__file__).parent / "weights"
+
+
+def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None, name="mini_vgg"):
+    """A VGG16 in small: five poolings, total stride 32, fc6 and fc7. The pretrained CNN of the offline walkthrough.
+
+    Takes RGB images in 0–255; the scaling is its first layer. Its 670,000 weights were trained on the single objects
+    of the ``shapes`` data by ``python -m fcn_keras.training.pretrain``.
+
+    Args:
+        num_classes: Number of classes of the top.
+        weights: ``"shapes"``, a path to a ``.weights.h5`` file, or None for random weights.
+        include_top: Whether to flatten and classify, on images of 96×96.
+        input_shape: ``(H, W, 3)``; by default ``(96, 96, 3)`` with the top and any size without.
+        name: Name of the model.
+
+    Returns:
+        A Functional model from images to softmax probabilities ``(batch, num_classes)``, or to the map ``pool5``
+        without the top.
+
+    Raises:
+        ValueError: If the weights do not fit the number of classes.
+
+    Example:
+
+    >>> MiniVGG(weights=None).output_shape
+    (None, 9)
+
+    Reference: configuration of Simonyan & Zisserman (ICLR 2015), the paper's VGG16, with 16 to 128 channels in place
+    of 64 to 512.
+    """
+    if weights == "shapes" and include_top and num_classes != 9:
+        raise ValueError(f'Found num_classes={num_classes}: the weights "shapes" know 9. Fix: weights=None.')
+    shape = input_shape or ((96, 96, 3) if include_top else (None, None, 3))
+    x = image = keras.Input(shape, name="image")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(x)
+    for stage, filters in enumerate([(16,), (32,), (64, 64), (96, 96), (128, 128)], start=1):
+        for i, channels in enumerate(filters, start=1):
+            x = _conv(channels, 3, name=f"conv{stage}_{i}")(x)
+        x = keras.layers.MaxPooling2D(2, name=f"pool{stage}")(x)
+    if include_top:
+        x = keras.layers.Flatten(name="flatten")(x)
+        for layer in ("fc6", "fc7"):
+            x = keras.layers.Dense(160, activation="relu", kernel_initializer="he_normal", name=layer)(x)
+        x = keras.layers.Dense(num_classes, activation="softmax", name="predictions")(x)
+    model = keras.Model(image, x, name=name)
+    if weights is not None:
+        path = WEIGHTS / "mini_vgg.weights.h5" if weights == "shapes" else weights
+        if include_top:
+            model.load_weights(path)
+        else:
+            _load_trunk(model, path)
+    return model
+
+
+def _conv(filters, kernel, name):
+    return keras.layers.Conv2D(
+        filters, kernel, padding="same", activation="relu", kernel_initializer="he_normal", name=name
+    )
+
+
+def _load_trunk(model, path):
+    """Weight files are read by the whole model that wrote them; the trunk takes its layers from there."""
+    whole = MiniVGG(weights=None)
+    whole.load_weights(path)
+    for layer in model.layers:
+        layer.set_weights(whole.get_layer(layer.name).get_weights())

@@ -1,0 +1,222 @@
+"""The authors' solver: SGD as Caffe does it, their schedules, and what they come to on a mean loss.
+
+One step on a parameter ``w`` with gradient ``g`` and velocity ``v``::
+
+    v = momentum * v - learning_rate * (g + l2 * w)      # weights
+    v = momentum * v - 2 * learning_rate * g             # biases
+    w = w + v
+
+The learning rates look small since the loss is a sum over pixels: 1e-10 on the sum over a 500×375 image is 1.875e-5 on
+the mean. See `mean_learning_rate`, and `mean_l2` for the other half of the translation.
+
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.3; Shelhamer, Long & Darrell (PAMI 2017); the files
+``solver.prototxt`` of the released nets.
+"""
+
+import dataclasses
+
+import keras
+from keras import ops
+
+from ..losses import PixelCrossentropy
+
+VOC_PIXELS = 500 * 375  # the usual photograph of PASCAL VOC
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class CaffeSGD(keras.optimizers.SGD):
+    """SGD with momentum as in Caffe: L2 decay inside the gradient, biases twice as fast and without decay.
+
+    The decay passes through the momentum with the gradient. The `weight_decay` of Keras is another thing, decoupled: it
+    shrinks the weights beside the step, biases too; it is refused here. As in Caffe, gradients are clipped and
+    accumulated before the decay is added. A bias is a variable that is called ``bias``; the kernel of a transposed
+    convolution, bilinear or learned, is a weight. Velocities hold the learning rate, so with a schedule the steps
+    differ from those of PyTorch's SGD, which applies it last.
+
+    Args:
+        learning_rate: Float, schedule, or function without arguments; for weights.
+        momentum: Share of the velocity that is kept, in ``[0, 1]``.
+        l2: Factor of the weights that is added to their gradient, at least 0: Caffe's ``weight_decay``.
+        bias_multiplier: Learning rate of biases in units of `learning_rate`: Caffe's ``lr_mult``.
+        **kwargs: As in `keras.optimizers.SGD`.
+
+    Raises:
+        ValueError: If `weight_decay` is given, or `l2` is negative.
+
+    Example:
+
+    >>> weight, bias = keras.Variable([1.0], name="kernel"), keras.Variable([1.0], name="bias")
+    >>> CaffeSGD(0.1, momentum=0.9, l2=0.5).apply([np.ones(1), np.ones(1)], [weight, bias])
+    >>> [round(float(v[0]), 3) for v in (weight, bias)]  # 1 - 0.1 (1 + 0.5), 1 - 2 * 0.1
+    [0.85, 0.8]
+
+    Reference: Long et al. (CVPR 2015), §4.3, "Optimization"; Jia et al. (2014), Caffe.
+    """
+
+    def __init__(self, learning_rate=1e-10, momentum=0.99, l2=5e-4, bias_multiplier=2.0, name="caffe_sgd", **kwargs):
+        if kwargs.get("weight_decay") is not None:
+            raise ValueError(
+                f"Found weight_decay={kwargs['weight_decay']}: Keras decouples it from the gradient, Caffe does not. "
+                "Fix: pass l2=."
+            )
+        if l2 < 0:
+            raise ValueError(f"Found l2={l2}: expected a number of at least 0.")
+        super().__init__(learning_rate, momentum=momentum, name=name, **kwargs)
+        self.l2, self.bias_multiplier = l2, bias_multiplier
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        # By index: on TensorFlow `update_step` gets variables that have lost their Keras names.
+        self._is_bias = [variable.name == "bias" for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        gradient = ops.cast(gradient, variable.dtype)
+        if self._is_bias[self._get_variable_index(variable)]:
+            learning_rate = learning_rate * self.bias_multiplier
+        else:
+            gradient = ops.add(gradient, ops.multiply(variable, ops.cast(self.l2, variable.dtype)))
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self):
+        return {**super().get_config(), "l2": self.l2, "bias_multiplier": self.bias_multiplier}
+
+
+def mean_learning_rate(summed, pixels=VOC_PIXELS):
+    """Learning rate on the mean loss that makes the same step as `summed` on the summed loss.
+
+    The gradient of the mean is that of the sum divided by the number of pixels, so the rate is multiplied by it. The
+    L2 decay does not pass through the loss: it has to be divided, see `mean_l2`. The two solvers are equal only where
+    every step sees the same number of pixels: the sum gives larger images, and those with less void, more weight.
+
+    Args:
+        summed: Learning rate on the loss summed over pixels.
+        pixels: Number of labelled pixels in a step, void left out; by default an image of 500×375.
+
+    Returns:
+        Learning rate.
+
+    Raises:
+        ValueError: If `pixels` is not positive.
+
+    Example:
+
+    >>> f"{mean_learning_rate(1e-10):.4}"
+    '1.875e-05'
+    """
+    _require_pixels(pixels)
+    return summed * pixels
+
+
+def mean_l2(summed, pixels=VOC_PIXELS):
+    """L2 decay on the mean loss that makes the same step as `summed` on the summed loss, at `mean_learning_rate`.
+
+    A step is ``rate * (gradient + l2 * w)``. For it to stay equal where the rate grows by the number of pixels and the
+    gradient shrinks by it, the decay must shrink by it too. The authors' 5e-4 thus comes to 2.7e-9: next to nothing.
+
+    Args:
+        summed: L2 decay on the loss summed over pixels.
+        pixels: As in `mean_learning_rate`.
+
+    Returns:
+        L2 decay.
+
+    Raises:
+        ValueError: If `pixels` is not positive.
+
+    Example:
+
+    >>> mean_l2(5e-4, pixels=500)
+    1e-06
+    """
+    _require_pixels(pixels)
+    return summed / pixels
+
+
+def _require_pixels(pixels):
+    if not pixels > 0:
+        raise ValueError(f"Found pixels={pixels}: expected the number of labelled pixels in a step, at least 1.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How the authors trained one net: plain numbers, and the loss and optimizer that they make.
+
+    Args:
+        learning_rate: Of weights; it stays as it is from start to end.
+        iterations: Number of steps; None where only epochs were given.
+        starts_from: Net whose weights it starts from.
+        reduction: Of the loss over pixels, ``"sum"`` or ``"mean"``.
+        momentum, l2, bias_multiplier: As in `CaffeSGD`.
+        batch: Images in a step. They have their own sizes, so more than one are accumulated, one at a time.
+        epochs: Passes over the training images, at least; None where iterations were given.
+
+    Example:
+
+    >>> RELEASED["fcn16s"].learning_rate, RELEASED["fcn16s"].starts_from
+    (1e-12, 'fcn32s')
+    >>> schedule = RELEASED["fcn32s"]
+    >>> model = fcn_keras.paper.CaffeFCN32s(width=1 / 16)
+    >>> model.compile(schedule.optimizer(), schedule.loss())
+
+    Reference: Long et al. (CVPR 2015), §4.3; the released ``solver.prototxt`` files.
+    """
+
+    learning_rate: float
+    iterations: int | None
+    starts_from: str
+    reduction: str = "sum"
+    momentum: float = 0.99
+    l2: float = 5e-4
+    bias_multiplier: float = 2.0
+    batch: int = 1
+    epochs: int | None = None
+
+    def loss(self):
+        """The pixel loss with this reduction; void pixels do not count."""
+        return PixelCrossentropy(reduction=self.reduction)
+
+    def optimizer(self):
+        """The solver; it steps once every `batch` images, with the mean of their gradients."""
+        return CaffeSGD(
+            self.learning_rate,
+            self.momentum,
+            self.l2,
+            self.bias_multiplier,
+            gradient_accumulation_steps=self.batch if self.batch > 1 else None,
+        )
+
+    def on_mean_loss(self, pixels=VOC_PIXELS):
+        """The same schedule for the mean loss, equal where every image has as many labelled pixels.
+
+        Example:
+
+        >>> schedule = RELEASED["fcn32s"].on_mean_loss()
+        >>> f"{schedule.learning_rate:.4}", f"{schedule.l2:.3}", schedule.reduction
+        ('1.875e-05', '2.67e-09', 'mean')
+        """
+        if self.reduction == "mean":
+            return self
+        rate, l2 = mean_learning_rate(self.learning_rate, pixels), mean_l2(self.l2, pixels)
+        return dataclasses.replace(self, learning_rate=rate, l2=l2, reduction="mean")
+
+
+#: The schedules of the released nets. One image a step with momentum 0.99 stands for twenty with 0.9: 0.9 ** (1 / 20)
+#: = 0.995. In FCN-AlexNet only the bias of score_fr is doubled; those below it keep Caffe's defaults: 1, with decay.
+RELEASED = {
+    "fcn32s": Schedule(1e-10, 100_000, starts_from="vgg16"),
+    "fcn16s": Schedule(1e-12, 100_000, starts_from="fcn32s"),
+    "fcn8s": Schedule(1e-14, 100_000, starts_from="fcn16s"),
+    "fcn8s-atonce": Schedule(1e-10, 300_000, starts_from="vgg16"),
+    "fcn-alexnet": Schedule(1e-4, 100_000, starts_from="caffenet", reduction="mean", momentum=0.9, batch=20),
+}
+
+#: The schedules of the paper (§4.3). It counts epochs for the coarse net alone (days for the others: about one, where
+#: the coarse one took three) and does not name the reduction; the mean is that of the released net that the authors
+#: trained "in this same way".
+CVPR = {
+    "fcn32s": Schedule(1e-4, None, starts_from="vgg16", reduction="mean", momentum=0.9, batch=20, epochs=175),
+    "fcn16s": Schedule(1e-6, None, starts_from="fcn32s", reduction="mean", momentum=0.9, batch=20),
+    "fcn8s": Schedule(1e-8, None, starts_from="fcn16s", reduction="mean", momentum=0.9, batch=20),
+}

@@ -1,0 +1,222 @@
+"""The released weights of the authors' nets, into the nets of this package.
+
+Caffe and PyTorch store a kernel as ``(O, I, h, w)``, Keras as ``(h, w, I, O)``; a transposed convolution as
+``(I, O, h, w)``, Keras as ``(h, w, O, I)``. One transposition serves both. Nothing is mirrored: all three
+correlate, and the nets turn RGB into the BGR that ``conv1_1`` was trained on.
+"""
+
+import pathlib
+import pickle
+import zipfile
+
+import keras
+import numpy as np
+
+from ..layers.labels import to_numpy
+from ..layers.upsampling import BilinearUpsampling2D, bilinear_kernel
+from .caffemodel import read_caffemodel
+
+
+def load_caffemodel(model, path, strict=True):
+    """Loads a released ``.caffemodel`` into a net of `fcn_keras.paper`.
+
+    Names and shapes are checked for all layers before any weight is changed. Fully connected layers of a classifier
+    (fc6 as ``(4096, 25088)``) become the convolutions that they are.
+
+    Args:
+        model: A net such as `CaffeFCN8s`, or another model of convolutions; layers are matched by name.
+        path: The file.
+        strict: Whether the file must hold every layer of the net and no other. False takes what has a namesake: the
+            ImageNet classifier for a FCN-32s to start from, or FCN-32s for a FCN-16s.
+
+    Returns:
+        The names of the layers that were loaded.
+
+    Raises:
+        ValueError: If the file cannot be read, if a layer is missing, unknown or of another shape, if a weight is not
+            finite, or if the file's transposed convolutions are not the frozen bilinear ones of `model`.
+
+    Example:
+
+    >>> load_caffemodel(fcn_keras.paper.CaffeFCN8s(), "fcn8s-heavy-pascal.caffemodel")  # doctest: +SKIP
+
+    Reference: the files that the net definitions of the authors link to.
+    """
+    return _load(model, read_caffemodel(path), str(path), strict)
+
+
+def load_state_dict(model, source, strict=True):
+    """Loads weights by name: ``conv1_1.weight``, ``conv1_1.bias``, … in the shapes of Caffe and PyTorch.
+
+    Args:
+        model: As in `load_caffemodel`.
+        source: A mapping from names to arrays or tensors, such as `state_dict` gives; an ``.npz`` file; or a ``.pth``
+            file, which needs PyTorch. Pickled objects are not read.
+        strict: As in `load_caffemodel`.
+
+    Returns:
+        The names of the layers that were loaded.
+
+    Raises:
+        ValueError: As `load_caffemodel`, or if a name does not end in ``.weight`` or ``.bias``.
+        ImportError: If a ``.pth`` file is given and PyTorch is not installed.
+
+    Example: a FCN-16s that starts from a FCN-32s.
+
+    >>> from fcn_keras.paper import CaffeFCN16s, CaffeFCN32s
+    >>> fcn32s, fcn16s = CaffeFCN32s(width=1 / 16), CaffeFCN16s(width=1 / 16)
+    >>> load_state_dict(fcn16s, state_dict(fcn32s), strict=False)[-2:]
+    ['fc7', 'score_fr']
+
+    Reference: staged training, Long et al. (CVPR 2015), §4.2.
+    """
+    found = "the mapping" if hasattr(source, "items") else str(source)
+    weights, biases = {}, {}
+    for key, value in _mapping(source).items():
+        layer, _, kind = key.rpartition(".")
+        if kind not in ("weight", "bias"):
+            raise ValueError(f"{found}: found the name {key!r}, expected names such as conv1_1.weight, conv1_1.bias.")
+        (weights if kind == "weight" else biases).setdefault(layer, []).append(to_numpy(value))
+    arrays = {name: weights.get(name, []) + biases.get(name, []) for name in [*weights, *biases]}
+    return _load(model, arrays, found, strict)
+
+
+def state_dict(model):
+    """The weights of a net by name, in the shapes of Caffe and PyTorch: what `load_state_dict` reads.
+
+    Args:
+        model: As in `load_caffemodel`.
+
+    Returns:
+        A dict from ``conv1_1.weight``, ``conv1_1.bias``, … to arrays. Frozen bilinear upsampling is written out as the
+        transposed convolution that it stands for.
+
+    Raises:
+        ValueError: If a layer with weights is no convolution.
+
+    Example:
+
+    >>> np.savez("fcn8s.npz", **state_dict(fcn_keras.paper.CaffeFCN8s(width=1 / 16)))
+    """
+    arrays = {}
+    for layer in filter(_wanted, model.layers):
+        if isinstance(layer, BilinearUpsampling2D):
+            arrays[f"{layer.name}.weight"] = _bilinear(layer)
+        elif layer.weights:
+            _require_convolution(layer, model.name)
+            kernel, *bias = layer.get_weights()
+            arrays[f"{layer.name}.weight"] = kernel.transpose(3, 2, 0, 1)
+            arrays |= {f"{layer.name}.bias": array for array in bias}
+    return arrays
+
+
+def _mapping(source):
+    if hasattr(source, "items"):
+        return source
+    path = pathlib.Path(source)
+    if not path.is_file():
+        raise ValueError(f"No weights at {path}. Fix: check the path and its spelling.")
+    if path.suffix not in (".npz", ".pth", ".pt"):
+        raise ValueError(f"Found {path}: expected a mapping, or a file that ends in .npz or .pth.")
+    try:
+        arrays = _npz(path) if path.suffix == ".npz" else _pth(path)
+    except (ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} cannot be read ({type(error).__name__}): it is another kind of file, cut off, or holds pickled "
+            "objects, which are never read. Fix: download it again, or save arrays alone."
+        ) from error
+    if not hasattr(arrays, "items"):
+        raise ValueError(f"{path}: found a {type(arrays).__name__}, expected a mapping from names to weights.")
+    return arrays
+
+
+def _npz(path):
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # closed even where np.load fails
+        return dict(arrays)
+
+
+def _pth(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(f"Reading {path} needs PyTorch. Fix: pip install torch.") from error
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _load(model, arrays, source, strict):
+    """Checks everything, then assigns everything."""
+    layers = {layer.name: layer for layer in model.layers if _wanted(layer)}
+    unknown = sorted(set(arrays) - set(layers))
+    missing = sorted(name for name, layer in layers.items() if layer.weights and name not in arrays)
+    if strict and (unknown or missing):
+        raise ValueError(
+            f"{source} does not fit {model.name}: missing {missing}, unknown {unknown}. "
+            "Fix: the net of that file; or strict=False, which takes the layers that both have."
+        )
+    loaded = [name for name in layers if name in arrays]
+    if not loaded:
+        raise ValueError(
+            f"{source} has no layer of {model.name}: found {unknown}, expected names such as {missing[:3]}."
+        )
+    values = {name: _converted(layers[name], arrays[name], f"{source}, layer {name!r}") for name in loaded}
+    for name, value in values.items():
+        layers[name].set_weights(value)
+    return loaded
+
+
+def _wanted(layer):
+    return layer.weights or isinstance(layer, BilinearUpsampling2D | keras.layers.Rescaling)
+
+
+def _converted(layer, arrays, where):
+    """The arrays as the layer's weights; none for layers that hold constants, which must be the same."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(f"{where}: found weights that are not finite. Fix: take a file of before training diverged.")
+    if isinstance(layer, BilinearUpsampling2D):
+        return _require_bilinear(layer, arrays, where)
+    if isinstance(layer, keras.layers.Rescaling):
+        return _require_scale(layer, arrays, where)
+    _require_convolution(layer, where)
+    kernel_shape, *bias_shape = (tuple(weight.shape) for weight in layer.weights)
+    h, w, i, o = kernel_shape
+    expected = [(o, i, h, w), *bias_shape]
+    shapes = [array.shape for array in arrays]
+    arrays = [_as_convolution(array, shape) for array, shape in zip(arrays, expected, strict=False)]
+    if len(shapes) != len(expected) or [array.shape for array in arrays] != expected:
+        raise ValueError(f"{where}: found arrays of shapes {shapes}, expected {expected}.")
+    return [arrays[0].transpose(2, 3, 1, 0), *arrays[1:]]
+
+
+def _as_convolution(array, shape):
+    """An inner product ``(O, I · h · w)`` or an old file's ``(1, 1, …)`` in the shape of the convolution."""
+    flat = (shape[0], array.size // shape[0]) if len(shape) == 4 else shape
+    without_ones = tuple(n for n in array.shape if n != 1)
+    fits = without_ones == tuple(n for n in flat if n != 1) and array.size == np.prod(shape)
+    return array.reshape(shape) if fits else array
+
+
+def _require_convolution(layer, where):
+    if not isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
+        raise ValueError(f"{where}: {layer.name!r} is a {type(layer).__name__} layer; expected convolutions alone.")
+
+
+def _bilinear(layer):
+    """The kernel ``(I, O, h, w)`` of the transposed convolution that frozen upsampling stands for."""
+    channels = layer.input.shape[-1]
+    return np.eye(channels, dtype="float32")[:, :, None, None] * bilinear_kernel(layer.kernel_size)
+
+
+def _require_bilinear(layer, arrays, where):
+    expected, size = _bilinear(layer), layer.kernel_size
+    if len(arrays) != 1 or arrays[0].shape != expected.shape or np.abs(arrays[0] - expected).max() > 1e-5:
+        raise ValueError(
+            f"{where}: found a transposed convolution that is not the frozen bilinear one, {size} × {size}, alike for "
+            f'each of {len(expected)} classes. Fix: build the net with upsampling="learned".'
+        )
+    return []
+
+
+def _require_scale(layer, arrays, where):
+    if any(np.abs(array - layer.scale).max() > 1e-6 * abs(layer.scale) for array in arrays):
+        raise ValueError(f"{where}: found a scale other than the net's {layer.scale}.")
+    return []

@@ -1,0 +1,172 @@
+"""What a run writes down beside its nets: settings, machine, epochs, metrics and pictures."""
+
+import csv
+import datetime
+import functools
+import importlib.metadata
+import importlib.util
+import io
+import itertools
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+
+from .._files import atomic_write, finite, write_json
+from ..datasets.images import as_bytes
+from ..inference.segment import segment
+
+PACKAGES = ("fcn-keras", "keras", "tensorflow", "jax", "torch", "numpy", "tensorflow-datasets")
+
+
+def require_same(directory, config, begun=True):
+    """Writes ``config.json``, or refuses a folder whose run was made with other settings.
+
+    Args:
+        directory: Folder of the run.
+        config: Dict of the settings.
+        begun: Whether anything was trained there; where nothing was, the settings are replaced.
+
+    Raises:
+        ValueError: If the folder holds other settings; each is named with what was found there and what is asked for.
+
+    Example:
+
+    >>> require_same("run", {"epochs": 2})
+    >>> require_same("run", {"epochs": 3})
+    Traceback (most recent call last):
+    ...
+    ValueError: run holds a run with other settings: epochs is 2 there, 3 here. Fix: take another ...
+    """
+    path = pathlib.Path(directory) / "config.json"
+    config = json.loads(json.dumps(finite(config)))  # as JSON will give it back: tuples are lists
+    if not (begun and path.exists()):
+        write_json(path, config)
+        return
+    there = json.loads(path.read_text(encoding="utf-8"))
+    if there != config:
+        differing = [key for key in {**there, **config} if there.get(key) != config.get(key)]
+        short = functools.partial(textwrap.shorten, width=60, placeholder=" …")
+        told = "; ".join(
+            f"{key} is {short(repr(there.get(key)))} there, {short(repr(config.get(key)))} here" for key in differing
+        )
+        raise ValueError(
+            f"{directory} holds a run with other settings: {told}. "
+            "Fix: take another --directory, or the settings that it was begun with. A run cannot be prolonged."
+        )
+
+
+def environment():
+    """What a run runs with: date, command, versions, backend, devices, machine and the commit of the package.
+
+    Example:
+
+    >>> environment()["backend"]
+    'tensorflow'
+    """
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "folder": os.getcwd(),
+        "python": platform.python_version(),
+        **versions,
+        "backend": keras.backend.backend(),
+        "devices": keras.distribution.list_devices(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "git": _commit(),
+    }
+
+
+def write_environment(directory):
+    """Adds `environment` to ``environment.json``: an entry for each start of the run."""
+    path = pathlib.Path(directory) / "environment.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    write_json(path, [*before, environment()])
+
+
+def write_history(directory, history):
+    """Writes ``history.csv``: a row for each epoch; empty where an epoch was not measured."""
+    columns = list(dict.fromkeys(itertools.chain(["epoch"], *history)))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    atomic_write(pathlib.Path(directory) / "history.csv", lambda beside: beside.write_text(text.getvalue(), "utf-8"))
+
+
+def write_metrics(directory, evaluation, record):
+    """Writes ``metrics.json``: the evaluation of ``last.keras``, and the record of the epochs."""
+    content = {"model": "last.keras", **evaluation.summary(), "record": record}
+    write_json(pathlib.Path(directory) / "metrics.json", content)
+
+
+def write_table(directory, evaluation, record, monitor):
+    """Writes ``metrics.md``: which net was measured, the table of ``last.keras``, and what ``best.keras`` is."""
+    best = record["best"]
+    told = f"; best.keras: epoch {best['epoch']}, {monitor} {100 * best['score']:.1f}" if best else ""
+    text = f"last.keras on the validation images, in percent{told}.\n\n{evaluation.table()}"
+    atomic_write(pathlib.Path(directory) / "metrics.md", lambda beside: beside.write_text(text, "utf-8"))
+
+
+def draw(run, model, history):
+    """Draws ``curves.png`` and ``samples.png``."""
+    from .. import visualization
+
+    lines = {key: [entry.get(key, np.nan) for entry in history] for key in dict.fromkeys(itertools.chain(*history))}
+    for key in ("epoch", "seconds"):
+        del lines[key]
+    images, truth, predictions = [], [], []
+    for image, mask in itertools.islice(run.validation.unbatch(), run.samples):
+        images.append(as_bytes(np.asarray(image)))
+        truth.append(np.asarray(mask))
+        predictions.append(segment(model, images[-1], progress=False))
+    columns = {"truth": truth, "prediction": predictions}
+    figures = {
+        "curves.png": visualization.learning_curves(lines),
+        "samples.png": visualization.compare(images, columns, run.class_names, run.palette),
+    }
+    figures["curves.png"].supxlabel("dashed: training, solid: validation", fontsize=9)
+    for name, figure in figures.items():
+        atomic_write(run.directory / name, lambda beside, figure=figure: figure.savefig(beside, dpi=90))
+
+
+def tensorboard(directory):
+    """Keras' callback for TensorBoard, in a list; empty where tensorboard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return []
+    return [keras.callbacks.TensorBoard(pathlib.Path(directory) / "tensorboard", write_graph=False)]
+
+
+def line(name, epochs, entry):
+    """An epoch in one line."""
+    words = {"loss": "loss", "mean_iou": "mean IU", "val_mean_iou": "validation mean IU", "val_mask_ap": "mask AP"}
+    measured = ", ".join(f"{word} {entry[key]:.3f}" for key, word in words.items() if key in entry)
+    return f"{name:<14} epoch {entry['epoch']:>3}/{epochs}: {measured} ({entry['seconds']:.0f} s)"
+
+
+def _installed(name):
+    try:
+        return bool(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def _commit():
+    """The commit that the package stands at, with a + where files differ from it; None outside a repository."""
+    git = ["git", "-C", str(pathlib.Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")

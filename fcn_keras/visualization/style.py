@@ -1,0 +1,169 @@
+"""What the figures of this package share: sizes, fonts, legends and names on regions."""
+
+import contextlib
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from scipy import ndimage
+
+from ..layers.labels import VOID
+from .colors import color_table
+
+MAX_WIDTH = 7.6  # inches, at the 96 dpi of a browser: the text width of the site; wider ones would be shrunk there
+PANEL_WIDTH = 2.8
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 10,
+    "figure.dpi": 96,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+@contextlib.contextmanager
+def canvas(width, height):
+    """A new figure of `width` by `height` inches, in the package's style.
+
+    pyplot closes it at the end: a notebook shows it once, as the value of its cell, and figures
+    do not pile up in memory.
+    """
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(width, height), layout="constrained")
+        try:
+            yield figure
+        finally:
+            plt.close(figure)
+
+
+@contextlib.contextmanager
+def panel_grid(row_shapes, columns, title=None, legend=()):
+    """A `canvas` with a grid of panels and one legend for all below them.
+
+    Args:
+        row_shapes: For each row, the shape `(H, W, ...)` of its pictures.
+        columns: Number of columns.
+        title: Title of the figure.
+        legend: Patches.
+
+    Returns:
+        Context of the figure and its axes, an array `(rows, columns)`.
+    """
+    width = min(PANEL_WIDTH, MAX_WIDTH / columns)
+    heights = [panel_height(width, shape) for shape in row_shapes]
+    legend_columns = _legend_columns(width * columns, legend)
+    legend_height = 0.24 * -(-len(legend) // legend_columns) + 0.15 * bool(legend)
+    height = sum(heights) + 0.3 + 0.35 * bool(title) + legend_height
+    with canvas(width * columns, height) as figure:
+        axes = figure.subplots(len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+        figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04, wspace=0, hspace=0)
+        if title:
+            figure.suptitle(title, fontsize=12)
+        if legend:
+            place = {"loc": "outside lower center", "ncols": legend_columns}
+            figure.legend(handles=legend, **place, **LEGEND)
+        yield figure, axes
+
+
+def panel_height(width, shape):
+    """Height in inches of a picture `(H, W, ...)` that is `width` inches wide, within reason."""
+    return width * float(np.clip(shape[0] / shape[1], 0.15, 1.8))
+
+
+LEGEND = {"frameon": False, "handlelength": 1.4, "handleheight": 1.1, "columnspacing": 1.2}
+
+
+def _legend_columns(width, patches):
+    longest = max((len(patch.get_label()) for patch in patches), default=0)
+    fitting = max(1, int(width / (0.085 * longest + 0.45)))
+    rows = max(1, -(-len(patches) // fitting))
+    return max(1, -(-len(patches) // rows))  # rows of equal length
+
+
+def class_patches(masks, class_names, palette):
+    """A swatch and a name for each class that occurs in `masks`, void last."""
+    ids = np.unique(np.concatenate([np.unique(ids) for ids in masks])) if masks else []
+    ids = sorted(ids, key=lambda i: (i == VOID, i))
+    colors = color_table(palette) / 255
+    return [swatch(colors[i], class_name(i, class_names)) for i in ids]
+
+
+def swatch(color, label):
+    """One entry of a legend."""
+    return Patch(facecolor=color, edgecolor="0.4", linewidth=0.8, label=label)
+
+
+def class_name(i, class_names):
+    """The name of class `i`: from `class_names`, else `class 7`; void is `void`."""
+    if i == VOID:
+        return "void"
+    if class_names is None:
+        return f"class {i}"
+    if i >= len(class_names):
+        raise ValueError(
+            f"Class {i} has no name: class_names has {len(class_names)} of them. Pass one for each"
+            " class, from class 0, the background, on."
+        )
+    return str(class_names[i])
+
+
+def draw_panel(ax, picture, title=None, **options):
+    """A picture without ticks, and with every pixel a square unless `interpolation` is given."""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    if title:
+        ax.set_title(title)
+    return ax.imshow(picture, **{"interpolation": "nearest", **options})
+
+
+def draw_image(ax, image, title=None):
+    """A photograph: smoothed when it is shown reduced, pixel by pixel when it is small."""
+    small = max(image.shape) <= 256
+    return draw_panel(ax, image, title, interpolation="nearest" if small else "auto")
+
+
+def annotate_regions(ax, ids, class_names, palette):
+    """Writes the class names on the regions large enough for them, but black ones and void."""
+    colors = color_table(palette)
+    for label, (x, y) in region_centers(ids):
+        if label != VOID and colors[label].any():
+            side = {0: "left", 5: "right"}.get(int(6 * x / ids.shape[1]), "center")
+            text = ax.text(x, y, class_name(label, class_names), color="white", fontsize=9)
+            text.set(ha=side, va="center", clip_on=True)
+            text.set_path_effects([withStroke(linewidth=2, foreground="black")])
+
+
+def region_centers(ids, smallest=0.008):
+    """The innermost point of each large region of one class.
+
+    Args:
+        ids: Integer array `(H, W)`.
+        smallest: Size of the smallest region, as a share of the pixels.
+
+    Returns:
+        List of `(id, (x, y))`, in pixels.
+    """
+    step = -(-max(ids.shape) // 128)  # names need no finer map
+    coarse = ids[::step, ::step]
+    centers = []
+    for label in np.unique(coarse):
+        regions, _ = ndimage.label(coarse == label)  # 4-connected
+        sizes = np.bincount(regions.ravel())
+        for number in np.flatnonzero(sizes >= smallest * coarse.size):
+            if number:  # 0 is what is not of this label
+                row, col = _innermost(regions == number)
+                centers.append((label, (float(col * step), float(row * step))))
+    return centers
+
+
+def _innermost(region):
+    """The pixel farthest from the border of a region; of several, the one in their midst."""
+    depth = ndimage.distance_transform_cdt(np.pad(region, 1), "taxicab")[1:-1, 1:-1]
+    rows, cols = np.nonzero(depth == depth.max())
+    nearest = np.argmin((rows - rows.mean()) ** 2 + (cols - cols.mean()) ** 2)
+    return rows[nearest], cols[nearest]

@@ -1,0 +1,267 @@
+"""The command line: help whose examples parse, exit status, JSON, a run folder, and Ctrl-C."""
+
+import dataclasses
+import inspect
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from test_check import write as write_folder
+
+from fcn_keras import FCN32s, datasets, segment, training
+from fcn_keras.cli import app, main
+from fcn_keras.inference import evaluate
+from fcn_keras.models import backbones
+
+COMMANDS = typer.main.get_command(app).commands
+SMALL = ["--backbone", "mini_vgg", "--from-scratch", "--size", "64", "64", "--epochs", "2"]
+
+
+@pytest.fixture(scope="module")
+def data(few_scenes):
+    return few_scenes
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "shapes"
+    assert main(["train", "shapes", "--data-dir", str(data), "--directory", str(folder), *SMALL]) == 0
+    return folder
+
+
+# --- help ---
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_it_does_and_its_examples_parse(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([name, "--help"]) == 0
+    told = re.sub(r"\s+", " ", capsys.readouterr().out)
+    words = inspect.cleandoc(COMMANDS[name].callback.__doc__)
+    examples = re.findall(r"^ {4}fcn-keras (.+)$", words, flags=re.MULTILINE)
+    assert examples and words.splitlines()[0] in told
+    for example in examples:
+        assert example in told
+        command, *arguments = shlex.split(example)
+        assert command == name
+        COMMANDS[name].make_context(name, arguments)  # raises where an option is unknown or missing
+    python = re.search(r"Python: (.+)$", words, flags=re.MULTILINE)[1]
+    for path in python.split(", "):
+        found = sys.modules["fcn_keras"]
+        for part in path.split(".")[1:]:
+            found = getattr(found, part)
+        assert callable(found), path
+
+
+def test_every_option_is_explained():
+    for name, command in COMMANDS.items():
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{name} {parameter.name}"
+
+
+def test_as_a_module_and_as_a_program():
+    for words in ([sys.executable, "-m", "fcn_keras"], [sys.executable.replace("python", "fcn-keras")]):
+        done = subprocess.run([*words, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert all(name in done.stdout for name in COMMANDS)
+
+
+PROGRAM = [sys.executable, "-c", "import sys, fcn_keras_program; sys.exit(fcn_keras_program.main())"]
+
+
+def test_the_program_keeps_tensorflows_words_back_unless_asked():
+    bare = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    quiet = subprocess.run([*PROGRAM, "check", "nowhere"], capture_output=True, text=True, env=bare)
+    assert quiet.returncode == 2 and quiet.stderr.startswith("fcn_keras: There is no nowhere in ")
+    asked = bare | {"TF_CPP_MIN_LOG_LEVEL": "0"}
+    told = subprocess.run([*PROGRAM, "check", "nowhere"], capture_output=True, text=True, env=asked)
+    assert told.returncode == 2 and told.stderr.endswith(quiet.stderr) and len(told.stderr) > len(quiet.stderr)
+
+
+def test_the_program_shows_all_where_tensorflow_cannot_start(tmp_path):
+    (tmp_path / "tensorflow").mkdir()
+    broken = "import os\nos.write(2, b'words of C++')\nraise ImportError('no AVX')\n"
+    (tmp_path / "tensorflow" / "__init__.py").write_text(broken)
+    bare = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [bare.get("PYTHONPATH")])])
+    done = subprocess.run([*PROGRAM, "check"], capture_output=True, text=True, env=bare | {"PYTHONPATH": paths})
+    assert done.returncode == 1 and "words of C++" in done.stderr and "no AVX. Fix: run `make doctor`" in done.stderr
+
+
+# --- train, evaluate, segment ---
+
+
+def test_a_run_folder(trained):
+    files = {path.name for path in trained.iterdir()}
+    expected = {
+        "config.json",
+        "environment.json",
+        "history.csv",
+        "curves.png",
+        "samples.png",
+        "best.keras",
+        "last.keras",
+    }
+    assert expected | {"metrics.json", "metrics.md"} <= files
+    assert "checkpoint.npz" not in files and not any(name.startswith("partial") for name in files)
+    assert len((trained / "history.csv").read_text().splitlines()) == 1 + 2
+    assert json.loads((trained / "config.json").read_text())["size"] == [64, 64]
+
+
+def test_evaluate_measures_what_the_run_measured(trained, data, capsys):
+    words = ["evaluate", str(trained / "last.keras"), "shapes", "--data-dir", str(data)]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    kept = json.loads((trained / "metrics.json").read_text())
+    assert found["confusion"] == kept["confusion"]
+    assert main(words) == 0
+    tables = [text.partition("\n\n") for text in (capsys.readouterr().out, (trained / "metrics.md").read_text())]
+    assert tables[0][2].strip() == tables[1][2].strip()
+    assert "last.keras on validation of shapes, 5 images" in tables[0][0]
+    best = kept["record"]["best"]
+    assert f"best.keras: epoch {best['epoch']}, mean_iou {100 * best['score']:.1f}" in tables[1][0]
+
+
+def test_evaluate_averages_over_scales(data, tmp_path, capsys):
+    model = FCN32s(10, "mini_vgg", weights=None)
+    generator = np.random.default_rng(0)
+    model.set_weights([generator.normal(size=w.shape) for w in model.get_weights()])
+    model.save(tmp_path / "random.keras")
+    words = ["evaluate", str(tmp_path / "random.keras"), "shapes", "--data-dir", str(data), "--json"]
+    batches = datasets.load("shapes", "validation", data_dir=data, batch=1)
+    for options, arguments in (
+        ([], {}),
+        (["--scale", "1", "--scale", "2", "--flip"], {"scales": (1, 2), "flip": True}),
+    ):
+        assert main([*words, *options]) == 0
+        expected = evaluate.evaluate(model, batches, **arguments).confusion
+        assert json.loads(capsys.readouterr().out)["confusion"] == expected.tolist()
+        assert (expected.sum(axis=0) > 0).sum() > 2  # it says several things
+
+
+def test_segment_writes_masks_in_the_colours_of_the_run(trained, tmp_path, capsys):
+    photos, out = tmp_path / "photos", tmp_path / "masks"
+    photos.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype("uint8")
+    Image.fromarray(pixels).save(photos / "a.png")
+    words = ["segment", str(trained / "best.keras"), str(photos), "--out", str(out), "--overlays"]
+    assert main(words) == 0
+    assert "1 done, 0 there already, 0 could not be read" in capsys.readouterr().out
+    with Image.open(out / "a.png") as mask:
+        palette = np.reshape(mask.getpalette(), (-1, 3))[:10]
+        ids = np.asarray(mask)
+    np.testing.assert_array_equal(ids, segment(keras.models.load_model(trained / "best.keras"), pixels))
+    assert palette.tolist() == json.loads((trained / "config.json").read_text())["palette"]
+    (photos / "b.png").write_bytes(b"no picture")
+    assert main([*words, "--json"]) == 1
+    records = json.loads(capsys.readouterr().out)
+    assert [record["status"] for record in records] == ["skipped", "bad"] and "b.png" in records[1]["error"]
+
+
+def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(data, trained, tmp_path, capsys, monkeypatch):
+    words = ["train", "shapes", "--data-dir", str(data), "--directory", str(tmp_path / "run"), *SMALL]
+    publish = training.Run._publish
+
+    def stop(self, model, record):
+        publish(self, model, record)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Run, "_publish", stop)
+        assert main(words) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert (tmp_path / "run" / "checkpoint.npz").exists() and not (tmp_path / "run" / "metrics.json").exists()
+    assert main(words) == 0
+    found, unbroken = (json.loads((run / "metrics.json").read_text()) for run in (tmp_path / "run", trained))
+    assert found["confusion"] == unbroken["confusion"]
+
+
+def test_json_of_a_finished_run(data, trained, capsys):
+    words = ["train", "shapes", "--data-dir", str(data), "--directory", str(trained), *SMALL, "--json"]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    kept = json.loads((trained / "metrics.json").read_text())
+    assert told == {"directory": str(trained)} | {name: kept[name] for name in list(told)[1:]} and len(told) == 5
+
+
+# --- check ---
+
+
+def test_check_tells_by_its_status_whether_data_are_ready(tmp_path, capsys):
+    root = write_folder(tmp_path / "mine")
+    assert main(["check", str(root)]) == 0
+    assert "Ready to train" in capsys.readouterr().out
+    (root / "masks" / "01.png").unlink()
+    assert main(["check", str(root), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert not report["ok"] and any("01.png" in file for f in report["findings"] for file, _ in f["files"])
+    assert main(["check", str(tmp_path)]) == 2
+
+
+def test_a_folder_of_ones_own_is_trained_and_measured(tmp_path, capsys):
+    root, run = write_folder(tmp_path / "mine"), tmp_path / "run"
+    more = ["--data-dir", str(tmp_path / "data")]
+    assert main(["train", str(root), "--directory", str(run), "--epochs", "1", *SMALL[:-2], *more, "--json"]) == 0
+    told = capsys.readouterr()
+    assert "Preparing folder" in told.err and json.loads(told.out)["directory"] == str(run)
+    assert main(["evaluate", str(run / "best.keras"), str(root), *more]) == 0
+    assert "| class 2 |" in capsys.readouterr().out
+    assert json.loads((run / "config.json").read_text())["class_names"] == ["class 0", "class 1", "class 2"]
+    Image.new("L", (60, 40), 1).save(root / "masks" / "01.png")  # other data: another run
+    assert main(["train", str(root), "--directory", str(run), "--epochs", "1", *SMALL[:-2], *more]) == 2
+    assert "holds a run with other settings: prepared is 'own_folder/mine_" in capsys.readouterr().err
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train", "nothing"], ". Expected one of shapes, camvid"),
+        (["train", "shapes", "--learning-rate", "1e9"], "the loss is"),
+        (["train", "shapes", "--splits", "train", "nowhere"], "nowhere"),
+        (["evaluate", "no.keras", "shapes"], "no.keras"),
+        (["segment", "no.keras", "a.png"], "no.keras"),
+        (["train", "tests", "--source", "x"], "expected one of the two"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line_with_status_2(words, told, data, tmp_path, capsys):
+    train = words[0] == "train"
+    more = ["--data-dir", str(data)] if words[0] != "segment" else []
+    more += ["--directory", str(tmp_path), *SMALL] if train else []
+    if words[1] == "tests":
+        words = ["train", str(tmp_path), *words[2:]]
+    assert main([*words, *more]) == 2
+    err = capsys.readouterr().err
+    assert told in err and "Traceback" not in err
+
+
+def test_weights_that_cannot_be_fetched_are_told(data, tmp_path, capsys, monkeypatch):
+    def Offline(weights):  # noqa: N802
+        raise Exception("URL fetch failure on https://example.org/weights.h5: None -- no route to host")
+
+    offline = dataclasses.replace(backbones.BACKBONES["mobilenet_v2"], build=backbones._application(Offline))
+    monkeypatch.setitem(backbones.BACKBONES, "mobilenet_v2", offline)
+    assert main(["train", "shapes", "--data-dir", str(data), "--directory", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert "weights of Offline are not here" in err and "Fix: connect once" in err and "Traceback" not in err
+
+
+def test_words_that_are_no_command(capsys):
+    assert main(["fly"]) == 2
+    assert main(["train", "shapes", "--recipe", "heavy"]) == 2
+    assert "heavy" in capsys.readouterr().err
+
+
+def test_doctor_prints_json(capsys):
+    assert main(["doctor", "--json"]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)

@@ -1,0 +1,198 @@
+"""Exported models against Keras, in their own runtimes: 1e-4 of the largest logit, and the same class off ties."""
+
+import keras
+import numpy as np
+import pytest
+
+import fcn_keras
+from fcn_keras.export.formats import export_model
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="models are exported on TensorFlow")
+CLASSES = 7
+SIZES = [(1, 1), (33, 47), (97, 70)]
+NAMES = {"saved_model": "net", "onnx": "net.onnx", "openvino": "net.xml", "litert": "net.tflite"}
+
+
+def photo(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (1, height, width, 3)).astype("float32")
+
+
+def net(**options):
+    model = fcn_keras.FCN8s(CLASSES, "mini_vgg", **options)
+    generator = np.random.default_rng(0)
+    for layer in model.layers:
+        if layer.name.startswith("score_"):
+            layer.set_weights([generator.normal(0, 0.1, weights.shape) for weights in layer.get_weights()])
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return net()
+
+
+def run_saved_model(path):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)
+    return lambda images: loaded.serve(images).numpy()
+
+
+def run_onnx(path):
+    session = pytest.importorskip("onnxruntime").InferenceSession(path)
+    return lambda images: session.run(None, {"image": images})[0]
+
+
+def run_openvino(path):
+    openvino = pytest.importorskip("openvino")
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda images: compiled(images)[0]
+
+
+def run_litert(path):
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(str(path), num_threads=2)
+    (image,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(images):
+        interpreter.resize_tensor_input(image["index"], images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(image["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(result["index"]).copy()
+
+    return run
+
+
+RUNTIMES = {"saved_model": run_saved_model, "onnx": run_onnx, "openvino": run_openvino, "litert": run_litert}
+
+
+def assert_parity(found, expected):
+    assert found.shape == expected.shape
+    tolerance = 1e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    first, second = np.sort(expected, axis=-1)[..., :-3:-1].transpose(3, 0, 1, 2)
+    certain = first - second > 2 * tolerance
+    np.testing.assert_array_equal(found.argmax(-1)[certain], expected.argmax(-1)[certain])
+
+
+@pytest.mark.parametrize("format", NAMES)
+def test_any_size(format, model, tmp_path):
+    run = RUNTIMES[format](export_model(model, tmp_path / NAMES[format]))
+    for size in SIZES:
+        assert_parity(run(photo(*size)), np.asarray(model(photo(*size))))
+    assert {path.name for path in tmp_path.iterdir()} <= {NAMES[format], "net.bin"}  # nothing half-written is left
+
+
+@pytest.mark.parametrize("format", NAMES)
+def test_masks_of_one_size(format, model, tmp_path):
+    run = RUNTIMES[format](export_model(model, tmp_path / NAMES[format], size=(33, 47), labels=True))
+    masks, logits = run(photo(33, 47)), np.asarray(model(photo(33, 47)))
+    assert masks.dtype == "uint8" and masks.shape == (1, 33, 47)
+    first, second = np.sort(logits, axis=-1)[..., :-3:-1].transpose(3, 0, 1, 2)
+    certain = first - second > 1e-4 * np.abs(logits).max()
+    np.testing.assert_array_equal(masks[certain], logits.argmax(-1)[certain])
+
+
+@pytest.mark.parametrize(("labels", "name"), [(False, "logits"), (True, "mask")])
+def test_what_goes_in_and_comes_out_has_a_name(labels, name, model, tmp_path):
+    import onnx
+    import openvino
+
+    graph = onnx.load(export_model(model, tmp_path / "net.onnx", labels=labels)).graph
+    (image,), (result,) = graph.input, graph.output
+    words = [dimension.dim_param for dimension in result.type.tensor_type.shape.dim]
+    assert (image.name, result.name, words[:3]) == ("image", name, ["batch", "height", "width"])
+    read = openvino.Core().read_model(export_model(model, tmp_path / "net.xml", labels=labels))
+    assert [end.get_names() for end in (*read.inputs, *read.outputs)] == [{"image"}, {name}]
+
+
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+@pytest.mark.parametrize("upsampling", ["learned", "learned_depthwise"])
+def test_kernels_that_have_learned(format, upsampling, tmp_path):
+    learned = net(upsampling=upsampling)
+    for name in ("upscore2", "upscore_pool4", "upscore8"):
+        layer = learned.get_layer(name)
+        layer.set_weights([1.1 * weights + 0.01 for weights in layer.get_weights()])
+    run = RUNTIMES[format](export_model(learned, tmp_path / NAMES[format], size=(70, 45)))
+    assert_parity(run(photo(70, 45)), np.asarray(learned(photo(70, 45))))
+
+
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+def test_mobilenet(format, tmp_path):
+    model = fcn_keras.FCN8s(CLASSES, "mobilenet_v2", weights=None)
+    generator = np.random.default_rng(0)
+    for name in ("score_fr", "score_pool4", "score_pool3"):
+        model.get_layer(name).set_weights(
+            [generator.normal(size=weights.shape) for weights in model.get_layer(name).get_weights()]
+        )
+    run = RUNTIMES[format](export_model(model, tmp_path / NAMES[format]))
+    assert_parity(run(photo(65, 90)), np.asarray(model(photo(65, 90))))
+
+
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+def test_int8(format, model, tmp_path):
+    """A third of the size or less, and close: off by less than a tenth of the logits' spread."""
+    images = [photo(48, 64, seed)[0] for seed in range(8)]
+    whole = export_model(model, tmp_path / f"whole-{NAMES[format]}", size=(48, 64))
+    small = export_model(model, tmp_path / NAMES[format], size=(48, 64), calibration=images)
+    assert small.stat().st_size < whole.stat().st_size / 3
+    expected = np.asarray(model(photo(48, 64, 100)))
+    found = RUNTIMES[format](small)(photo(48, 64, 100))
+    assert 0 < np.abs(found - expected).mean() < 0.1 * expected.std()
+
+
+def test_an_export_replaces_an_export_and_nothing_else(model, tmp_path):
+    folder = export_model(model, tmp_path / "net")
+    export_model(model, folder, labels=True)
+    assert run_saved_model(folder)(photo(5, 6)).dtype == "uint8"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("kept")
+    with pytest.raises(ValueError, match="no SavedModel"):
+        export_model(model, tmp_path / "mine")
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "kept"
+
+
+def test_a_failed_export_leaves_what_was_there(model, tmp_path):
+    path = export_model(model, tmp_path / "net.tflite", size=(32, 32))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="calibration image of shape"):
+        export_model(model, path, size=(32, 32), calibration=[np.zeros((32, 32))])
+    assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["net.tflite"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("net.pb", {}, r"path .*net.pb.* and format None: expected onnx, openvino, litert, saved_model"),
+        ("net.onnx", {"format": "litert"}, "format 'litert'"),
+        ("net.onnx", {"format": "coreml"}, "format 'coreml'"),
+        ("net.xml", {"calibration": [photo(8, 8)[0]]}, "calibration for openvino: int8 is made for onnx and litert"),
+        ("net.tflite", {"calibration": [photo(8, 8)[0]]}, r"without a size. Fix: size=\(height, width\)"),
+    ],
+)
+def test_what_cannot_be(name, options, message, model, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        export_model(model, tmp_path / name, **options)
+
+
+def test_a_model_of_one_size_keeps_it(tmp_path):
+    image = keras.Input((16, 24, 3))
+    fixed = keras.Model(image, keras.layers.Conv2D(2, 1)(image), name="fixed")
+    with pytest.raises(ValueError, match="fixed takes images of 16 x 24 only, the size to export for is 32 x 32"):
+        export_model(fixed, tmp_path / "net.onnx", size=(32, 32))
+    run = run_onnx(export_model(fixed, tmp_path / "net.onnx"))
+    np.testing.assert_allclose(run(photo(16, 24)), fixed(photo(16, 24)), rtol=1e-4, atol=1e-3)
+
+
+def test_missing_packages_give_the_line_for_pip(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(ImportError, match=r'openvino needs openvino.*pip install "fcn-keras\[export\]"'):
+        export_model(model, tmp_path / "net.xml")
+
+
+def test_nothing_of_it_is_loaded_unless_asked():
+    import subprocess
+    import sys
+
+    code = "import sys, fcn_keras; assert not {'onnx', 'openvino', 'onnxruntime', 'tf2onnx'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,91 @@
+"""Metrics of a model on a data set, against counts by hand; and files that are whole or not there."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_keras import _files
+from fcn_keras.inference.evaluate import evaluate
+from fcn_keras.inference.segment import segment
+
+NAMES = ["dark", "bright", "never"]
+
+
+def brightness():
+    """Class 1 where the first channel is above 0.5; class 2 nowhere."""
+    image = keras.Input((None, None, 3))
+    score = keras.layers.Conv2D(3, 1)
+    model = keras.Model(image, score(image))
+    kernel = np.zeros((1, 1, 3, 3), "float32")
+    kernel[0, 0, 0, 1] = 1
+    score.set_weights([kernel, np.array([0.5, 0, -9], "float32")])
+    return model
+
+
+def test_metrics_and_classes_against_counts_by_hand():
+    generator = np.random.default_rng(0)
+    images = generator.uniform(size=(5, 6, 7, 3)).astype("float32")
+    masks = generator.choice([0, 1, 255], (5, 6, 7)).astype("uint8")
+    found = evaluate(brightness(), tf.data.Dataset.from_tensor_slices((images, masks)).batch(2), NAMES)
+    predicted, labelled = images[..., 0] > 0.5, masks != 255
+    confusion = [[int(((masks == i) & (predicted == j)).sum()) for j in (0, 1)] for i in (0, 1)]
+    assert found.confusion[:2, :2].tolist() == confusion and found.confusion.sum() == labelled.sum()
+    (a, b), (c, d) = confusion
+    assert found.metrics["pixel_accuracy"] == pytest.approx((a + d) / (a + b + c + d))
+    assert found.metrics["mean_iou"] == pytest.approx((a / (a + b + c) + d / (b + c + d)) / 2)
+    assert found.per_class_iou["bright"] == pytest.approx(d / (b + c + d))
+    assert found.per_class_accuracy["dark"] == pytest.approx(a / (a + b))
+    assert np.isnan(found.per_class_iou["never"]) and "| never | – | – | 0.0 |" in found.table()
+    assert json.loads(json.dumps(_files.finite(found.summary()), allow_nan=False))["per_class_iou"]["never"] is None
+
+
+def test_averages_over_scales_and_mirror_images_against_segment_by_hand():
+    generator = np.random.default_rng(1)
+    images = generator.uniform(0, 2, (3, 8, 10, 3)).astype("float32")
+    images[0] = 1  # nearly black
+    masks = generator.choice([0, 1, 255], (3, 8, 10)).astype("uint8")
+    data = tf.data.Dataset.from_tensor_slices((images, masks))
+    for batches in (data, data.batch(2)):
+        found = evaluate(brightness(), batches, NAMES, scales=(1, 2), flip=True)
+        looked_at = [images[0].astype("uint8"), *images[1:]]
+        predicted = np.stack([segment(brightness(), image, scales=(1, 2), flip=True) for image in looked_at])
+        assert found.confusion.tolist() == [
+            [int(((masks == i) & (predicted == j)).sum()) for j in range(3)] for i in range(3)
+        ]
+    once = evaluate(brightness(), data.batch(3), NAMES)
+    assert (once.confusion != found.confusion).any()
+    assert (evaluate(brightness(), data.batch(3), NAMES, scales=(1.0,)).confusion == once.confusion).all()
+    with pytest.raises(ValueError, match=r"Image 0 has labels outside \[0, 3\).*found \[9\]"):
+        evaluate(brightness(), data.map(lambda image, mask: (image, mask * 0 + 9)), NAMES, flip=True)
+
+
+def test_the_model_is_left_as_it_is():
+    model = brightness()
+    model.compile("sgd", "mse")
+    evaluate(model, tf.data.Dataset.from_tensors((np.zeros((1, 2, 2, 3), "float32"), np.zeros((1, 2, 2), "uint8"))))
+    assert model.loss == "mse" and model.optimizer is not None
+
+
+def test_labels_outside_the_classes():
+    data = tf.data.Dataset.from_tensors((np.zeros((1, 2, 2, 3), "float32"), np.full((1, 2, 2), 9, "uint8")))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"outside \[0, 3\)"):
+        evaluate(brightness(), data)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), RuntimeError("other")])
+def test_a_file_that_cannot_be_written_leaves_the_earlier_one(error, tmp_path):
+    path = tmp_path / "notes.txt"
+    _files.atomic_write(path, lambda beside: beside.write_text("whole"))
+
+    def fails(beside):
+        beside.write_text("ha")
+        raise error
+
+    with pytest.raises(type(error)) as told:
+        _files.atomic_write(path, fails)
+    if isinstance(error, OSError):
+        assert told.value.errno == 28 and str(path) in str(told.value) and "Mend" in str(told.value)
+    assert path.read_text() == "whole" and [p.name for p in tmp_path.iterdir()] == ["notes.txt"]

@@ -1,0 +1,78 @@
+"""Dilated pooling against PyTorch's, Keras' own at dilation 1, and a NumPy oracle with padding."""
+
+import keras
+import numpy as np
+import pytest
+
+from fcn_keras.layers.pooling import DilatedPooling2D
+
+POOLS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
+
+
+def maps(height, width, channels=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(2, height, width, channels)).astype("float32")
+
+
+def oracle(x, size, dilation, mode, before, after):
+    """Unit by unit: pools those of the units looked at that exist."""
+    reach = dilation * (size - 1)
+    rows, columns = (n + before + after - reach for n in x.shape[1:3])
+    pooled = np.empty((x.shape[0], rows, columns, x.shape[3]))
+    for i in range(rows):
+        for j in range(columns):
+            ys, xs = ([start - before + dilation * tap for tap in range(size)] for start in (i, j))
+            window = x[:, [y for y in ys if 0 <= y < x.shape[1]]][:, :, [c for c in xs if 0 <= c < x.shape[2]]]
+            pooled[:, i, j] = window.max((1, 2)) if mode == "max" else window.mean((1, 2), dtype="float64")
+    return pooled
+
+
+@pytest.mark.parametrize("mode", POOLS)
+@pytest.mark.parametrize(
+    ("size", "dilation", "before", "after"), [(1, 1, 0, 0), (2, 3, 0, 0), (3, 2, 2, 2), (2, 4, 0, 4), (3, 1, 0, 2)]
+)
+def test_unit_by_unit(mode, size, dilation, before, after):
+    x = maps(7, 9)
+    layer = DilatedPooling2D(size, dilation, mode, before, after)
+    found, expected = layer(x), oracle(x, size, dilation, mode, before, after)
+    assert tuple(found.shape) == tuple(layer.compute_output_shape(x.shape)) == expected.shape
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", POOLS)
+@pytest.mark.parametrize("size", [2, 3])
+def test_with_dilation_1_it_is_the_pooling_of_keras(mode, size):
+    x = maps(6, 5)
+    np.testing.assert_allclose(DilatedPooling2D(size, 1, mode)(x), POOLS[mode](size, 1)(x), atol=1e-6)
+    padding = ((size - 1) // 2, size // 2)
+    np.testing.assert_allclose(DilatedPooling2D(size, 1, mode, *padding)(x), POOLS[mode](size, 1, "same")(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "dilation"), [(2, 2), (3, 4)])
+def test_the_dilated_maximum_of_pytorch(size, dilation):
+    torch = pytest.importorskip("torch")
+    x = maps(11, 13)
+    channels_first = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    theirs = torch.nn.functional.max_pool2d(channels_first, size, stride=1, dilation=dilation)
+    np.testing.assert_array_equal(DilatedPooling2D(size, dilation)(x), theirs.numpy().transpose(0, 2, 3, 1))
+
+
+def test_sizes_known_only_when_run_and_half_precision():
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, DilatedPooling2D(2, 2, "average", 0, 2, dtype="mixed_float16")(image))
+    assert model.output_shape == (None, None, None, 3)
+    pooled = model.predict(maps(4, 6), verbose=0)
+    assert pooled.dtype == np.float16
+    np.testing.assert_allclose(pooled, oracle(maps(4, 6), 2, 2, "average", 0, 2), atol=5e-3)
+
+
+def test_save_and_load(tmp_path):
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, DilatedPooling2D(3, 2, "average", 1, 2)(image))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(maps(8, 9)), model(maps(8, 9)))
+
+
+def test_another_mode():
+    with pytest.raises(ValueError, match=r"mode='sum': expected \"max\" or \"average\""):
+        DilatedPooling2D(2, 2, "sum")

@@ -1,0 +1,267 @@
+"""Bilinear upsampling against closed forms, a scatter oracle in NumPy, Keras' own layer and PyTorch."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from fcn_keras.layers.upsampling import (
+    Bilinear,
+    BilinearConv2DTranspose,
+    BilinearDepthwiseConv2DTranspose,
+    BilinearUpsampling2D,
+    bilinear_kernel,
+)
+
+LAYERS = [(factor, kernel) for factor in (1, 2, 3, 8, 16, 32) for kernel in (2 * factor - 1, 2 * factor)]
+
+
+def scores(height, width, channels=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(2, height, width, channels)).astype("float32")
+
+
+def painted(x, factor, kernel):
+    """Figure 14-27 in NumPy: one copy of the kernel for each unit, scaled by its value, added up."""
+    batch, height, width, channels = x.shape
+    size = kernel.shape[0]
+    canvas = np.zeros((batch, factor * (height - 1) + size, factor * (width - 1) + size, channels))
+    for i in range(height):
+        for j in range(width):
+            rows, columns = slice(factor * i, factor * i + size), slice(factor * j, factor * j + size)
+            canvas[:, rows, columns] += kernel[:, :, None] * x[:, None, None, i, j].astype("float64")
+    return canvas
+
+
+def test_kernels_by_hand():
+    np.testing.assert_array_equal(bilinear_kernel(1), [[1]])
+    np.testing.assert_array_equal(bilinear_kernel(2), np.full((2, 2), 0.25))
+    np.testing.assert_array_equal(bilinear_kernel(3), np.outer([0.5, 1, 0.5], [0.5, 1, 0.5]))
+    np.testing.assert_array_equal(bilinear_kernel(4), np.outer([0.25, 0.75, 0.75, 0.25], [0.25, 0.75, 0.75, 0.25]))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 16, 31, 64])
+def test_kernel_is_caffes_filler(size):
+    """(1 − |x − c| / f)(1 − |y − c| / f), f = ⌊(k + 1) / 2⌋, c = f − 1 for odd k and f − 0.5 for even k."""
+    f = (size + 1) // 2
+    c = f - 1 if size % 2 else f - 0.5
+    expected = [[(1 - abs(x - c) / f) * (1 - abs(y - c) / f) for x in range(size)] for y in range(size)]
+    kernel = bilinear_kernel(size)
+    assert kernel.dtype == np.float32
+    np.testing.assert_allclose(kernel, expected, rtol=1e-6)
+
+
+def test_initializer_keeps_channels_apart():
+    kernel = keras.ops.convert_to_numpy(Bilinear()((4, 4, 5, 5)))
+    for i in range(5):
+        for j in range(5):
+            np.testing.assert_array_equal(kernel[:, :, i, j], bilinear_kernel(4) if i == j else 0)
+    assert keras.ops.dtype(Bilinear()((4, 4, 5, 5), dtype="float16")) == "float16"
+
+
+@pytest.mark.parametrize(("factor", "kernel"), LAYERS)
+@pytest.mark.parametrize("size", [(1, 1), (3, 5)])
+def test_all_layers_paint_kernels_and_add(factor, kernel, size):
+    x = scores(*size)
+    expected = painted(x, factor, bilinear_kernel(kernel))
+    rest = (BilinearDepthwiseConv2DTranspose(factor, kernel), BilinearUpsampling2D(factor, kernel))
+    for layer in (BilinearConv2DTranspose(3, factor, kernel), *rest):
+        result = layer(x)
+        assert tuple(result.shape) == expected.shape == tuple(layer.compute_output_shape(x.shape))
+        np.testing.assert_allclose(result, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize(("factor", "kernel"), LAYERS)
+def test_the_twins_are_equal(factor, kernel):
+    x = scores(7, 4)
+    slow, fast = BilinearConv2DTranspose(3, factor, kernel)(x), BilinearUpsampling2D(factor, kernel)(x)
+    np.testing.assert_allclose(slow, fast, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 8, 16, 32])
+def test_cropped_it_is_keras_bilinear_upsampling_but_for_the_border(factor):
+    x, border = scores(5, 7), factor // 2
+    expected = keras.layers.UpSampling2D(factor, interpolation="bilinear")(x)
+    canvas = BilinearUpsampling2D(factor)(x)[:, border:-border, border:-border]
+    assert canvas.shape == expected.shape
+    inside = (slice(None), slice(border, -border), slice(border, -border))
+    np.testing.assert_allclose(canvas[inside], expected[inside], atol=1e-5)
+    assert not np.allclose(canvas[:, 0], expected[:, 0], atol=1e-3)  # Keras repeats the edge, the canvas fades out
+
+
+@pytest.mark.parametrize(("factor", "kernel"), [(2, 3), (2, 4), (8, 16), (8, 15)])
+def test_a_transposed_convolution_of_pytorch(factor, kernel):
+    torch = pytest.importorskip("torch")
+    x = scores(5, 3)
+    weights = np.zeros((3, 3, kernel, kernel), "float32")  # in, out, rows, columns
+    weights[range(3), range(3)] = bilinear_kernel(kernel)
+    theirs = torch.nn.functional.conv_transpose2d(
+        torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(weights), stride=factor
+    )
+    ours = BilinearUpsampling2D(factor, kernel)(x)
+    np.testing.assert_allclose(ours, theirs.numpy().transpose(0, 2, 3, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("factor", "kernel"), [(2, 4), (2, 3), (32, 64), (32, 63)])
+def test_straight_lines_stay_straight(factor, kernel):
+    """Between the units the canvas is linear, and constants stay constant: what bilinear means."""
+    ramp = np.broadcast_to(np.arange(6, dtype="float32")[None, :, None, None], (1, 6, 6, 1))
+    canvas = np.asarray(BilinearUpsampling2D(factor, kernel)(ramp))[0, :, :, 0]
+    centres = factor * np.arange(6) + (kernel - 1) / 2
+    inside = slice(int(np.ceil(centres[0])), int(centres[-1]) + 1)
+    expected = (np.arange(canvas.shape[0]) - centres[0]) / factor
+    np.testing.assert_allclose(canvas[inside, canvas.shape[1] // 2], expected[inside], atol=1e-5)
+
+
+def test_gradients_flow_to_scores_and_kernel():
+    import tensorflow as tf
+
+    x, layer = tf.constant(scores(3, 4)), BilinearConv2DTranspose(3, 2)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        slow = tf.reduce_sum(tf.square(layer(x)))
+        fast = tf.reduce_sum(tf.square(BilinearUpsampling2D(2)(x)))
+    np.testing.assert_allclose(tape.gradient(slow, x), tape.gradient(fast, x), rtol=1e-4, atol=1e-4)
+    gradient = np.abs(tape.gradient(slow, layer.kernel))
+    assert np.isfinite(gradient).all() and (gradient > 0).all()  # channels may learn to mix
+
+
+def test_gradient_of_the_fast_twin_under_mixed_precision():
+    layer = BilinearUpsampling2D(2, dtype="mixed_float16")
+    assert layer(scores(3, 3)).dtype == "float16"
+
+
+@pytest.mark.parametrize(("factor", "kernel"), [(2, 3), (2, 4), (3, 6), (8, 15)])
+def test_depthwise_is_the_dense_layer_with_a_diagonal_kernel(factor, kernel):
+    """Values, and the gradients on the diagonal, with kernels that have learned something else."""
+    import tensorflow as tf
+
+    x, kernels = tf.constant(scores(4, 3)), np.random.default_rng(1).normal(size=(kernel, kernel, 3)).astype("float32")
+    dense, depthwise = BilinearConv2DTranspose(3, factor, kernel), BilinearDepthwiseConv2DTranspose(factor, kernel)
+    dense.build(x.shape), depthwise.build(x.shape)
+    dense.set_weights([kernels[..., None] * np.eye(3)])
+    depthwise.set_weights([kernels])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        results = [layer(x) for layer in (dense, depthwise)]
+        sums = [tf.reduce_sum(tf.square(result)) for result in results]
+    np.testing.assert_allclose(*results, atol=1e-5)
+    by_x = [tape.gradient(total, x) for total in sums]
+    by_dense, by_depthwise = tape.gradient(sums[0], dense.kernel), tape.gradient(sums[1], depthwise.kernel)
+    diagonal = np.asarray(by_dense)[:, :, range(3), range(3)]
+    np.testing.assert_allclose(*by_x, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(diagonal, by_depthwise, rtol=1e-4, atol=1e-3)
+
+
+def test_depthwise_has_the_places_of_the_dense_layer():
+    from fcn_keras.geometry import Geometry
+
+    place = Geometry(8, 30, 3.5)
+    dense, depthwise = BilinearConv2DTranspose(3, 4, 7), BilinearDepthwiseConv2DTranspose(4, 7)
+    assert depthwise.geometry([place]) == dense.geometry([place])
+
+
+def test_depthwise_under_mixed_precision_and_xla():
+    import tensorflow as tf
+
+    layer = BilinearDepthwiseConv2DTranspose(2, dtype="mixed_bfloat16")
+    assert layer(scores(3, 3)).dtype == "bfloat16" and layer.kernel.dtype == "float32"
+    layer, x = BilinearDepthwiseConv2DTranspose(8), scores(3, 5)
+    compiled = tf.function(layer, jit_compile=True)
+    np.testing.assert_allclose(compiled(x), layer(x), atol=1e-6)
+
+
+ONE_CHANNEL = """
+import keras, numpy, fcn_keras
+up = {up}
+model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 1), up])
+model.compile("sgd", "mse", jit_compile=False)
+y = numpy.ones((2, *model.output_shape[1:]), "float32")
+print("trained", model.train_on_batch(numpy.ones((2, 8, 8, 3), "float32"), y))
+"""
+
+
+def trained(up):
+    """Result of a process that trains a transposed convolution to one channel on a batch of two."""
+    command = [sys.executable, "-c", ONE_CHANNEL.format(up=up)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"})
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an abort of TensorFlow's")
+def test_one_channel_does_not_abort_the_process():
+    ours = trained("fcn_keras.layers.upsampling.BilinearConv2DTranspose(1, 32)")
+    assert ours.returncode == 0 and "trained" in ours.stdout, ours.stderr[-2000:]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an abort of TensorFlow's")
+def test_the_abort_that_one_channel_avoids():
+    """Keras' own layer on TensorFlow 2.21 with oneDNN. Where this skips, `BilinearConv2DTranspose.call` can go."""
+    plain = trained("keras.layers.Conv2DTranspose(1, 64, strides=32, padding='same')")
+    if plain.returncode == 0:
+        pytest.skip("this TensorFlow trains it")
+    assert plain.returncode == -signal.SIGABRT and "uint8 expected, got float" in plain.stderr
+
+
+def test_one_channel_from_several():
+    """The way around the abort gives the numbers of Keras' own call."""
+    x, layer = scores(3, 4), BilinearConv2DTranspose(1, 2)
+    layer.build(x.shape)
+    layer.set_weights([np.random.default_rng(2).normal(size=layer.kernel.shape)])
+    expected = keras.ops.conv_transpose(x, layer.kernel, 2, "valid")
+    np.testing.assert_allclose(layer(x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BilinearConv2DTranspose(3, 4, 7),
+        lambda: BilinearDepthwiseConv2DTranspose(4, 7),
+        lambda: BilinearUpsampling2D(4, 7),
+    ],
+)
+def test_save_and_load(tmp_path, make):
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, make()(image))
+    model.set_weights([2 * weights + 0.1 for weights in model.get_weights()])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(model(scores(3, 4)), loaded(scores(3, 4)))
+    assert loaded.layers[-1].get_config() == model.layers[-1].get_config()
+
+
+def test_sizes_known_only_when_run():
+    image = keras.Input((None, None, 2))
+    model = keras.Model(image, BilinearUpsampling2D(2)(image))
+    assert model.output_shape == (None, None, None, 2)
+    for size in (1, 4, 9):
+        assert model.predict(scores(size, size + 1, 2), verbose=0).shape[1:3] == (2 * size + 2, 2 * size + 4)
+
+
+@pytest.mark.parametrize(("factor", "kernel"), [(2, 2), (2, 5), (32, 32), (0, None), (-1, None)])
+def test_kernels_that_do_not_interpolate(factor, kernel):
+    single = (BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D)
+    for make in (
+        lambda: BilinearConv2DTranspose(3, factor, kernel),
+        *(lambda kind=kind: kind(factor, kernel) for kind in single),
+    ):
+        with pytest.raises(ValueError, match=rf"factor={factor}, kernel_size=.*expected"):
+            make()
+
+
+def test_other_wrong_shapes():
+    with pytest.raises(ValueError, match="size 0"):
+        bilinear_kernel(0)
+    with pytest.raises(ValueError, match=r"\(4, 3, 2, 2\).*square"):
+        Bilinear()((4, 3, 2, 2))
+    with pytest.raises(ValueError, match=r"\(4, 4, 5, 3\).*no more filters than"):
+        BilinearConv2DTranspose(5, 2)(scores(2, 2))
+
+
+def test_inputs_beyond_the_outputs_start_without_a_say():
+    x = scores(3, 4, channels=5)
+    layer = BilinearConv2DTranspose(2, 3)
+    np.testing.assert_allclose(layer(x), BilinearUpsampling2D(3)(x[..., :2]), atol=1e-6)
+    assert layer.kernel.shape == (6, 6, 2, 5) and not np.any(layer.kernel[:, :, :, 2:])

@@ -1,0 +1,153 @@
+"""The table of backbones, MiniVGG, and preprocessing as keras.applications defines it."""
+
+import keras
+import numpy as np
+import pytest
+
+from fcn_keras import geometry
+from fcn_keras.layers.preprocessing import Preprocessing
+from fcn_keras.models.backbones import BACKBONES, Backbone, _application, get
+from fcn_keras.models.feature_layers import find_feature_layers
+from fcn_keras.models.mini_vgg import MiniVGG
+
+IMAGE = np.random.default_rng(0).uniform(0, 255, (2, 5, 7, 3)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("mode", "reference"),
+    [
+        ("caffe", keras.applications.vgg16.preprocess_input),
+        ("caffe", keras.applications.resnet.preprocess_input),
+        ("tf", keras.applications.mobilenet_v2.preprocess_input),
+        ("torch", keras.applications.densenet.preprocess_input),
+        ("none", keras.applications.efficientnet_v2.preprocess_input),
+    ],
+)
+def test_preprocessing_is_that_of_keras_applications(mode, reference):
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, Preprocessing(mode)(image))
+    np.testing.assert_allclose(model(IMAGE), reference(IMAGE.copy()), rtol=1e-5, atol=1e-5)
+    assert geometry.of_outputs(model) == [geometry.Geometry()]
+    assert Preprocessing.from_config(Preprocessing(mode).get_config()).mode == mode
+
+
+def test_unknown_preprocessing():
+    with pytest.raises(ValueError, match="'imagenet': expected"):
+        Preprocessing("imagenet")
+
+
+def test_the_table_says_what_keras_says():
+    """The mode of each backbone is the one that its own module in keras.applications applies."""
+    own = {
+        "vgg16": keras.applications.vgg16,
+        "vgg19": keras.applications.vgg19,
+        "mobilenet_v2": keras.applications.mobilenet_v2,
+        "resnet50": keras.applications.resnet50,
+        "efficientnet_v2_b0": keras.applications.efficientnet_v2,
+    }
+    assert set(own) | {"mini_vgg"} == set(BACKBONES)
+    for name, module in own.items():
+        found = Preprocessing(BACKBONES[name].preprocessing)(IMAGE)
+        np.testing.assert_allclose(found, module.preprocess_input(IMAGE.copy()), rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return MiniVGG(weights=None)
+
+
+def test_mini_vgg_is_a_small_vgg16(mini):
+    traced = geometry.trace(mini)
+    assert [traced[f"pool{i}"].stride for i in range(1, 6)] == [2, 4, 8, 16, 32]
+    assert mini.input_shape == (None, 96, 96, 3)
+    assert mini.get_layer("pool5").output.shape == (None, 3, 3, 128)
+    assert 600_000 < mini.count_params() < 700_000
+    np.testing.assert_allclose(np.sum(mini(IMAGE[:, :1, :1] + np.zeros((2, 96, 96, 3), "float32")), -1), 1, rtol=1e-5)
+
+
+def test_mini_vgg_of_other_shapes(mini):
+    assert MiniVGG(5, weights=None, input_shape=(64, 64, 3)).output_shape == (None, 5)
+    assert MiniVGG(weights=None, include_top=False).output_shape == (None, None, None, 128)
+    with pytest.raises(ValueError, match="num_classes=5: the weights"):
+        MiniVGG(5)
+
+
+def test_mini_vgg_from_a_weight_file(mini, tmp_path):
+    path = tmp_path / "mini.weights.h5"
+    mini.save_weights(path)
+    for ours, theirs in zip(MiniVGG(weights=path).get_weights(), mini.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    trunk = MiniVGG(weights=path, include_top=False)
+    for ours, theirs in zip(trunk.get_weights(), mini.get_weights(), strict=False):
+        np.testing.assert_array_equal(ours, theirs)
+    tapped = BACKBONES["mini_vgg"].tapped(path)
+    np.testing.assert_array_equal(tapped.get_layer("fc7").kernel[0, 0], mini.get_layer("fc7").kernel)
+
+
+def test_taps_with_and_without_the_fully_connected_layers():
+    whole, light = (BACKBONES["mini_vgg"].tapped(None, head) for head in ("auto", "light"))
+    assert [output.shape[-1] for output in whole.outputs] == [64, 96, 160]
+    assert [output.shape[-1] for output in light.outputs] == [64, 96, 128]
+    assert "fc6" not in [layer.name for layer in light.layers]
+    for model in (whole, light):
+        assert [tap.stride for tap in geometry.of_outputs(model)] == [8, 16, 32]
+        shapes = [tuple(x.shape[1:3]) for x in model(np.zeros((1, 64, 96, 3), "float32"))]
+        assert shapes == [(8, 12), (4, 6), (2, 3)]
+
+
+def test_batch_statistics_are_left_alone():
+    """Of a pretrained network: batches of one or two images would spoil them."""
+    trunk = BACKBONES["mobilenet_v2"].tapped(None)
+    layers = [layer for layer in trunk.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert layers and not any(layer.trainable for layer in layers)
+    before = [np.array(layer.moving_mean) for layer in layers]
+    trunk(np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype("float32"), training=True)
+    for layer, mean in zip(layers, before, strict=True):
+        np.testing.assert_array_equal(layer.moving_mean, mean)
+
+
+def test_weights_are_asked_for_by_name():
+    asked = []
+
+    def build(weights):
+        asked.append(weights)
+        return keras.applications.MobileNetV2(weights=None, include_top=False, alpha=0.35, input_shape=(32, 32, 3))
+
+    own = Backbone(build, ("block_6_expand_relu", "block_13_expand_relu", "out_relu"))
+    for weights in ("pretrained", None, "some.weights.h5"):
+        own.tapped(weights)
+    assert asked == ["imagenet", None, "some.weights.h5"]
+
+
+def test_downloads_that_fail_say_what_to_do(monkeypatch):
+    def Offline(weights):  # noqa: N802
+        raise Exception(f"URL fetch failure on https://example.org/{weights}: None -- no route to host")
+
+    with pytest.raises(OSError, match=r"(?s)weights of Offline.*no route to host.*Fix: .*KERAS_HOME.*weights=None"):
+        _application(Offline)("imagenet")
+    with pytest.raises(Exception, match="^URL fetch failure"):
+        _application(Offline)("elsewhere")
+
+
+def test_backbones_by_name_or_as_they_are():
+    own = Backbone(lambda weights: None, ("a", "b", "c"))
+    assert get(own) is own
+    assert get("vgg16") is BACKBONES["vgg16"]
+    for wrong in ("VGG16", None, 16):
+        with pytest.raises(ValueError, match=f"backbone={wrong!r}: expected one of vgg16"):
+            get(wrong)
+
+
+def test_heads_that_are_not_there():
+    with pytest.raises(ValueError, match="head='fc'.*no dense layers"):
+        BACKBONES["mobilenet_v2"].tapped(None, "fc")
+    with pytest.raises(ValueError, match="head='heavy'.*expected .*fc"):
+        BACKBONES["mini_vgg"].tapped(None, "heavy")
+
+
+def test_a_keras_model_that_wants_other_input_is_told():
+    trunk = keras.applications.MobileNetV2(weights=None, include_top=False, alpha=0.35, input_shape=(96, 96, 3))
+    with pytest.warns(UserWarning, match="'mobilenetv2_0.35_96' is fed RGB in 0–255 as it is"):
+        get(trunk)
+    get(Backbone(lambda weights: trunk, find_feature_layers(trunk), preprocessing="tf"))
+    get(keras.applications.MobileNetV3Small(weights=None, include_top=False))  # has a Rescaling layer

@@ -1,0 +1,480 @@
+"""Shift-and-stitch and rarefaction: equal to each other, to a window slid in small steps, to PyTorch and to NumPy."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import fcn_keras
+from fcn_keras import geometry
+from fcn_keras.layers.pooling import DilatedPooling2D
+from fcn_keras.models import backbones
+from fcn_keras.models.convolutionalize import any_size
+from fcn_keras.models.dilation import dilate, shift_and_stitch
+
+layers = keras.layers
+
+
+def photos(*shape, seed=1):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def run(model, images):
+    return np.asarray(model(keras.ops.convert_to_tensor(images)))
+
+
+def randomize(model, seed=0):
+    """Biases and batch statistics of no special value, and kernels that keep the signal's size."""
+    generator = np.random.default_rng(seed)
+    for variable in model.variables:
+        if variable.name in ("bias", "beta", "moving_mean"):
+            variable.assign(generator.normal(scale=0.1, size=variable.shape))
+        elif variable.name in ("gamma", "moving_variance"):
+            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
+        elif "kernel" in variable.name:
+            fan_in = np.prod(variable.shape[:2] if "depthwise" in variable.path else variable.shape[:-1])
+            variable.assign(generator.normal(scale=np.sqrt(2 / fan_in), size=variable.shape))
+    return model
+
+
+def network(*stages, channels=3, name="net"):
+    return randomize(keras.Sequential([keras.Input((None, None, channels)), *stages], name=name))
+
+
+def assert_close(found, expected, rtol=1e-5):
+    """To `rtol` of the largest number; a map of one number only would show nothing."""
+    assert found.shape == expected.shape
+    units = expected.reshape(-1, expected.shape[-1])
+    assert len(units) == 1 or np.ptp(units, axis=0).max() > 0.01 * np.abs(units).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=rtol * np.abs(expected).max())
+
+
+# Networks without padding --------------------------------------------------------------------------------------------
+
+
+def strided_convolutions():
+    return network(
+        layers.Conv2D(4, 3, strides=2, activation="relu"),
+        layers.Conv2D(5, 3, strides=3, activation="relu"),
+        layers.Conv2D(4, 2, dilation_rate=2, activation="relu"),
+        layers.Conv2D(3, 1),
+    )
+
+
+def poolings():
+    return network(
+        layers.Conv2D(4, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(5, 3, activation="relu"),
+        layers.AveragePooling2D(3, strides=2),
+        layers.Conv2D(4, 2, activation="relu"),
+        layers.MaxPooling2D(2, strides=1),
+        layers.Conv2D(3, 1),
+    )
+
+
+def separable():
+    return network(
+        layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.SeparableConv2D(5, 3, strides=2),
+        layers.DepthwiseConv2D(2),
+        layers.Dense(3),
+    )
+
+
+def branches():
+    """Flat and tall kernels, a shortcut cut to size, an operator, a layer used twice, a model inside."""
+    image = keras.Input((None, None, 3))
+    x = layers.Conv2D(4, (3, 1), strides=2, activation="relu")(image)
+    shared = layers.Conv2D(4, (1, 3), activation="tanh")
+    y = shared(shared(x))
+    y = y + layers.Cropping2D(((0, 0), (1, 3)))(x)
+    inner = network(layers.MaxPooling2D(2), layers.Conv2D(3, 2, activation="relu"), channels=4, name="inner")
+    shortcut = layers.Cropping2D(((0, 1), (1, 0)))(layers.AveragePooling2D(2)(y))
+    return randomize(keras.Model(image, layers.Concatenate()([inner(y), shortcut]), name="branches"))
+
+
+VALID = {  # the factors that are products of last strides
+    strided_convolutions: (3, 6),
+    poolings: (2, 4),
+    separable: (2, 4),
+    branches: (2, 4),
+}
+CASES = [(make, factor) for make, factors in VALID.items() for factor in factors]
+
+
+@pytest.mark.parametrize(("make", "factor"), CASES)
+@pytest.mark.parametrize("extra", [(0, 0), (7, 12), (12, 5)])
+def test_without_padding_both_are_the_network_on_every_window(make, factor, extra):
+    model = make()
+    place = geometry.of_outputs(model)[0]
+    step, side = place.stride // factor, place.receptive_field
+    width = geometry.of_outputs(model, axis=1)[0].receptive_field
+    photo = photos(1, side + extra[0], width + extra[1], 3)
+    rows, columns = (range(0, more + 1, step) for more in extra)
+    windows = np.concatenate([photo[:, y : y + side, x : x + width] for y in rows for x in columns])
+    expected = run(model, windows).reshape(1, len(rows), len(columns), -1)  # one unit for each window
+    assert_close(np.asarray(shift_and_stitch(model, photo, factor)), expected)
+    assert_close(run(dilate(model, factor), photo), expected)
+
+
+def test_factors_that_split_a_stride_can_be_stitched_only():
+    model = strided_convolutions()
+    photo = photos(2, 41, 38, 3)
+    stitched = shift_and_stitch(model, photo, 2)  # stride 6 → 3
+    np.testing.assert_array_equal(stitched, shift_and_stitch(model, photo, 6)[:, ::3, ::3])
+    with pytest.raises(ValueError, match=r"'conv2d.*' \(Conv2D\).*stride kept or taken out.*from 2 to 6"):
+        dilate(model, 2)
+
+
+def test_with_factor_1_both_are_the_network():
+    model, photo = poolings(), photos(1, 30, 41, 3)
+    np.testing.assert_array_equal(shift_and_stitch(model, photo, 1), run(model, photo))
+    np.testing.assert_array_equal(run(dilate(model, 1), photo), run(model, photo))
+
+
+def test_gradients_are_equal_too():
+    """One function, two ways to compute it: so training may take the cheaper one."""
+    model, photo = poolings(), tf.constant(photos(1, 26, 31, 3))
+    dense = dilate(model, 4)
+    weighting = photos(*shift_and_stitch(model, photo, 4).shape, seed=2)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(weighting * shift_and_stitch(model, photo, 4))
+    expected = tape.gradient(loss, model.trainable_variables)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(weighting * dense(photo, training=True))
+    for found, gradient in zip(tape.gradient(loss, dense.trainable_variables), expected, strict=True):
+        assert_close(found.numpy(), gradient.numpy(), 1e-5)
+
+
+# Independent references ----------------------------------------------------------------------------------------------
+
+
+def two_layers():
+    return network(
+        layers.Conv2D(4, 3, strides=2, activation="relu", name="first"),
+        layers.MaxPooling2D(3, strides=2),
+        layers.Conv2D(2, 2, name="second"),
+    )
+
+
+def test_the_dilated_convolutions_of_pytorch():
+    torch = pytest.importorskip("torch")
+    model, photo = two_layers(), photos(1, 29, 24, 3)
+
+    def convolution(x, layer, **options):
+        kernel, bias = (torch.from_numpy(weights) for weights in layer.get_weights())
+        return torch.nn.functional.conv2d(x, kernel.permute(3, 2, 0, 1), bias, **options)
+
+    first, second = model.get_layer("first"), model.get_layer("second")
+    x = torch.from_numpy(photo.transpose(0, 3, 1, 2).copy())
+    x = torch.relu(convolution(x, first))
+    x = torch.nn.functional.max_pool2d(x, 3, stride=1, dilation=2)
+    x = convolution(x, second, dilation=4)
+    assert_close(run(dilate(model, 4), photo), x.numpy().transpose(0, 2, 3, 1))
+
+
+def test_the_papers_enlarged_filter():
+    """§3.2: f'[i, j] = f[i / s, j / s] where s divides both, else 0; no dilation anywhere, only zeros."""
+    model = network(layers.Conv2D(4, 3, strides=2, name="first"), layers.Conv2D(2, 3, name="second"))
+    photo = photos(1, 17, 22, 3)
+
+    def convolved(x, kernel, bias):
+        windows = np.lib.stride_tricks.sliding_window_view(x.astype("float64"), kernel.shape[:2], (1, 2))
+        return np.einsum("bhwcij,ijco->bhwo", windows, kernel.astype("float64")) + bias
+
+    kernel, bias = model.get_layer("second").get_weights()
+    enlarged = np.zeros((5, 5, 4, 2))
+    enlarged[::2, ::2] = kernel
+    expected = convolved(convolved(photo, *model.get_layer("first").get_weights()), enlarged, bias)
+    assert_close(run(dilate(model, 2), photo), expected)
+
+
+# Networks with zero padding ------------------------------------------------------------------------------------------
+
+
+def inside(model, factor, shape, size):
+    """Rows and columns of the denser map whose receptive field lies in an image of this size."""
+    kept = []
+    for axis in (0, 1):
+        place = geometry.of_outputs(model, axis)[0]
+        reach, step = (place.receptive_field - 1) / 2, place.stride / factor
+        centres = place.offset + step * np.arange(shape[axis])
+        kept.append((centres - reach >= 0) & (centres + reach <= size[axis] - 1))
+    return np.ix_(*kept)
+
+
+def small_vgg(*pools):
+    """As VGG: zero-padded convolutions, poolings that round down."""
+    body = []
+    for factor in pools:
+        body += [layers.Conv2D(4, 3, padding="same", activation="relu"), layers.MaxPooling2D(factor)]
+    return network(*body, layers.Conv2D(3, 3, padding="same", activation="relu"), layers.Conv2D(3, 1))
+
+
+def same_everywhere():
+    """Every kind of ``same``: even kernels, kernels larger than the stride, averages that count no padding."""
+    return network(
+        layers.Conv2D(4, 3, strides=2, padding="same", activation="relu"),
+        layers.MaxPooling2D(2, padding="same"),
+        layers.SeparableConv2D(4, 4, padding="same", activation="relu"),
+        layers.AveragePooling2D(3, strides=2, padding="same"),
+        layers.DepthwiseConv2D(2, padding="same"),
+        layers.MaxPooling2D(3, strides=1, padding="same"),
+    )
+
+
+def explicit_padding():
+    """As MobileNet and ResNet: a layer of zeros in front of an unpadded strided kernel."""
+    return network(
+        layers.ZeroPadding2D(((0, 1), (0, 1))),
+        layers.Conv2D(4, 3, strides=2, activation="relu"),
+        layers.ZeroPadding2D(1),
+        layers.MaxPooling2D(3, strides=2),
+        layers.ZeroPadding2D(((0, 1), (0, 1))),
+        layers.DepthwiseConv2D(3, strides=2, activation="relu"),
+        layers.Conv2D(3, 3, padding="same"),
+    )
+
+
+PADDED = [
+    (lambda: small_vgg(2, 2, 2), 2, (63, 58)),
+    (lambda: small_vgg(2, 2, 2), 4, (63, 58)),
+    (lambda: small_vgg(2, 2, 2), 8, (62, 71)),
+    (lambda: small_vgg(8, 4), 32, (127, 122)),
+    (same_everywhere, 2, (56, 64)),
+    (same_everywhere, 4, (56, 64)),
+    (same_everywhere, 8, (56, 64)),
+    (explicit_padding, 2, (61, 66)),
+    (explicit_padding, 4, (61, 66)),
+    (explicit_padding, 8, (64, 59)),
+]
+
+
+@pytest.mark.parametrize(("make", "factor", "size"), PADDED)
+def test_with_padding_both_are_equal_inside_the_image(make, factor, size):
+    model, photo = make(), photos(1, *size, 3)
+    own, stitched, dense = run(model, photo), np.asarray(shift_and_stitch(model, photo, factor)), dilate(model, factor)
+    dilated = run(dense, photo)
+    place = inside(model, factor, dilated.shape[1:3], size)
+    assert dilated[0][place].size > 0
+    assert_close(stitched[0][place], dilated[0][place])
+    # Every factor-th unit is the network's own, border included.
+    np.testing.assert_array_equal(stitched[:, ::factor, ::factor], own)
+    assert_close(dilated[:, ::factor, ::factor], own)
+    # The units between differ where padding is seen.
+    assert stitched.shape == dilated.shape
+    assert np.abs(stitched - dilated).max() > 0.01 * np.abs(dilated).max()
+
+
+@pytest.fixture(scope="module")
+def heatmaps():
+    return fcn_keras.models.convolutionalize(fcn_keras.MiniVGG(), padding="same")
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_mini_vgg(heatmaps, factor):
+    photo = np.random.default_rng(0).uniform(0, 255, (1, 251, 234, 3)).astype("float32")
+    stitched, dilated = np.asarray(shift_and_stitch(heatmaps, photo, factor)), run(dilate(heatmaps, factor), photo)
+    place = inside(heatmaps, factor, dilated.shape[1:3], photo.shape[1:3])
+    assert dilated[0][place].size >= 9 * factor
+    assert_close(stitched[0][place], dilated[0][place])
+    assert_close(dilated[:, ::factor, ::factor], run(heatmaps, photo))
+    assert stitched.shape == dilated.shape
+
+
+@pytest.mark.parametrize("size", [(13, 14), (15, 16)])
+def test_poolings_that_round_up(size):
+    """As the authors' nets: where a side is odd, the last window hangs over the border."""
+    model = network(layers.MaxPooling2D(2, padding="same"), layers.Conv2D(3, 2), layers.MaxPooling2D(2, padding="same"))
+    photo = photos(1, *size, 3)
+    stitched, dilated = np.asarray(shift_and_stitch(model, photo, 4)), run(dilate(model, 4), photo)
+    assert stitched.shape == dilated.shape
+    place = inside(model, 4, dilated.shape[1:3], size)
+    assert_close(stitched[0][place], dilated[0][place])
+    assert_close(dilated[:, ::4, ::4], run(model, photo))
+
+
+def test_kernels_larger_than_their_stride_go_by_multiples_of_it():
+    """Keras shifts the units of such a layer with the size of the image; the copy does not."""
+    model = network(layers.Conv2D(3, 3, strides=2, padding="same"))
+    dense = dilate(model, 2)
+    even, odd = photos(1, 16, 16, 3), photos(1, 17, 17, 3)
+    assert_close(run(dense, even)[:, ::2, ::2], run(model, even))
+    for image in (even, odd):
+        np.testing.assert_array_equal(shift_and_stitch(model, image, 2)[:, ::2, ::2], run(model, image))
+    own = run(model, odd)  # half a stride earlier
+    assert_close(run(dense, odd)[:, 1::2, 1::2], own[:, 1:, 1:])
+
+
+# The copy ------------------------------------------------------------------------------------------------------------
+
+
+def mobilenet():
+    return any_size(
+        keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(96, 96, 3), alpha=0.35)
+    )
+
+
+GEOMETRIES = [
+    *[(make, factors[-1], 0) for make, factors in VALID.items()],
+    (lambda: small_vgg(2, 2, 2, 2, 2), 8, 0),
+    (same_everywhere, 8, 0),
+    (explicit_padding, 4, 0),
+    (mobilenet, 8, 0),
+]
+
+
+@pytest.mark.parametrize(("make", "factor", "axis"), [*GEOMETRIES, (branches, 4, 1)])
+def test_stride_shrinks_receptive_field_and_offset_stay(make, factor, axis):
+    model = make()
+    dense = dilate(model, factor)
+    (place,) = geometry.of_outputs(model, axis)
+    finest = place.stride // factor
+    assert geometry.of_outputs(dense, axis) == [dataclasses.replace(place, stride=finest)]
+    own = geometry.trace(model, axis)
+    names = own.keys() & geometry.trace(dense, axis).keys()
+    assert len(names) >= len(model.layers) - 1
+    for name in names:
+        expected = dataclasses.replace(own[name], stride=min(own[name].stride, finest))
+        assert geometry.trace(dense, axis)[name] == expected, name
+
+
+def test_a_network_of_keras():
+    model, photo = mobilenet(), photos(1, 64, 96, 3)
+    own = run(model, photo)
+    dense = dilate(model, 16)
+    assert (dense.name, dense.count_params()) == (f"{model.name}_rarefied", model.count_params())
+    assert_close(run(dense, photo)[:, ::16, ::16], own)
+
+
+def test_taps_of_one_stride():
+    """A backbone with several outputs: those at stride 16 and 32 come down to 8."""
+    backbone = backbones.get("mini_vgg").tapped(weights=None)
+    photo = photos(1, 96, 128, 3)
+    dense = dilate(backbone, 4)
+    assert [place.stride for place in geometry.of_outputs(dense)] == [8, 8, 8]
+    for factor, ours, theirs in zip((1, 2, 4), dense(photo), backbone(photo), strict=True):
+        assert_close(ours.numpy()[:, ::factor, ::factor], theirs.numpy())
+
+
+def test_rarefied_twice():
+    model, photo = poolings(), photos(1, 30, 41, 3)
+    twice, once = dilate(dilate(model, 2), 2), dilate(model, 4)
+    assert_close(run(twice, photo), run(once, photo))
+    pools = [layer.get_config() for layer in twice.layers if isinstance(layer, DilatedPooling2D)]
+    assert [(pool["dilation_rate"], pool["mode"]) for pool in pools] == [(2, "average"), (4, "max")]
+
+
+def test_copy_and_network_share_nothing():
+    model, photo = branches(), photos(1, 30, 30, 3)
+    before, dense = run(model, photo), dilate(model, 2, name="dense")
+    assert dense.name == "dense" and [layer.name for layer in dense.layers][1:] == [x.name for x in model.layers][1:]
+    dense.set_weights([0 * weights for weights in dense.get_weights()])
+    np.testing.assert_array_equal(run(model, photo), before)
+
+
+def test_a_network_of_one_size_becomes_one_of_any_size():
+    model = keras.Sequential([keras.Input((16, 16, 3)), layers.MaxPooling2D(2), layers.Conv2D(2, 3)])
+    dense = dilate(model, 2)
+    assert dense.input_shape == (None, None, None, 3)
+    free = any_size(model)
+    assert_close(run(dense, photos(1, 19, 23, 3)), np.asarray(shift_and_stitch(free, photos(1, 19, 23, 3), 2)))
+    with pytest.raises(
+        ValueError, match=r"\(None, 16, 16, 3\).*images of any size.*Fix: fcn_keras.models.convolutionalize"
+    ):
+        shift_and_stitch(model, photos(1, 16, 16, 3), 2)
+
+
+def test_save_and_load(tmp_path):
+    dense, photo = dilate(same_everywhere(), 8), photos(1, 33, 47, 3)
+    dense.save(tmp_path / "dense.keras")
+    loaded = keras.saving.load_model(tmp_path / "dense.keras")
+    np.testing.assert_array_equal(run(loaded, photo), run(dense, photo))
+    assert geometry.of_outputs(loaded) == geometry.of_outputs(dense)
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+def shared_across_strides():
+    image = keras.Input((None, None, 3))
+    shared = layers.Conv2D(3, 3, name="shared")
+    return keras.Model(image, shared(layers.MaxPooling2D(2)(shared(image))))
+
+
+def two_images():
+    images = [keras.Input((None, None, 3)), keras.Input((None, None, 3))]
+    return keras.Model(images, layers.MaxPooling2D(2)(layers.Add()(images)), name="pair")
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(name="own_kind")
+
+
+@keras.saving.register_keras_serializable(package="test_rarefaction")
+class Shifting(layers.Layer):
+    def geometry(self, incoming):
+        return incoming[0].shifted(1)
+
+    def call(self, x):
+        return x[:, 1:, 1:]
+
+
+def behind_a_pool(layer):
+    return lambda: network(layers.MaxPooling2D(2), layer())
+
+
+REFUSED = {
+    "transposed": (behind_a_pool(lambda: layers.Conv2DTranspose(3, 4, 2, name="up")), "'up' \\(Conv2DTranspose\\)"),
+    "upsampled": (behind_a_pool(lambda: layers.UpSampling2D(2, name="up")), "'up' \\(UpSampling2D\\)"),
+    "own upsampling": (
+        lambda: network(layers.MaxPooling2D(4), fcn_keras.layers.upsampling.BilinearUpsampling2D(2, name="up")),
+        "'up' \\(BilinearUpsampling2D\\): expected no upsampling",
+    ),
+    "flattened": (
+        lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.MaxPooling2D(2), layers.Flatten(name="flat")]),
+        "'flat' \\(Flatten\\): expected .* up to one map",
+    ),
+    "global": (
+        behind_a_pool(lambda: layers.GlobalAveragePooling2D(name="mean")),
+        "'mean' \\(GlobalAveragePooling2D\\)",
+    ),
+    "nested": (lambda: network(network(layers.GlobalMaxPooling2D(name="top"))), "'top' \\(GlobalMaxPooling2D\\)"),
+    "channels first": (
+        behind_a_pool(lambda: layers.AveragePooling2D(2, data_format="channels_first", name="first")),
+        "'first' .*channels last",
+    ),
+    "shared": (shared_across_strides, "'shared' .*used at one stride only"),
+    "flat pool": (
+        lambda: network(layers.MaxPooling2D(2), layers.MaxPooling2D((1, 3), strides=1, name="flat")),
+        r"'flat' .*a square pool, found \(1, 3\)",
+    ),
+    "two strides": (
+        lambda: network(layers.MaxPooling2D(2, strides=(2, 1), name="uneven"), layers.Conv2D(2, 3)),
+        r"'uneven' .*one stride along both axes, found \[\(1, 1\), \(2, 1\)\]",
+    ),
+    "unknown": (behind_a_pool(lambda: Shifting(name="own")), "'own' \\(Shifting\\): expected convolutions"),
+    "two images": (two_images, "'pair' with 2 inputs: expected one image"),
+    "subclassed": (Subclassed, "'own_kind' of type Subclassed: expected a Functional or Sequential"),
+    "not built": (lambda: keras.Sequential([layers.MaxPooling2D(2)], name="raw"), "'raw' .*built"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_by_name(case):
+    make, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        dilate(make(), 2)
+
+
+@pytest.mark.parametrize("factor", [3, 8, 0, -2])
+def test_factors_that_do_not_divide_the_stride(factor):
+    for make in (dilate, lambda model, factor: shift_and_stitch(model, photos(1, 30, 30, 3), factor)):
+        with pytest.raises(ValueError, match=f"factor={factor} for model 'net': expected a divisor of its stride"):
+            make(poolings(), factor)

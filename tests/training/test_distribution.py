@@ -1,0 +1,225 @@
+"""Two devices, two workers: the weights, the loss and the counts of one device on the same global batches.
+
+The children run the functions of this file; the test process gives the reference.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from fcn_keras.losses import PixelCrossentropy
+from fcn_keras.metrics import SegmentationMetrics
+from fcn_keras.training import distribution
+
+EPOCHS, BATCH, CLASSES = 2, 4, 3
+WEIGHTS = {"class_weights": [1, 2, 3]}
+
+
+def batches():
+    """Images whose share of void grows, so that replicas hold unequal numbers of labelled pixels."""
+    import tensorflow as tf
+
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (8, 32, 32, 3)).astype("float32")
+    masks = generator.integers(0, CLASSES, (8, 32, 32)).astype("uint8")
+    for number, mask in enumerate(masks):
+        mask %= 1 + number % CLASSES
+        mask[: 10 * (number % BATCH)] = 255
+    return tf.data.Dataset.from_tensor_slices((images, masks)).batch(BATCH, drop_remainder=True)
+
+
+def net(loss):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    model = keras.Model(image, keras.layers.Conv2D(CLASSES, 1)(x))
+    model.compile(
+        keras.optimizers.SGD(0.5, momentum=0.9), loss=loss, metrics=[SegmentationMetrics(CLASSES)], jit_compile=False
+    )
+    return model
+
+
+def trained(loss, kind=None, devices=None, rate=None):
+    """Weights, history and what `evaluate` measures."""
+    with distribution.scope(kind, devices) as replicas:
+        model = net(loss)
+    assert replicas == (1 if kind is None else 2)
+    if rate:
+        model.optimizer.learning_rate = rate
+    history = distribution.fit(model, batches(), EPOCHS).history
+    arrays = {f"weight{n}": w for n, w in enumerate(model.get_weights())}
+    arrays |= {f"history_{name}": np.array(values) for name, values in history.items()}
+    return arrays | distribution.evaluate(model, batches())
+
+
+def same(found, expected, tolerance=1e-5):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=tolerance, err_msg=name)
+
+
+# --- what the children do ---
+
+
+def child_mirrored(folder):
+    import tensorflow as tf
+
+    two = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+    devices = ["CPU:0", "CPU:1"]
+    np.savez(folder / "mirrored.npz", **trained(distribution.GlobalPixelCrossentropy(**WEIGHTS), "mirrored", devices))
+    np.savez(folder / "mirrored_plain.npz", **trained(PixelCrossentropy(**WEIGHTS), "mirrored", devices))
+    summed = distribution.GlobalPixelCrossentropy(reduction="sum")
+    np.savez(folder / "mirrored_sum.npz", **trained(summed, "mirrored", devices, rate=1e-5))
+    with distribution.scope("mirrored", devices):
+        model = net(PixelCrossentropy(**WEIGHTS))
+    for data in (batches().unbatch().batch(3, drop_remainder=True), batches().unbatch().batch(4)):
+        try:
+            distribution.fit(model, data)
+        except ValueError as error:
+            print(error)
+
+
+def child_worker(folder, index):
+    loss = distribution.GlobalPixelCrossentropy(**WEIGHTS)
+    np.savez(folder / f"worker{index}.npz", **trained(loss, "workers"))
+
+    checkpoint, epochs = folder / "checkpoint.keras", []
+    with distribution.scope("workers"):
+        model = net(loss)
+    save = keras.callbacks.ModelCheckpoint(str(checkpoint))
+    distribution.fit(model, batches(), 1, callbacks=[save] if distribution.is_chief() else [])
+    distribution.evaluate(model, batches())  # a meeting point: behind it the checkpoint is whole
+    with distribution.scope("workers"):
+        model = keras.models.load_model(checkpoint)
+    tell = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    distribution.fit(model, batches(), EPOCHS, initial_epoch=1, callbacks=[tell])
+    assert epochs == [1]
+    np.savez(folder / f"resumed{index}.npz", *model.get_weights())
+    try:
+        model.fit(batches(), verbose=0)
+    except ValueError as error:
+        print("fit:", str(error)[:60])
+    if index == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        distribution.fit(model, batches(), 10_000)
+    except Exception as error:
+        print("died:", type(error).__name__, error)
+    sys.stdout.flush()
+    os._exit(0)  # TensorFlow's own farewell waits for the dead worker
+
+
+def child_jax(folder):
+    import jax
+
+    assert len(jax.devices()) == 2
+    np.savez(folder / "jax_one.npz", **trained(PixelCrossentropy(**WEIGHTS)))
+    np.savez(folder / "jax_two.npz", **trained(PixelCrossentropy(**WEIGHTS), "data_parallel"))
+
+
+def child_jax_worker(folder, index):
+    np.savez(folder / f"jax_worker{index}.npz", **trained(PixelCrossentropy(**WEIGHTS), "workers"))
+    assert distribution.is_chief() == (index == 0)
+
+
+# --- starting them ---
+
+
+def start(folder, name, *arguments, **environment):
+    code = f"import pathlib, test_distribution as t; t.{name}(pathlib.Path({str(folder)!r}), *{arguments!r})"
+    path = os.pathsep.join([os.path.dirname(__file__), str(pathlib.Path(__file__).parents[2])])
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def cluster():
+    """TF_CONFIG of two workers, on ports that were free a moment ago."""
+    with socket.socket() as first, socket.socket() as second:
+        for each in (first, second):
+            each.bind(("127.0.0.1", 0))
+        workers = [f"127.0.0.1:{each.getsockname()[1]}" for each in (first, second)]
+    return [
+        json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}) for index in (0, 1)
+    ]
+
+
+def outcome(child, returncode=0):
+    try:
+        out, err = child.communicate(timeout=240)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == returncode, err[-4000:]
+    return out
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return trained(PixelCrossentropy(**WEIGHTS))
+
+
+def test_two_mirrored_devices_are_one(tmp_path, expected):
+    told = outcome(start(tmp_path, "child_mirrored"))
+    same(np.load(tmp_path / "mirrored.npz"), expected)
+    summed = trained(PixelCrossentropy(reduction="sum"), rate=1e-5)
+    found = np.load(tmp_path / "mirrored_sum.npz")
+    for name in ("weight0", "weight1", "weight2", "weight3"):
+        np.testing.assert_allclose(found[name], summed[name], rtol=0, atol=2e-5)
+    np.testing.assert_allclose(found["history_loss"], summed["history_loss"], rtol=1e-4)
+    plain = np.load(tmp_path / "mirrored_plain.npz")  # a mean of means: another loss, and other weights
+    assert abs(plain["history_loss"][0] - expected["history_loss"][0]) > 1e-4
+    assert np.abs(plain["weight0"] - expected["weight0"]).max() > 1e-4
+    assert "Found batches of ['3'] images for 2 replicas" in told
+    assert "Found batches of ['None'] images for 2 replicas" in told
+
+
+def test_two_workers_are_one_and_resume_and_tell_of_a_death(tmp_path, expected):
+    children = [start(tmp_path, "child_worker", n, TF_CONFIG=text) for n, text in enumerate(cluster())]
+    outcome(children[1], -signal.SIGKILL)
+    told = outcome(children[0])
+    weights = [expected[f"weight{n}"] for n in range(4)]
+    for index in (0, 1):
+        same(np.load(tmp_path / f"worker{index}.npz"), expected)
+        for found, weight in zip(np.load(tmp_path / f"resumed{index}.npz").values(), weights, strict=True):
+            np.testing.assert_allclose(found, weight, rtol=0, atol=1e-5)
+    assert "fit: Attempt to convert a value (PerReplica:{" in told  # where Keras mends this, `fit` here can go
+    assert "died: UnavailableError" in told and "Restart your program to reset" in told
+
+
+def test_data_parallel_on_jax_is_one_device(tmp_path):
+    pytest.importorskip("jax")
+    flags = "--xla_force_host_platform_device_count=2"
+    alone = start(tmp_path, "child_jax", KERAS_BACKEND="jax", XLA_FLAGS=flags)
+    texts = cluster()
+    workers = [start(tmp_path, "child_jax_worker", n, KERAS_BACKEND="jax", TF_CONFIG=texts[n]) for n in (0, 1)]
+    for child in (alone, *workers):
+        outcome(child)
+    one = np.load(tmp_path / "jax_one.npz")
+    for name in ("jax_two", "jax_worker0", "jax_worker1"):
+        same(np.load(tmp_path / f"{name}.npz"), one)
+
+
+def test_refusals(monkeypatch):
+    with pytest.raises(ValueError, match="'data_parallel' on the backend 'tensorflow'.*KERAS_BACKEND"):
+        distribution.scope("data_parallel").__enter__()
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match="Found 0 worker addresses in TF_CONFIG=None"):
+        distribution.scope("workers").__enter__()
+    monkeypatch.setenv("TF_CONFIG", "{cluster")
+    with pytest.raises(ValueError, match="TF_CONFIG cannot be read"):
+        distribution.is_chief()

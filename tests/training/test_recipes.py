@@ -1,0 +1,193 @@
+"""Recipes of one net, and the run folders that `train` leaves."""
+
+import dataclasses
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+import stand_ins
+import tensorflow as tf
+
+from fcn_keras.losses import PixelCrossentropy
+from fcn_keras.paper.solver import RELEASED, CaffeSGD
+from fcn_keras.training import RECIPES, STAGED_RECIPES, Recipe, Stage, StagedRecipe, train, train_stages
+
+NAMES = ["ground", "red"]
+SMALL = Recipe(
+    backbone="mini_vgg",
+    weights=None,
+    upsampling="frozen",
+    epochs=2,
+    batch=2,
+    size=None,
+    scales=None,
+    ema=None,
+    class_weights="none",
+)
+
+
+def scenes(count, seed):
+    generator = np.random.default_rng(seed)
+    images = generator.uniform(0, 60, (count, 32, 32, 3)).astype("float32")
+    masks = np.zeros((count, 32, 32), "uint8")
+    images[:, :16, :12, 0], masks[:, :16, :12] = 250, 1
+    return images, masks
+
+
+def data():
+    return tuple(tf.data.Dataset.from_tensor_slices(scenes(4, seed)).batch(2) for seed in (0, 1))
+
+
+def test_a_run_on_datasets_of_ones_own(tmp_path):
+    recipe = dataclasses.replace(SMALL, ema=0.9, class_weights="balanced", label_smoothing=0.1, warmup=1)
+    run = train(recipe, data(), tmp_path, class_names=NAMES, samples=0, verbose=0)
+    assert run.finished and 0 < run.results()["metrics"]["pixel_accuracy"] <= 1
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert {field.name for field in dataclasses.fields(Recipe)} - {"loss"} <= set(config)
+    red = 16 * 12
+    ground = 32 * 32 - red
+    median = (red + ground) / 2
+    assert config["loss"]["class_weights"] == pytest.approx([median / ground, median / red])
+    with pytest.raises(ValueError, match=r"other settings: ema is 0\.9 there, None here"):
+        train(dataclasses.replace(recipe, ema=None), data(), tmp_path, class_names=NAMES, samples=0, verbose=0)
+
+
+def test_a_run_on_a_data_set_by_name(tmp_path, monkeypatch):
+    from fcn_keras.datasets.shapes import Shapes
+
+    monkeypatch.setattr(Shapes, "SIZES", {"scenes": {"train": 4, "validation": 2, "test": 1}})
+    recipe = dataclasses.replace(SMALL, net="FCN-16s", size=(64, 64), scales=(0.5, 1.5), epochs=1, optimizer="sgd")
+    run = train(recipe, "shapes", tmp_path / "run", data_dir=tmp_path / "data", samples=1, verbose=0)
+    assert set(run.results()["per_class_iou"]) >= {"background", "disc"}
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["data"] == "shapes" and len(config["palette"]) == 10 and config["net"] == "FCN-16s"
+    assert (tmp_path / "run" / "samples.png").exists()
+
+
+def test_accumulated_batches_step_as_one_large_batch():
+    images, masks = scenes(4, 0)
+    weights = []
+    for accumulate, batch in ((1, 4), (2, 2), (4, 1)):
+        keras.utils.set_random_seed(0)
+        recipe = dataclasses.replace(SMALL, optimizer="sgd", learning_rate=0.1, head="light", accumulate=accumulate)
+        model = recipe.build(2)
+        model.compile(recipe.optimizer_for(model, 10**9), PixelCrossentropy(), jit_compile=False)
+        model.fit(images, masks, batch_size=batch, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    for accumulated in weights[1:]:
+        for a, b in zip(accumulated, weights[0], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(("share", "steps", "momentum"), [(0.05, 4000, 0.995), (0.5, 4, 0.5), (0.05, 10, 0.0)])
+def test_weights_are_averaged_over_a_share_of_the_run(share, steps, momentum):
+    recipe = dataclasses.replace(SMALL, ema=share)
+    optimizer = recipe.optimizer_for(recipe.build(2), steps)
+    assert optimizer.use_ema and optimizer.ema_momentum == pytest.approx(momentum)
+
+
+def test_the_authors_solver():
+    recipe, schedule = RECIPES["paper"], RELEASED["fcn32s"]
+    model = dataclasses.replace(recipe, backbone="mini_vgg", weights=None).build(2)
+    optimizer = recipe.optimizer_for(model, 100)
+    assert isinstance(optimizer, CaffeSGD)
+    theirs = schedule.optimizer().get_config()
+    assert optimizer.get_config() == theirs | {"name": optimizer.name}
+    assert recipe.loss(None).get_config() == schedule.loss().get_config()
+    assert recipe.batch == 1 and recipe.scales is None
+
+
+def test_batch_normalisation_is_trained_when_asked():
+    def trained(**options):
+        model = dataclasses.replace(SMALL, backbone="mobilenet_v2", **options).build(2)
+        layers = model.get_layer("backbone").layers
+        return {each.trainable for each in layers if isinstance(each, keras.layers.BatchNormalization)}
+
+    assert trained() == {False} and trained(batch_norm=True) == {True}
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_is_for_the_net_that_is_built(precision):
+    model = dataclasses.replace(SMALL, precision=precision).build(2)
+    assert model.output.dtype == "float32" and keras.config.dtype_policy().name == "float32"
+    assert model.get_layer("backbone").layers[2].compute_dtype == precision.removeprefix("mixed_")
+
+
+def test_class_weights_by_power_and_by_list():
+    pixels = lambda: [100, 25]  # noqa: E731
+    power = dataclasses.replace(SMALL, class_weights=0.5).loss(pixels).class_weights
+    assert power == pytest.approx([(62.5 / 100) ** 0.5, (62.5 / 25) ** 0.5])
+    assert dataclasses.replace(SMALL, class_weights=(1, 3)).loss(None).class_weights == [1.0, 3.0]
+    assert SMALL.loss(None).class_weights is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"net": "FCN-4s"}, "net='FCN-4s': expected one of FCN-32s"),
+        ({"optimizer": "adam"}, "optimizer='adam': expected one of adamw"),
+        ({"precision": "float16"}, "precision='float16': expected one of"),
+        ({"precision": "mixed_float16", "reduction": "sum"}, "overflows. Mend"),
+        ({"optimizer": "caffe"}, 'backbone_rate=0.3 with "caffe"'),
+    ],
+)
+def test_fields_that_cannot_be(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**fields)
+
+
+def test_what_cannot_be_trained(tmp_path):
+    with pytest.raises(ValueError, match="recipe 'heavy': expected one of light, paper"):
+        train("heavy", "shapes", tmp_path)
+    with pytest.raises(ValueError, match="class_names="):
+        train(SMALL, data(), tmp_path)
+    with pytest.raises(ValueError, match="class_weights='some'"):
+        train(dataclasses.replace(SMALL, class_weights="some"), data(), tmp_path, class_names=NAMES)
+
+
+def test_ladders():
+    assert {name: (recipe.shared.backbone, recipe.shared.batch) for name, recipe in STAGED_RECIPES.items()} == {
+        "shapes": ("mini_vgg", 8),
+        "camvid": ("mobilenet_v2", 4),
+        "voc": ("mobilenet_v2", 4),
+        "paper": ("vgg16", 1),
+    }
+    for rung, net in zip(STAGED_RECIPES["paper"].rungs[1:], ("fcn32s", "fcn16s", "fcn8s"), strict=True):
+        schedule = RELEASED[net]
+        assert rung.learning_rate == schedule.learning_rate
+        assert rung.epochs == math.ceil(schedule.iterations / 8498)  # images of SBD's training list
+    with pytest.raises(ValueError, match="'precision': 'mixed_float16'.*Fix: train one net"):
+        StagedRecipe("shapes", (), dataclasses.replace(SMALL, precision="mixed_float16"))
+
+
+def test_a_ladder_trains_by_the_recipe_that_its_rungs_share(tmp_path, monkeypatch):
+    from fcn_keras.datasets.shapes import Shapes
+
+    monkeypatch.setattr(Shapes, "SIZES", {"scenes": {"train": 4, "validation": 2, "test": 1}})
+    shared = dataclasses.replace(SMALL, class_weights="balanced", ema=0.5, backbone_rate=0.1)
+    recipe = StagedRecipe("shapes", (Stage("FCN-32s", 1, 1e-2), Stage("FCN-16s", 1, 1e-3)), shared)
+    climbing = train_stages(recipe, tmp_path / "run", data_dir=tmp_path / "data", verbose=0)
+    climbing.run()
+    assert list(climbing.results()) == ["FCN-32s", "FCN-16s"]
+    config = json.loads((tmp_path / "run" / "FCN-16s" / "config.json").read_text())
+    assert (config["net"], config["epochs"], config["learning_rate"]) == ("FCN-16s", 1, 1e-3)
+    assert (config["ema"], config["backbone_rate"], config["data"]) == (0.5, 0.1, "shapes")
+    assert len(set(config["loss"]["class_weights"])) > 3
+    made = climbing.optimizer(1e-3, SMALL.build(2), 4)
+    assert made.use_ema and set(made.rates) == {0.1, 1.0} and made.ema_momentum == 0.5
+
+
+def test_the_papers_ladder_needs_voc2011_and_sbd_and_nothing_else(tmp_path):
+    stand_ins.write_voc(tmp_path / "VOCdevkit" / "VOC2011", ["a"], ["c", "v"])
+    stand_ins.write_sbd(tmp_path / "benchmark_RELEASE" / "dataset", ["v", "d"], ["c"])
+    recipe = STAGED_RECIPES["paper"]
+    shared = dataclasses.replace(recipe.shared, backbone="mini_vgg", weights=None)
+    recipe = dataclasses.replace(recipe, shared=shared, rungs=(Stage("FCN-32s", 1, 1e-10),))
+    climbing = train_stages(recipe, tmp_path / "run", source=tmp_path, data_dir=tmp_path / "data", verbose=0)
+    climbing.run()
+    config = json.loads((tmp_path / "run" / "FCN-32s" / "config.json").read_text())
+    assert config["splits"] == ["sbd_train", "seg11valid"] and config["steps_per_epoch"] == 2
+    assert config["prepared"].startswith("voc_segmentation/2011_sbd/") and config["loss"]["reduction"] == "sum"
+    assert {path.name for path in (tmp_path / "data" / "voc_segmentation").glob("[!.]*")} == {"2011_sbd"}

@@ -1,0 +1,342 @@
+"""A run: killed, out of disk, interrupted, with a loss that is no number; and what it leaves in its folder."""
+
+import csv
+import errno
+import gc
+import json
+import math
+import os
+import pathlib
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_keras import _files, visualization
+from fcn_keras.inference.evaluate import evaluate
+from fcn_keras.losses import PixelCrossentropy
+from fcn_keras.metrics import METRICS
+from fcn_keras.training import AdamW, Polynomial, Run, logs
+
+NAMES = ["dark", "bright", "never"]
+STEPS, BATCH, SIZE = 5, 2, 16
+pause = 0  # seconds before each batch, for a run that is to be killed
+
+
+def scenes(count, seed):
+    generator = np.random.default_rng(seed)
+    images = generator.uniform(0, 255, (count, SIZE, SIZE, 3)).astype("float32")
+    masks = (images.mean(-1) > 128).astype("uint8")
+    masks[:, :2] = 255
+    return images, masks
+
+
+def train(seed):
+    images, masks = scenes(STEPS * BATCH, seed=0)
+
+    def batches():
+        for chosen in np.random.default_rng(seed).permutation(STEPS * BATCH).reshape(STEPS, BATCH):
+            time.sleep(pause)
+            yield images[chosen], masks[chosen]
+
+    signature = (tf.TensorSpec((None, SIZE, SIZE, 3), "float32"), tf.TensorSpec((None, SIZE, SIZE), "uint8"))
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(STEPS))
+
+
+def net():
+    x = image = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1)(x)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Dropout(0.5)(x)
+    never = keras.initializers.Constant([0.0, 0.0, -100.0])
+    score = keras.layers.Conv2D(len(NAMES), 1, bias_initializer=never, dtype="float32")
+    return keras.Model(image, score(x), name="tiny")
+
+
+def averaging(model, steps):
+    return AdamW(Polynomial(1e-2, steps), decay=1e-3, use_ema=True, ema_momentum=0.8)
+
+
+def run(directory, **options):
+    """Dropout, batch normalisation, averaged weights, checkpoints inside epochs: all that has a state."""
+    validation = tf.data.Dataset.from_tensor_slices(scenes(4, seed=1)).batch(2)
+    options = {"epochs": 4, "checkpoint_steps": 2, "samples": 0, "verbose": 0, **options}
+    return Run(directory, net, options.pop("optimizer", averaging), train, validation, NAMES, **options)
+
+
+def without_seconds(history):
+    return [{key: value for key, value in entry.items() if key != "seconds"} for entry in history]
+
+
+def assert_same(ours, our_model, theirs, their_model):
+    pairs = zip(our_model.variables, their_model.variables, strict=True)
+    both = zip(our_model.optimizer.variables, their_model.optimizer.variables, strict=True)
+    for a, b in [*pairs, *both]:
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
+    assert without_seconds(ours.record()["history"]) == without_seconds(theirs.record()["history"])
+    for name in ("last.keras", "best.keras"):
+        models = [keras.models.load_model(of.directory / name).get_weights() for of in (ours, theirs)]
+        for a, b in zip(*models, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert ours.results()["metrics"] == theirs.results()["metrics"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    whole = run(tmp_path_factory.mktemp("unbroken"))
+    return whole, whole.run()
+
+
+def test_killed_at_random_moments_it_is_the_unbroken_run_byte_for_byte(unbroken, tmp_path):
+    script = (
+        f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r}); import test_run as t; "
+        f"t.pause = 0.12; t.run({str(tmp_path)!r}).run()"
+    )
+    moments, places = random.Random(5), []
+    for kill in range(3):
+        victim = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+        started = tmp_path / "environment.json"
+        before = run(tmp_path).record()
+        while victim.poll() is None:  # until it trains: its first checkpoint of this life
+            if started.exists() and run(tmp_path).record() != before:
+                break
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 0.5))
+        victim.send_signal(signal.SIGKILL)
+        _, errors = victim.communicate()
+        assert victim.returncode == -signal.SIGKILL, errors[-2000:]
+        record = run(tmp_path).record()  # whatever was being written: what is read is whole
+        places.append((record["epoch"], record["step"]))
+        assert len(record["history"]) == record["epoch"] and record["step"] < STEPS, kill
+    assert places == sorted(set(places)) and places[-1] < (4, 0)  # each life got further, none to the end
+    (tmp_path / "partial-checkpoint.npz").write_bytes(b"half a file")
+    (tmp_path / "partial-last.keras").write_bytes(b"half a file")
+
+    resumed = run(tmp_path)
+    model = resumed.run()
+    assert_same(resumed, model, *unbroken)
+    assert len(json.loads((tmp_path / "environment.json").read_text())) == 4  # an entry for each start
+
+
+def test_out_of_disk_inside_a_checkpoint(unbroken, tmp_path, monkeypatch):
+    def full(file, **arrays):
+        file.write(b"PK half a file")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    half = run(tmp_path)
+    save, calls = np.savez, []
+
+    def fills(file, **arrays):
+        calls.append(file)
+        (save if len(calls) < 5 else full)(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", fills)
+    with pytest.raises(OSError, match=r"Could not write .*checkpoint\.npz: No space left.*is whole.*Fix: free") as told:
+        half.run()
+    assert told.value.errno == errno.ENOSPC
+    monkeypatch.setattr(np, "savez", save)
+    assert half.record()["epoch"] == 1 and half.record()["step"] == 2
+    assert not list(tmp_path.glob("partial-*"))
+    again = run(tmp_path)
+    assert_same(again, again.run(), *unbroken)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.npz", "last.keras", "history.csv"])
+def test_killed_between_any_two_files(name, unbroken, tmp_path, monkeypatch):
+    """The rename of one file of the second epoch never happens."""
+    replace, seen = os.replace, []
+
+    def dies(source, target):
+        seen.append(pathlib.Path(target).name == name)
+        if sum(seen) == {"checkpoint.npz": 6}.get(name, 2):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(_files.os, "replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path).run()
+    monkeypatch.setattr(_files.os, "replace", replace)
+    again = run(tmp_path)
+    assert_same(again, again.run(), *unbroken)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the half file, when it is collected
+def test_a_real_limit_on_file_size_leaves_the_earlier_net_whole(tmp_path):
+    path, model = tmp_path / "last.keras", net()
+    _files.atomic_write(path, model.save)
+    whole = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Could not write .*last.keras.*Mend"):
+            _files.atomic_write(path, model.save)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    gc.collect()
+    assert path.read_bytes() == whole
+    assert [p.name for p in tmp_path.iterdir()] == ["last.keras"]
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_good_state(tmp_path):
+    """SGD at 1e30 from the fifth batch on; before that 0."""
+
+    def explodes(model, steps):
+        boundaries = keras.optimizers.schedules.PiecewiseConstantDecay([6], [0.0, 1e30])
+        return keras.optimizers.SGD(boundaries)
+
+    bad = run(tmp_path, optimizer=explodes, name="bad")
+    with pytest.raises(
+        FloatingPointError, match=r"bad: the loss is (nan|inf) at epoch 2, step \d.*checkpoint\.npz holds .*rate"
+    ):
+        bad.run()
+    with np.load(tmp_path / "checkpoint.npz", allow_pickle=False) as kept:
+        assert all(np.isfinite(kept[name]).all() for name in kept.files if name != "record")
+    weights = keras.models.load_model(tmp_path / "last.keras").get_weights()
+    assert all(np.isfinite(array).all() for array in weights)
+
+
+def test_what_a_run_leaves(tmp_path):
+    drawn = run(tmp_path, epochs=2, samples=2, palette=np.eye(3, dtype="uint8") * 255, settings={"recipe": "mine"})
+    model = drawn.run()
+    written = {path.name for path in tmp_path.iterdir()} - {"tensorboard"}
+    assert written == {
+        "config.json", "environment.json", "history.csv", "last.keras", "best.keras", "metrics.json", "metrics.md",
+        "curves.png", "samples.png",
+    }  # fmt: skip
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["recipe"] == "mine" and config["epochs"] == 2 and config["class_names"] == NAMES
+    (start,) = json.loads((tmp_path / "environment.json").read_text())
+    assert start["keras"] == keras.__version__ and start["backend"] == "tensorflow" and start["devices"]
+    rows = list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"] and float(rows[1]["val_mean_iou"]) <= 1
+    measured = evaluate(keras.models.load_model(tmp_path / "last.keras"), drawn.validation, NAMES)
+    summary = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)  # no NaN
+    assert {name: summary[name] for name in METRICS} == pytest.approx(measured.metrics)
+    assert summary["per_class_iou"]["never"] is None and math.isnan(drawn.results()["per_class_iou"]["never"])
+    assert "| never | – | – | 0.0 |" in (tmp_path / "metrics.md").read_text()
+    for name in ("curves.png", "samples.png"):
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+    before = (tmp_path / "last.keras").stat().st_mtime_ns
+    again = run(
+        tmp_path, epochs=2, samples=2, palette=np.eye(3, dtype="uint8") * 255, settings={"recipe": "mine"}
+    ).run()
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (tmp_path / "last.keras").stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match=r"other settings: recipe is 'mine' there, 'yours' here"):
+        run(tmp_path, epochs=2, palette=np.eye(3, dtype="uint8") * 255, settings={"recipe": "yours"}).run()
+
+
+def test_samples_of_a_binary_net_by_night(tmp_path, monkeypatch):
+    """One logit is two classes; and pixels of 0 and 1 are no image in 0-1."""
+    image = np.zeros((1, 8, 8, 3), "float32")
+    image[0, 2:4, :, 0] = 1
+    mask = np.zeros((1, 8, 8), "uint8")
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(1, 1)])
+    model.set_weights([np.array([2.0, 0, 0]).reshape(1, 1, 3, 1), np.array([-1.0])])
+    shown, compare = {}, visualization.compare
+
+    def watched(images, columns, *rest):
+        shown.update(columns)
+        return compare(images, columns, *rest)
+
+    monkeypatch.setattr(visualization, "compare", watched)
+    validation = tf.data.Dataset.from_tensor_slices((image, mask)).batch(1)
+    drawn = Run(tmp_path, None, None, None, validation, ["ground", "light"], 1, samples=1)
+    logs.draw(drawn, model, [{"epoch": 1, "seconds": 1.0, "loss": 1.0}])
+    np.testing.assert_array_equal(shown["prediction"][0], image[0, ..., 0])
+    assert (tmp_path / "samples.png").exists()
+
+
+def test_averages_are_what_is_measured_and_saved(tmp_path):
+    """Against the recurrence by hand, from raw weights that one checkpoint a step shows."""
+    watched = run(tmp_path, epochs=1, checkpoint_steps=1)
+    raw, save = [], watched.save
+
+    def record(state, progress):
+        save(state, progress)
+        raw.append([keras.ops.convert_to_numpy(v).copy() for v in state["own"]])
+
+    watched.save = record
+    model = watched.run()
+    average = raw[0]
+    for step in raw[1:STEPS]:
+        average = [0.8 * a + 0.2 * b for a, b in zip(average, step, strict=True)]
+    trained = {id(variable) for variable in model.trainable_variables}
+    for variable, mine, last in zip(model.variables[: len(average)], average, raw[-1], strict=True):
+        if id(variable) in trained:
+            np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), mine, rtol=1e-5, atol=1e-6)
+            assert np.abs(mine - last).max() > 0
+
+
+def test_a_checkpoint_of_another_net(tmp_path):
+    short = run(tmp_path, verbose=0)
+    short.train = lambda seed: (_ for _ in ()).throw(KeyboardInterrupt) if seed else train(seed)
+    with pytest.raises(KeyboardInterrupt):
+        short.run()
+    other = run(tmp_path, optimizer=lambda model, steps: keras.optimizers.SGD(0.1))
+    with pytest.raises(ValueError, match=r"checkpoint\.npz is of another net or optimizer.*Mend"):
+        other.run()
+
+
+def test_unknown_monitor(tmp_path):
+    with pytest.raises(ValueError, match="monitor='loss': expected one of pixel_accuracy"):
+        run(tmp_path, monitor="loss")
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_learns_as_well(policy, unbroken, tmp_path):
+    def half():
+        keras.config.set_dtype_policy(policy)
+        try:
+            return net()
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    mixed = run(tmp_path, loss=PixelCrossentropy())
+    mixed.build = half
+    model = mixed.run()
+    assert model.layers[2].compute_dtype == policy.removeprefix("mixed_") and model.output.dtype == "float32"
+    assert hasattr(model.optimizer, "inner_optimizer") == (policy == "mixed_float16")
+    ours, theirs = (r.record()["history"][-1]["loss"] for r in (mixed, unbroken[0]))
+    assert ours == pytest.approx(theirs, abs=0.05)
+
+
+def test_what_was_trained_before_is_told(tmp_path, capsys):
+    run(tmp_path, epochs=1, verbose=2).run()
+    assert "before" not in capsys.readouterr().out
+    run(tmp_path, epochs=1, verbose=2).run()
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"{'net':<14} 1 of 1 epochs were trained before; nothing is left to train."
+    assert "epoch   1/1" in told[1]
+
+
+def test_a_finished_run_cannot_be_prolonged(tmp_path):
+    run(tmp_path, epochs=1).run()
+    with pytest.raises(ValueError, match="epochs is 1 there, 2 here.*cannot be prolonged"):
+        run(tmp_path, epochs=2).run()
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"epochs": 1', '"epochs": 2'))
+    with pytest.raises(ValueError, match="a finished run of 1 epochs, and its config.json says 2"):
+        run(tmp_path, epochs=2).run()
+
+
+def test_a_run_that_could_not_begin_binds_nobody(tmp_path):
+    def no_net():
+        raise OSError("weights could not be downloaded")
+
+    begun = run(tmp_path, epochs=1)
+    begun.build = no_net
+    with pytest.raises(OSError, match="could not be downloaded"):
+        begun.run()
+    assert run(tmp_path, epochs=2, settings={"backbone": "another"}).run() is not None
+    assert json.loads((tmp_path / "config.json").read_text())["epochs"] == 2

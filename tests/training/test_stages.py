@@ -1,0 +1,221 @@
+"""The ladder: filled, repeated, interrupted and resumed."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_keras.metrics import METRICS
+from fcn_keras.models.mini_vgg import MiniVGG
+from fcn_keras.training import PAPER_TABLE_2, Stage, StagedTraining, markdown_table
+
+NAMES = ["ground", "red", "blue"]
+STEPS, BATCH = 3, 2
+SIGNATURE = (tf.TensorSpec((None, 64, 64, 3), "float32"), tf.TensorSpec((None, 64, 64), "uint8"))
+
+
+def scenes(count, seed):
+    """A red and a blue rectangle on noise, with some void."""
+    generator = np.random.default_rng(seed)
+    images = generator.uniform(60, 120, (count, 64, 64, 3)).astype("float32")
+    masks = np.zeros((count, 64, 64), "uint8")
+    for image, mask in zip(images, masks, strict=True):
+        for label, channel in ((1, 0), (2, 2)):
+            top, left = generator.integers(0, 40, 2)
+            image[top : top + 24, left : left + 24, channel] = 250
+            mask[top : top + 24, left : left + 24] = label
+        mask[:2] = 255
+    return images, masks
+
+
+def train(seed):
+    images, masks = scenes(STEPS * BATCH, seed=0)
+
+    def batches():
+        for chosen in np.random.default_rng(seed).permutation(STEPS * BATCH).reshape(STEPS, BATCH):
+            yield images[chosen], masks[chosen]
+
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=SIGNATURE)
+    return dataset.apply(tf.data.experimental.assert_cardinality(STEPS))
+
+
+def ladder(directory, rungs, **options):
+    options = {"backbone": "mini_vgg", "weights": None, "verbose": 0, **options}
+    validation = tf.data.Dataset.from_tensor_slices(scenes(4, seed=1)).batch(2)
+    return StagedTraining(directory, rungs, train, validation, NAMES, **options)
+
+
+def assert_equal_weights(ours, theirs):
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+ALL = ["FCN-32s-fixed", "FCN-32s", "FCN-16s", "FCN-8s", "FCN-8s-at-once"]
+
+
+@pytest.fixture(scope="module")
+def climbed(tmp_path_factory):
+    """All five rungs, from a classifier whose weights are known."""
+    folder = tmp_path_factory.mktemp("ladder")
+    keras.utils.set_random_seed(7)
+    classifier = MiniVGG(weights=None)
+    classifier.save_weights(folder / "classifier.weights.h5")
+    whole = ladder(
+        folder / "run",
+        [Stage(name, 2, 1e-3) for name in ALL],
+        weights=str(folder / "classifier.weights.h5"),
+        validate_every=1,
+    )
+    return whole, whole.run(), classifier
+
+
+def test_every_rung_fills_a_line_of_the_table(climbed):
+    whole, table, _ = climbed
+    results = whole.results()
+    assert list(results) == ALL
+    for name, result in results.items():
+        assert set(result["metrics"]) == set(METRICS)
+        assert all(0 <= value <= 1 for value in result["metrics"].values())
+        assert set(result["per_class_iou"]) == set(NAMES)
+        assert result["metrics"]["mean_iou"] == pytest.approx(np.mean(list(result["per_class_iou"].values())), rel=1e-6)
+        assert [entry["epoch"] for entry in result["history"]] == [1, 2]
+        assert result["history"][-1]["val_mean_iou"] == pytest.approx(result["metrics"]["mean_iou"])
+        assert f"| {name} | " in table
+    assert (whole.directory / "table.md").read_text() == table == whole.table()
+    written = json.loads((whole.directory / "table.json").read_text())
+    assert written == {name: result["metrics"] for name, result in results.items()}
+    files = {"config.json", "environment.json", "history.csv", "last.keras", "best.keras", "metrics.json", "metrics.md"}
+    assert all({path.name for path in (whole.directory / name).iterdir()} == files for name in ALL)
+
+
+def test_trained_models_are_of_the_rungs_kind(climbed):
+    whole, _, _ = climbed
+    last = {name: whole.model(name).layers[-1].name for name in ALL}
+    assert [last[name] for name in ALL] == [
+        "upscore_crop",
+        "upscore_crop",
+        "upscore16_crop",
+        "upscore8_crop",
+        "upscore8_crop",
+    ]
+    at_once = whole.model("FCN-8s-at-once")
+    assert at_once.get_layer("scale_pool3").scale == pytest.approx(0.0001)
+    for name in ALL:
+        logs = whole.model(name).evaluate(whole.validation, verbose=0, return_dict=True)
+        assert logs["mean_iou"] == pytest.approx(whole.results()[name]["metrics"]["mean_iou"], rel=1e-6)
+
+
+def test_the_fixed_rung_trains_the_score_layer_alone(climbed):
+    whole, _, classifier = climbed
+    fixed, free = whole.model("FCN-32s-fixed"), whole.model("FCN-32s")
+    for name in ("conv1_1", "conv5_2", "fc6", "fc7"):
+        own = [np.ravel(w) for w in classifier.get_layer(name).get_weights()]
+        for ours, theirs in zip(fixed.get_layer("backbone").get_layer(name).get_weights(), own, strict=True):
+            np.testing.assert_array_equal(np.ravel(ours), theirs)
+        assert (np.ravel(free.get_layer("backbone").get_layer(name).get_weights()[0]) != own[0]).any()
+    for model in (fixed, free):
+        assert np.abs(model.get_layer("score_fr").get_weights()[0]).max() > 0
+
+
+def test_a_finished_run_is_left_as_it_is(climbed):
+    whole, table, _ = climbed
+    before = {path: path.stat().st_mtime_ns for path in whole.directory.rglob("*.keras")}
+    (whole.directory / "table.md").unlink()  # killed before it was written
+    assert whole.run() == table
+    assert (whole.directory / "table.md").read_text() == table
+    assert before == {path: path.stat().st_mtime_ns for path in whole.directory.rglob("*.keras")}
+
+
+TWO_RUNGS = [("FCN-32s", 3, 1e-3), ("FCN-16s", 2, 5e-4)]
+
+
+def two_rungs(directory, **options):
+    return ladder(directory, [Stage(*schedule) for schedule in TWO_RUNGS], **options)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    whole = two_rungs(tmp_path_factory.mktemp("unbroken"))
+    whole.run()
+    return whole
+
+
+def test_interrupted_and_resumed_it_is_the_unbroken_run_bit_for_bit(unbroken, tmp_path):
+    broken, seeds = two_rungs(tmp_path), []
+
+    def stop(seed):
+        seeds.append(seed)
+        if len(seeds) == 4:  # asked for the number of steps and for two epochs
+            raise KeyboardInterrupt
+        return train(seed)
+
+    broken.train = stop
+    with pytest.raises(KeyboardInterrupt):
+        broken.run()
+    kept = two_rungs(tmp_path).record("FCN-32s")
+    assert kept["epoch"] == 2 and kept["step"] == 0
+
+    resumed = two_rungs(tmp_path)
+    resumed.run()
+    history = resumed.results()["FCN-32s"]["history"]
+    assert history[:2] == kept["history"]  # whole epochs are kept, not trained again
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    for name, *_ in TWO_RUNGS:
+        assert_equal_weights(resumed.model(name), unbroken.model(name))
+        assert resumed.results()[name]["metrics"] == unbroken.results()[name]["metrics"]
+
+
+def test_a_ladder_of_other_settings_is_refused(unbroken):
+    with pytest.raises(ValueError, match=r"other settings: .*learning_rate.*0\.001.*0\.002.*Fix: take another"):
+        ladder(unbroken.directory, [Stage("FCN-32s", 3, 2e-3)]).run()
+    with pytest.raises(ValueError, match="upsampling is 'frozen' there, 'learned' here"):
+        two_rungs(unbroken.directory, upsampling="learned").run()
+
+
+def test_one_seed_repeats_and_another_differs(tmp_path):
+    runs = [ladder(tmp_path / str(i), [Stage("FCN-32s", 1, 1e-3)], seed=seed) for i, seed in enumerate((4, 4, 5))]
+    for run in runs:
+        run.run()
+    first, again, other = (run.model("FCN-32s") for run in runs)
+    assert_equal_weights(first, again)
+    assert any((a != b).any() for a, b in zip(first.get_weights(), other.get_weights(), strict=True))
+
+
+def test_a_rung_that_is_not_trained_has_no_model(tmp_path):
+    empty = two_rungs(tmp_path)
+    assert empty.results() == {}
+    with pytest.raises(ValueError, match=r"FCN-16s in .* not trained to its end.*run\(\)"):
+        empty.model("FCN-16s")
+
+
+@pytest.mark.parametrize(
+    "names", [["FCN-16s"], ["FCN-16s", "FCN-32s"], ["FCN-32s", "FCN-8s"], ["FCN-32s-fixed", "FCN-16s"]]
+)
+def test_rungs_out_of_order(names, tmp_path):
+    with pytest.raises(ValueError, match=r"Found rung FCN-\d+s without FCN-\d+s before it"):
+        ladder(tmp_path, [Stage(name, 1, 1e-3) for name in names])
+
+
+def test_unknown_rungs():
+    with pytest.raises(ValueError, match="'FCN-4s': expected one of FCN-32s-fixed"):
+        Stage("FCN-4s", 1, 1e-3)
+
+
+def test_the_papers_table():
+    """Long et al. (CVPR 2015), Table 2."""
+    assert PAPER_TABLE_2 == {
+        "FCN-32s-fixed": (83.0, 59.7, 45.4, 72.0),
+        "FCN-32s": (89.1, 73.3, 59.4, 81.4),
+        "FCN-16s": (90.0, 75.7, 62.4, 83.0),
+        "FCN-8s": (90.3, 75.9, 62.7, 83.2),
+    }
+    ours = dict(zip(METRICS, (0.5, 0.25, 0.125, 1.0), strict=True))
+    assert markdown_table({"FCN-8s": ours, "FCN-8s-at-once": ours}) == (
+        "| net | pixel acc. | mean acc. | mean IU | f.w. IU |\n"
+        "|---|---|---|---|---|\n"
+        "| FCN-8s | 50.0 (90.3) | 25.0 (75.9) | 12.5 (62.7) | 100.0 (83.2) |\n"
+        "| FCN-8s-at-once | 50.0 | 25.0 | 12.5 | 100.0 |\n"
+    )
+    assert "(90.3)" not in markdown_table({"FCN-8s": ours}, paper=False)

@@ -27,7 +27,7 @@ def main(arguments=None):
     """Trains, measures, prints a table; returns the exit status."""
     found = parsed(arguments)
     where = {"data_dir": found.data_dir}
-    ladder = training.ladder("shapes", found.directory / "ladder", seed=found.seed, **where)
+    ladder = training.train_stages("shapes", found.directory / "ladder", seed=found.seed, **where)
     ladder.run()
     run = instances.train("shapes", found.directory / "mask-rcnn", seed=found.seed, where=where, validate_every=4)
     fcn8s, mask_rcnn, size = ladder.model("FCN-8s"), run.model(), run.settings["size"][0]

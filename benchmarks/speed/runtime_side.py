@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import fcn_keras
-from fcn_keras.export.formats import export
+from fcn_keras.export.formats import export_model
 
 CLASSES = 21
 _FOLDER = tempfile.TemporaryDirectory()  # lives as long as the process
@@ -33,7 +33,7 @@ def _exported(runtime, switches, *, backbone, size, labels):
         return lambda: work(image).numpy()
     path = pathlib.Path(_FOLDER.name) / f"{backbone}-{size}-{labels}-{len(switches)}{SUFFIXES[runtime]}"
     calibration = [image[0]] if "int8" in switches else None
-    export(model, path, size=(size, size), labels=labels, calibration=calibration)
+    export_model(model, path, size=(size, size), labels=labels, calibration=calibration)
     run = RUNTIMES[runtime](path, switches)
     return lambda: run(image)
 

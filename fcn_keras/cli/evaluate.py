@@ -29,7 +29,7 @@ def evaluate(
 ):
     """Measure a model: pixel accuracy, mean accuracy, mean IU, frequency weighted IU, and every class.
 
-    Python: fcn_keras.inference.evaluate.evaluate
+    Python: fcn_keras.inference.evaluate
 
     Examples:
 
@@ -69,7 +69,7 @@ def ladder(
 
     Stopped at any time, the same command goes on behind the last whole epoch.
 
-    Python: fcn_keras.training.ladder
+    Python: fcn_keras.training.train_stages
 
     Examples:
 

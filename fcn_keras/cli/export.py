@@ -29,7 +29,7 @@ def export(
 ):
     """Write a model for a runtime without Python, such as ONNX Runtime, OpenVINO or LiteRT.
 
-    Python: fcn_keras.export.formats.export
+    Python: fcn_keras.export_model
 
     Examples:
 

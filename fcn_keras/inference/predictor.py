@@ -93,7 +93,7 @@ class Predictor:
         if any(fixed not in (None, n) for fixed, n in zip(self.input_size, size, strict=True)):
             raise ValueError(
                 f"{self.name} takes images of {_by(self.input_size)} only, {what} {_by(size)}. Build the model with"
-                " input shape (None, None, 3), as fcn_keras.models.convolutionalize.any_size does, or resize the image."
+                " input shape (None, None, 3), as any_size does, or resize the image."
             )
 
     def _check_logits(self):

@@ -11,7 +11,7 @@ def components(probabilities, smallest=10):
     """Objects from the class probabilities of an image.
 
     Args:
-        probabilities: Array ``(H, W, C)``, as from `fcn_keras.inference.segment.probabilities`; class 0 is background.
+        probabilities: Array ``(H, W, C)``, as from `fcn_keras.inference.probabilities`; class 0 is background.
         smallest: Regions of fewer pixels are left out.
 
     Returns:

@@ -47,7 +47,7 @@ def test_segmenting_takes_the_sign():
     score = np.asarray(model(image[None].astype("float32")))[0, :, :, 0]
     np.testing.assert_array_equal(fcn_keras.segment(model, image), score > 0)
     np.testing.assert_allclose(
-        fcn_keras.inference.segment.probabilities(model, image)[..., 1], 1 / (1 + np.exp(-score)), atol=1e-5
+        fcn_keras.inference.probabilities(model, image)[..., 1], 1 / (1 + np.exp(-score)), atol=1e-5
     )
 
 
@@ -75,7 +75,7 @@ def test_evaluation_names_two_classes():
     model = fcn_keras.FCN32s(1, "mini_vgg", weights=None)
     data = tf.data.Dataset.from_tensors((np.zeros((1, 8, 8, 3), "float32"), np.zeros((1, 8, 8), "uint8")))
     for scales in ((1.0,), (1.0, 1.5)):
-        found = fcn_keras.inference.evaluate.evaluate(model, data, ["ground", "object"], scales=scales)
+        found = fcn_keras.inference.evaluate(model, data, ["ground", "object"], scales=scales)
         assert found.metrics["pixel_accuracy"] == 1 and found.class_names == ["ground", "object"]
 
 

@@ -7,6 +7,25 @@ import os
 import pathlib
 
 
+def user_path(path):
+    """The path that a user wrote, with a leading ``~`` replaced by the home folder.
+
+    The shell replaces it in ``--out ~/masks``, but neither in ``--out=~/masks`` nor in an environment variable.
+
+    Args:
+        path: String or path.
+
+    Returns:
+        A `pathlib.Path`. ``~name`` stays as it is where there is no user of that name: it may be a file.
+
+    Example:
+
+    >>> user_path("~/data") == pathlib.Path.home() / "data"
+    True
+    """
+    return pathlib.Path(os.path.expanduser(path))
+
+
 def atomic_write(path, write):
     """Lets `write` fill a file beside `path`, then renames it: under its final name a file is whole, always.
 
@@ -25,7 +44,7 @@ def atomic_write(path, write):
     >>> pathlib.Path("notes.txt").read_text()
     'whole'
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"partial-{path.name}")
     try:
@@ -54,7 +73,7 @@ def did_you_mean(path):
     >>> print(did_you_mean("my_dta/images").replace(str(pathlib.Path.cwd()), "HERE"))
     There is no my_dta in HERE: is 'my_data' meant?
     """
-    path = pathlib.Path(path).expanduser().absolute()
+    path = user_path(path).absolute()
     lacking = next((part for part in reversed([path, *path.parents]) if not os.path.lexists(part)), path)
     folder = lacking.parent
     names = os.listdir(folder) if folder.is_dir() and os.access(folder, os.R_OK) else []

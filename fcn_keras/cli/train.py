@@ -60,7 +60,7 @@ def train(
     ] = None,
     precision: Annotated[Precision | None, typer.Option(help="Of the layers; logits are float32.")] = None,
     xla: Annotated[bool, typer.Option("--xla", help="Compile the steps with XLA.")] = False,
-    cache: Annotated[str | None, typer.Option(help="memory, or a file: keeps the files' bytes at hand.")] = None,
+    cache: Annotated[bool, typer.Option("--cache", help="Keep the files' bytes in memory; for slow disks.")] = False,
     checkpoint_steps: Annotated[int, typer.Option(min=0, help="Steps between checkpoints inside an epoch.")] = 0,
     validate_every: Annotated[int, typer.Option(min=0, help="Epochs between measurements; 0: at the end.")] = 1,
     as_json: Json = False,
@@ -95,7 +95,7 @@ def train(
         "class_weights": class_weights,
         "label_smoothing": label_smoothing,
         "precision": precision,
-        "augmentation": {"cache": cache} if cache else None,
+        "augmentation": {"cache": True} if cache else None,
         "jit_compile": xla or None,
     }
     changes = {field: value for field, value in changes.items() if value is not None}

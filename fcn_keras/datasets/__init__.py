@@ -14,7 +14,7 @@ import pathlib
 import re
 import sys
 
-from .._files import did_you_mean
+from .._files import did_you_mean, user_path
 from .pipeline import pipeline
 
 __all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "named", "pipeline", "prepare"]
@@ -27,19 +27,19 @@ BUILDERS = {
     "pets": ("pets", "OxfordPets"),
     "folder": ("own", "OwnFolder"),
 }
+_CACHED = {}  # (folder, when it was prepared, split) → its examples in memory; every epoch of a run loads them anew
 CONFIG_OF_SPLIT = {"voc": {"sbd_train": "2011_sbd", "seg11valid": "2011_sbd", "trainaug": "2012_sbd"}}
 
 
 def data_home():
     """The folder that generated and prepared data lie in.
 
-    The environment variable ``FCN_KERAS_DATA``, else ``data/`` of the project that the package is run from, else
-    ``~/fcn_keras_data``.
+    The environment variable ``FCN_KERAS_DATA``, which may begin with ``~``, else ``data/`` of the project that the
+    package is run from, else ``~/fcn_keras_data``.
     """
-    if "FCN_KERAS_DATA" in os.environ:
-        return pathlib.Path(os.environ["FCN_KERAS_DATA"])
     project = pathlib.Path(__file__).parents[2]
-    return project / "data" if (project / "pyproject.toml").exists() else pathlib.Path.home() / "fcn_keras_data"
+    default = project / "data" if (project / "pyproject.toml").exists() else "~/fcn_keras_data"
+    return user_path(os.environ.get("FCN_KERAS_DATA") or default)
 
 
 def named(data, source=None):
@@ -62,13 +62,13 @@ def named(data, source=None):
     """
     if data in BUILDERS:
         return data, source
-    if pathlib.Path(data).expanduser().is_dir():
+    if user_path(data).is_dir():
         if source is not None:
             raise ValueError(f"Found the source {source} beside the folder {data}: expected one of the two.")
         return "folder", data
     known = [name for name in BUILDERS if name != "folder"]
     near = difflib.get_close_matches(str(data), known, n=1, cutoff=0.8)
-    found = f"{data} is a file." if pathlib.Path(data).exists() else did_you_mean(data)
+    found = f"{data} is a file." if user_path(data).exists() else did_you_mean(data)
     found = f"Found data set {data!r}: is {near[0]!r} meant?" if near else found
     raise ValueError(f"{found} Expected one of {', '.join(known)}, or a folder that holds images/ and masks/.")
 
@@ -105,8 +105,8 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     name, source = named(name, source)
     module, cls = BUILDERS[name]
     make = getattr(importlib.import_module(f".{module}", __name__), cls)
-    source = None if source is None else pathlib.Path(source).expanduser().resolve()
-    data_dir = pathlib.Path(data_dir or data_home())
+    source = None if source is None else user_path(source).resolve()
+    data_dir = user_path(data_dir or data_home())
     with _quiet("absl"):  # TFDS warns of the folder that it is about to fill
         if name == "folder":
             if source is None:
@@ -123,7 +123,6 @@ def prepare(name, config=None, *, source=None, data_dir=None):
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(manual_dir=source, try_download_gcs=False)
             )
-            (pathlib.Path(builder.data_dir) / "source.txt").write_text(f"{source or 'the download'}\n")
         elif source is not None:
             _require_same_source(builder, source)
     return builder
@@ -143,6 +142,8 @@ def _quiet(name):
 def _require_source(builder, name, source):
     """Before TFDS looks: it would answer with an assertion."""
     mend = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if not mend and source is not None:
+        raise ValueError(f"{name} is generated, found the source {source}. Fix: leave it out.")
     if source is None and getattr(builder, "DOWNLOADS", False):
         return
     if mend and source is None:
@@ -153,8 +154,8 @@ def _require_source(builder, name, source):
 
 
 def _require_same_source(builder, source):
-    record = pathlib.Path(builder.data_dir) / "source.txt"
-    prepared = record.read_text().strip() if record.exists() else "unknown"
+    record = pathlib.Path(builder.data_dir) / "source.txt"  # of the first edition
+    prepared = builder.info.metadata.get("source") or (record.read_text().strip() if record.exists() else "unknown")
     if prepared != str(source):
         raise ValueError(
             f"{builder.data_dir} was prepared from {prepared}, not from {source}. "
@@ -184,7 +185,7 @@ def class_names(name, **kwargs):
     return list(prepare(name, **kwargs).info.metadata["class_names"])
 
 
-def load(name, split="train", *, config=None, source=None, data_dir=None, cache=None, **options):
+def load(name, split="train", *, config=None, source=None, data_dir=None, cache=False, **options):
     """Loads a split as batches of images and masks.
 
     Args:
@@ -193,8 +194,8 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
         split: ``"train"``, ``"validation"``, ``"test"`` where there is one, or a TFDS slice such as ``"train[:100]"``.
             Of voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, which name their config, too.
         config, source, data_dir: As in `prepare`.
-        cache: ``"memory"``, or the path of a file: keeps the files' bytes, before they are shuffled and augmented, at
-            hand; for slow disks. A file that a killed run has left behind is never read. See `caching.cached`.
+        cache: Whether to keep the bytes of the files, as they are before shuffling and augmentation, in memory after
+            the first pass. Every later `load` of the same split in this process uses them. For slow disks.
         **options: ``size``, ``augment``, ``scales``, ``colour``, ``batch``, ``seed``: see `pipeline`.
 
     Returns:
@@ -202,7 +203,8 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
         without `batch`, single images and masks. In the fine configs of shapes masks are larger than their images.
 
     Raises:
-        ValueError: As `prepare` and `pipeline`; or if images and masks of different sizes were to be cut.
+        ValueError: As `prepare` and `pipeline`; if images and masks of different sizes were to be cut; or if `cache` is
+            neither True nor False.
 
     Example:
 
@@ -212,6 +214,8 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     """
     import tensorflow_datasets as tfds
 
+    if not isinstance(cache, bool):
+        raise ValueError(f"Found cache={cache!r}, expected True or False: a cache lies in memory. Fix: cache=True.")
     builder = name
     if isinstance(name, str):
         builder = prepare(name, config or config_of(name, split), source=source, data_dir=data_dir)
@@ -225,6 +229,7 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     read = tfds.decode.PartialDecoding(dict.fromkeys(undecoded, True), decoders=undecoded)
     with _quiet("absl"):  # of a field that TFDS calls deprecated and reads itself
         examples = builder.as_dataset(split=split, shuffle_files=False, decoders=read)
-    if cache is not None:
-        examples = importlib.import_module(".cache", __name__).cached(examples, cache, f"{builder.data_dir}, {split}")
+    if cache:
+        made = (pathlib.Path(builder.data_dir) / "dataset_info.json").stat().st_mtime_ns  # data may be prepared anew
+        examples = _CACHED.setdefault((str(builder.data_dir), made, split), examples.cache())
     return pipeline(examples, void=int(builder.info.metadata["void"]), **options)

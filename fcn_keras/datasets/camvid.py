@@ -1,13 +1,11 @@
 """CamVid, road scenes with 11 classes, in the folder layout that SegNet's authors gave it."""
 
-import pathlib
-
 import numpy as np
 import tensorflow_datasets as tfds
 
 from ..layers.labels import VOID
 from .features import class_metadata, segmentation_features
-from .masks import pairs, read_mask, require_folder, require_same_size
+from .masks import pairs, read_mask, require_folder, require_same_size, source_of
 
 CLASSES = {
     "sky": (128, 128, 128),
@@ -53,7 +51,7 @@ class CamVid(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        source = pathlib.Path(dl_manager.manual_dir)
+        source = source_of(self, dl_manager)
         require_folder(source, ("train", "trainannot", "val", "valannot"), "CamVid")
         splits = {"train": "train", "validation": "val", "test": "test"}
         found = {split: folder for split, folder in splits.items() if (source / f"{folder}annot").exists()}

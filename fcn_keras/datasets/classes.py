@@ -1,11 +1,11 @@
 """The classes of one's own data: names, colours, and masks that are written in colours."""
 
 import dataclasses
-import pathlib
 import re
 
 import numpy as np
 
+from .._files import user_path
 from ..layers.labels import VOID
 from .palettes import voc_palette
 
@@ -73,17 +73,18 @@ def read_classes(path):
 
     Example:
 
-    >>> _ = pathlib.Path("classes.txt").write_text("ground 0 0 0\nroad 128 64 128\nvoid 255 255 255  # unlabelled")
+    >>> _ = user_path("classes.txt").write_text("ground 0 0 0\nroad 128 64 128\nvoid 255 255 255  # unlabelled")
     >>> read_classes("classes.txt").names
     ('ground', 'road')
-    >>> _ = pathlib.Path("classes.txt").write_text("void\nground\nroad")
+    >>> _ = user_path("classes.txt").write_text("void\nground\nroad")
     >>> read_classes("classes.txt")
     Classes(names=('ground', 'road'), colours=None, void_colour=None, void_id=0)
     """
-    if not pathlib.Path(path).is_file():  # a pipe would wait for ever
+    path = user_path(path)
+    if not path.is_file():  # a pipe would wait for ever
         raise ValueError(f"{path} cannot be read (no regular file): expected a text file, a class in each line.")
     try:
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({error}): expected a text file, a class in each line.") from error
     found, first_lines = {}, {}

@@ -15,6 +15,8 @@ import tempfile
 import requests
 import tqdm
 
+from .._files import user_path
+
 ATTEMPTS = 20  # at one address, as long as each brings it further
 TIMEOUT = 60  # seconds without a byte
 CHUNK = 1 << 14  # what a broken connection loses at most
@@ -96,7 +98,7 @@ def fetch(archive, folder):
     >>> fetch(ARCHIVES["2012"], "downloads")  # doctest: +SKIP
     Downloading VOC2012: VOCtrainval_11-May-2012.tar, about 2.0 GB ...
     """
-    folder = pathlib.Path(folder)
+    folder = user_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / archive.name, folder / f"{archive.name}.part"
     if target.exists():
@@ -208,7 +210,7 @@ def unpack(archive, folder):
 
     >>> unpack("downloads/VOCtrainval_11-May-2012.tar", "downloads/extracted")  # doctest: +SKIP
     """
-    archive, folder = pathlib.Path(archive), pathlib.Path(folder)
+    archive, folder = user_path(archive), user_path(folder)
     target = folder / archive.stem
     if target.is_dir():
         return target

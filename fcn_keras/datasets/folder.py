@@ -18,7 +18,7 @@ import PIL.ExifTags
 import PIL.Image
 import tensorflow as tf
 
-from .._files import did_you_mean
+from .._files import did_you_mean, user_path
 from ..layers.labels import VOID
 from .classes import colours_to_ids, read_classes
 from .images import FORMATS, SUFFIXES, read_image
@@ -63,7 +63,7 @@ def find_pairs(source):
         ValueError: If a folder is missing or empty, or an image or a mask stands alone: all are named; or if a link
             leads out of them.
     """
-    source = pathlib.Path(source)
+    source = user_path(source)
     if not source.exists():
         raise ValueError(f"{did_you_mean(source)} Fix: pass the folder that holds images/ and masks/.")
     missing = [name for name in ("images", "masks") if not (source / name).is_dir()]
@@ -110,7 +110,7 @@ def find_splits(source, names, share=VALIDATION_SHARE):
     """
     if not 0 < share < 1:
         raise ValueError(f"Found a validation share of {share}: expected a number between 0 and 1.")
-    source = pathlib.Path(source)
+    source = user_path(source)
     lists = {split: source / f"{split}.txt" for split in SPLIT_FILES if (source / f"{split}.txt").exists()}
     if not lists:
         chosen = {name: int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 16**8 for name in names}
@@ -154,7 +154,8 @@ def read_own_mask(path, classes=None):
     >>> read_own_mask("mask.png").tolist()
     [[0, 1, 255]]
     """
-    if not pathlib.Path(path).is_file():
+    path = user_path(path)
+    if not path.is_file():
         raise ValueError("is no file: expected a PNG, BMP or TIFF image")
     try:
         with PIL.Image.open(path, formats=FORMATS) as file:
@@ -238,7 +239,7 @@ def examine(pair, classes):
 
 def classes_of(source):
     """The classes of a folder's ``classes.txt``, or None."""
-    path = pathlib.Path(source) / "classes.txt"
+    path = user_path(source) / "classes.txt"
     return read_classes(path) if path.exists() else None
 
 

@@ -37,7 +37,7 @@ def read_image(source):
         (5, 7, 3)
     """
     if isinstance(source, (str, os.PathLike)):
-        return _read_file(source)
+        return _read_file(os.path.expanduser(source))
     image = to_numpy(source)
     _check_shape(image.shape)
     _check_range(image)

@@ -4,7 +4,7 @@ Reference: Everingham et al. (IJCV 2015), PASCAL VOC; Hariharan et al. (ICCV 201
 (SBD); Long, Shelhamer & Darrell (CVPR 2015), the note on the 736 images; Chen et al. (ICLR 2015), ``trainaug``.
 """
 
-import pathlib
+from .._files import user_path
 
 LENGTHS = {
     "VOC2012": {"train": 1464, "val": 1449},
@@ -31,7 +31,7 @@ def read_list(path):
 
     >>> names = read_list("VOC2012/ImageSets/Segmentation/val.txt")  # doctest: +SKIP
     """
-    path = pathlib.Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         raise ValueError(f"No list at {path}. Fix: check the path and its spelling.")
     return list(dict.fromkeys(path.read_text().split()))

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import PIL.Image
 
+from .._files import user_path
 from ..layers.labels import VOID
 
 
@@ -94,7 +95,7 @@ def pairs(images, masks, stems=None, suffixes=(".jpg", ".png")):
     Raises:
         ValueError: If an image or a mask is missing, all named at once.
     """
-    images, masks = pathlib.Path(images), pathlib.Path(masks)
+    images, masks = user_path(images), user_path(masks)
     files = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in suffixes}
     stems = list(files) if stems is None else stems
     missing = [f"{images / stem}.*" for stem in stems if stem not in files]
@@ -104,9 +105,15 @@ def pairs(images, masks, stems=None, suffixes=(".jpg", ".png")):
     return [(stem, files[stem], masks / f"{stem}.png") for stem in stems]
 
 
-def manual_folder(dl_manager):
-    """The folder that the user named, or None; TFDS answers an absent or empty one with an assertion."""
+def source_of(builder, dl_manager):
+    """The folder that the user named, or None for a download; written into the metadata of the prepared data.
+
+    TFDS writes the metadata and the examples into one temporary folder and renames it at the end: prepared data always
+    name their source, even if the process is killed.
+    """
     try:
-        return pathlib.Path(dl_manager.manual_dir)
-    except AssertionError:
-        return None
+        source = user_path(dl_manager.manual_dir).resolve()
+    except AssertionError:  # TFDS' answer to an absent or empty folder
+        source = None
+    builder.info.metadata["source"] = str(source or "the download")
+    return source

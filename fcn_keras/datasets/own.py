@@ -3,14 +3,15 @@
 import concurrent.futures
 import hashlib
 import json
-import pathlib
 import re
 
 import tensorflow_datasets as tfds
 
+from .._files import user_path
 from . import folder
 from .classes import Classes
 from .features import class_metadata, segmentation_features
+from .masks import source_of
 
 
 class OwnFolder(tfds.core.GeneratorBasedBuilder):
@@ -40,8 +41,9 @@ class OwnFolder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        pairs = folder.find_pairs(dl_manager.manual_dir)
-        splits = folder.find_splits(dl_manager.manual_dir, list(pairs), self.builder_config.share)
+        source = source_of(self, dl_manager)
+        pairs = folder.find_pairs(source)
+        splits = folder.find_splits(source, list(pairs), self.builder_config.share)
         return {
             split: self._generate_examples({name: pairs[name] for name in names}) for split, names in splits.items()
         }
@@ -80,11 +82,12 @@ def builder_of(source, share=None, data_dir=None):
     Raises:
         ValueError: If the folder has not this layout, or files in it cannot be used: all of them are named.
     """
-    source, share = pathlib.Path(source), folder.VALIDATION_SHARE if share is None else float(share)
+    source, share = user_path(source), folder.VALIDATION_SHARE if share is None else float(share)
     pairs = folder.find_pairs(source)
     folder.find_splits(source, list(pairs), share)
     name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.resolve().name)}_{_fingerprint(source, pairs, share)}"
-    prepared = pathlib.Path(data_dir) / OwnFolder.name / name / str(OwnFolder.VERSION)
+    data_dir = user_path(data_dir)
+    prepared = data_dir / OwnFolder.name / name / str(OwnFolder.VERSION)
     if prepared.is_dir():
         return tfds.builder_from_directory(prepared)
     classes = _examined(source, pairs, folder.classes_of(source))

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from ..layers.labels import VOID
 from .download import Archive, fetch, unpack
 from .features import class_metadata, segmentation_features
-from .masks import manual_folder, read_mask, require_same_size
+from .masks import read_mask, require_same_size, source_of
 
 # Ids by label; the labels are 1 pet, 2 background, 3 border, and 0 is none of them.
 CLASS_OF_LABEL = {"pet": (VOID, 1, 0, VOID), "trimap": (VOID, 0, 1, 2)}
@@ -62,7 +62,7 @@ class OxfordPets(_TfdsPets):
         )
 
     def _split_generators(self, dl_manager):
-        source = manual_folder(dl_manager)
+        source = source_of(self, dl_manager)
         if source is not None and all((source / folder).is_dir() for folder in FOLDERS):
             roots = dict.fromkeys(FOLDERS, source)
         elif source is not None and not all((source / f"{folder}.tar.gz").is_file() for folder in FOLDERS):

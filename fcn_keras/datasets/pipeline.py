@@ -54,7 +54,13 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.
         raise ValueError(f"Found colour={colour}: expected 0 (colours as they are) to 2.")
     numbered = examples.enumerate()
     if seed is not None:
-        numbered = numbered.shuffle(len(examples), seed=seed, reshuffle_each_iteration=False)
+        length = int(examples.cardinality())
+        if length < 0:
+            raise ValueError(
+                f"Found examples of {'infinite' if length == -1 else 'unknown'} length: expected a known one: all "
+                "are shuffled. Fix: examples.apply(tf.data.experimental.assert_cardinality(N)), or seed=None."
+            )
+        numbered = numbered.shuffle(length, seed=seed, reshuffle_each_iteration=False)
 
     def step(index, example):
         image, mask = _decoded(example)

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import scipy.io
 
+from .._files import user_path
 from ..layers.labels import VOID
 from .lists import read_list
 from .masks import require_same_size
@@ -27,7 +28,7 @@ def find_sbd(source):
     >>> find_sbd("benchmark_RELEASE")  # doctest: +SKIP
     PosixPath('benchmark_RELEASE/dataset')
     """
-    folders = [pathlib.Path(source) / place for place in PLACES]
+    folders = [user_path(source) / place for place in PLACES]
     return next((f for f in folders if all((f / part).exists() for part in ("img", "cls", "train.txt"))), None)
 
 

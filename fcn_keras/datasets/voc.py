@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 from .download import ARCHIVES, fetch, unpack
 from .features import class_metadata, segmentation_features
 from .lists import SPLITS, is_whole, lengths, splits
-from .masks import manual_folder
+from .masks import source_of
 from .palettes import voc_palette
 from .sbd import SbdFolder, find_sbd
 from .voc_folders import VocFolder, find_voc
@@ -128,7 +128,7 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
     def _roots(self, dl_manager):
         """The folder of each year, and of SBD, that the config needs."""
         needs = NEEDS[self.builder_config.name]
-        source = manual_folder(dl_manager)
+        source = source_of(self, dl_manager)
         if source is None:
             downloads = pathlib.Path(dl_manager.download_dir)
             unpacked = {need: unpack(fetch(ARCHIVES[need], downloads), downloads / "extracted") for need in needs}

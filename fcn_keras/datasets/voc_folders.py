@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 
+from .._files import user_path
 from ..layers.labels import VOID
 from .lists import read_list
 from .masks import pairs, read_mask, require_folder, require_same_size
@@ -27,7 +28,7 @@ def find_voc(source, year):
     PosixPath('VOCdevkit/VOC2012')
     """
     for place in PLACES:
-        folder = pathlib.Path(source) / place.format(year=year)
+        folder = user_path(source) / place.format(year=year)
         other = folder.resolve().name.startswith("VOC2") and folder.resolve().name != f"VOC{year}"
         if (folder / "JPEGImages").is_dir() and not other:
             return folder

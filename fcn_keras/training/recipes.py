@@ -42,7 +42,7 @@ class Recipe:
         scales: Range of the random scale; None trains without augmentation.
         colour: How much colours vary with augmentation; see `fcn_keras.datasets.pipeline`.
         augmentation: Further arguments of `fcn_keras.datasets.load` for the training data, such as
-            ``{"cache": "memory"}``.
+            ``{"cache": True}``.
         optimizer: ``"adamw"``, ``"sgd"``, both with polynomial decay, or ``"caffe"``: the authors', at a constant rate.
         learning_rate: At the start, of the layers behind the backbone.
         backbone_rate: Learning rate of the backbone in units of `learning_rate`; not with ``"caffe"``.

@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 
-from ..._files import did_you_mean
+from ..._files import did_you_mean, user_path
 from ...layers.labels import VOID
 from .. import camvid, folder, lists, voc, voc_folders
 from ..classes import Classes, read_classes
@@ -50,7 +50,7 @@ def read_layout(source, layout=None, classes=None):
     Raises:
         ValueError: If there is no such folder, or it has no layout that is known.
     """
-    source = pathlib.Path(source).expanduser()
+    source = user_path(source)
     if not source.is_dir():
         found = f"{source} is a file, no folder." if source.exists() else did_you_mean(source)
         raise ValueError(f"{found} Expected a folder that holds images/ and masks/, CamVid's, or VOCdevkit.")

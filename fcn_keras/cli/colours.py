@@ -1,9 +1,10 @@
 """What the commands know of a model beyond its weights: the names and colours of its classes."""
 
 import json
-import pathlib
 
 import numpy as np
+
+from .._files import user_path
 
 
 def colours_of(model):
@@ -20,5 +21,5 @@ def colours_of(model):
 
 
 def _config(model):
-    path = pathlib.Path(model).with_name("config.json")
+    path = user_path(model).with_name("config.json")
     return json.loads(path.read_text()) if path.is_file() else {}

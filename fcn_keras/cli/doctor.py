@@ -149,7 +149,9 @@ def _check_import(name):
 
 def keras_home():
     """Finds the folder of Keras' settings and downloads: `KERAS_HOME`, or `~/.keras`."""
-    return pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    if "KERAS_HOME" in os.environ:
+        return pathlib.Path(os.environ["KERAS_HOME"])  # Keras takes a ~ in it for the name of a folder
+    return pathlib.Path("~/.keras").expanduser()
 
 
 def check_backend():

@@ -30,6 +30,7 @@ import warnings
 import keras
 import numpy as np
 
+from .._files import user_path
 from ..inference import predictor
 from .folding import fold_bilinear
 
@@ -68,7 +69,7 @@ def export_model(model, path, format=None, size=None, labels=False, calibration=
     >>> export_model(model, "fcn8s.tflite", labels=True).stat().st_size < 4e6
     True
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     format = _format(path, format, size, calibration)
     _require(format, calibration)
     exported = _with_ending(fold_bilinear(model), size, labels)

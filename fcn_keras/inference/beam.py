@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 
+from .._files import user_path
 from ..datasets.images import SUFFIXES
 from ..models.loading import load_model
 from .files import find_images, outside, require_places_of_their_own, write_mask
@@ -56,12 +57,12 @@ def segment_files(model, images, output, root=None, palette=None, again=False, o
     Reference: the model of Beam's pipelines, Chambers et al., *FlumeJava* (PLDI 2010).
     """
     beam = _beam()
-    output = pathlib.Path(output).resolve()
-    names, root = _names(str(images), root, output)
+    output = user_path(output).resolve()
+    names, root = _names(str(user_path(images)), root, output)
     places = [(root / name, pathlib.PurePath(name).with_suffix("")) for name in names if _stays(name)]
     require_places_of_their_own(places, output)
     output.mkdir(parents=True, exist_ok=True)
-    work = _work(beam, str(pathlib.Path(model).resolve()), str(root), str(output), palette, again, arguments)
+    work = _work(beam, str(user_path(model).resolve()), str(root), str(output), palette, again, arguments)
     pipeline = beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(list(options)))
     found = pipeline | beam.Create(names) | beam.Reshuffle() | beam.ParDo(work).with_outputs("bad", main="good")
     found.bad | beam.io.WriteToText(str(output / "bad"), file_name_suffix=".jsonl", shard_name_template="")
@@ -86,13 +87,13 @@ def _names(images, root, output):
     """Paths relative to the root, as text, and the root."""
     source = pathlib.Path(images)
     if source.is_dir():
-        root = pathlib.Path(root or source)
+        root = user_path(root or source)
         names = [os.path.relpath(path, root) for path, _ in find_images([source], output)]
     elif source.is_file() and source.suffix == ".txt":
-        root = pathlib.Path(root or source.parent)
+        root = user_path(root or source.parent)
         names = [line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
     else:
-        root = pathlib.Path(root or images.partition("*")[0].rpartition("/")[0] or ".")
+        root = user_path(root or images.partition("*")[0].rpartition("/")[0] or ".")
         files = [path for path in map(pathlib.Path, glob.glob(images, recursive=True)) if path.is_file()]
         names = [os.path.relpath(path, root) for path in outside(files, output, root)]
     if not names:

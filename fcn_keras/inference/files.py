@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from .._files import did_you_mean
+from .._files import did_you_mean, user_path
 from ..datasets.images import SUFFIXES, read_image
 from ..datasets.palettes import voc_palette
 from ..visualization.colors import overlay
@@ -35,7 +35,7 @@ def find_images(sources, out=None):
     [(PosixPath('photos/day/a.jpg'), PosixPath('day/a'))]
     """
     found = []
-    for source in map(pathlib.Path, sources):
+    for source in map(user_path, sources):
         if source.is_dir():
             files = [path for path in sorted(source.rglob("*")) if _is_image(path.relative_to(source))]
             files = outside(files, out, source)
@@ -53,9 +53,9 @@ def find_images(sources, out=None):
 
 def outside(files, out, source):
     """Those of the files that do not lie in `out`, where that is a folder inside of `source`: the masks of before."""
-    if out is None or pathlib.Path(source).resolve() not in pathlib.Path(out).resolve().parents:
+    if out is None or user_path(source).resolve() not in user_path(out).resolve().parents:
         return files
-    out = pathlib.Path(out).resolve()
+    out = user_path(out).resolve()
     return [path for path in files if not path.resolve().is_relative_to(out)]
 
 
@@ -89,7 +89,7 @@ def write_mask(path, mask, palette=None):
 
 def write_picture(path, picture):
     """Writes a `PIL.Image.Image` beside its final name, then renames it."""
-    path = pathlib.Path(path)
+    path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"partial-{os.getpid()}-{path.name}")
     try:
@@ -123,7 +123,7 @@ def segment_files(model, sources, out, *, palette=None, overlays=False, again=Fa
     >>> for file in segment_files(model, ["photos"], "masks"):  # doctest: +SKIP
     ...     print(file["image"], file["status"])
     """
-    out = pathlib.Path(out)
+    out = user_path(out)
     for image, place in find_images(sources, out):
         mask, picture = out / f"{place}.png", out / f"{place}.overlay.jpg"
         record = {"image": str(image), "mask": str(mask)}
@@ -157,11 +157,12 @@ def require_places_of_their_own(found, out=None):
             )
     if out is None:
         return
-    if pathlib.Path(out).resolve().name == "masks" and (pathlib.Path(out).resolve().parent / "images").is_dir():
+    out = user_path(out)
+    if out.resolve().name == "masks" and (out.resolve().parent / "images").is_dir():
         raise ValueError(f"{out} stands beside images/: it may hold the truth of a data set. Fix: another folder.")
     images = {image.resolve() for image, _ in found}
     for image, place in found:
-        for path in (pathlib.Path(out) / f"{place}.png", pathlib.Path(out) / f"{place}.overlay.jpg"):
+        for path in (out / f"{place}.png", out / f"{place}.overlay.jpg"):
             if path.resolve() in images:
                 raise ValueError(
                     f"What is made of {image} would take the place of the image {path}. Fix: another folder for the "

@@ -5,11 +5,11 @@ PyAV (the extra ``video``) reads and writes the files, through FFmpeg's librarie
 
 import contextlib
 import os
-import pathlib
 
 import numpy as np
 from PIL import Image
 
+from .._files import user_path
 from ..visualization.colors import overlay
 from .files import write_mask
 from .segment import segment
@@ -44,7 +44,7 @@ def segment_films(model, films, out, *, frames=False, palette=None, again=False,
     >>> for record, done, frames in segment_films(model, ["drive.mp4"], "films"):  # doctest: +SKIP
     ...     print(record["image"], record["status"], done, frames)
     """
-    films, out = [pathlib.Path(film) for film in films], pathlib.Path(out)
+    films, out = [user_path(film) for film in films], user_path(out)
     first = {}
     for film in films:
         if first.setdefault(film.stem, film) != film:
@@ -96,14 +96,14 @@ def segment_video(model, path, out, *, masks=None, palette=None, again=False, **
     >>> for done, frames in segment_video(model, "drive.mp4", "drive.overlay.mp4"):  # doctest: +SKIP
     ...     print(done, frames)
     """
-    out = pathlib.Path(out)
+    path, out = user_path(path), user_path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f"partial-{out.name}")
     try:
         with _film(path) as (film, stream), _writer(beside, stream.average_rate) as write:
             for number, frame in enumerate(_frames(film, stream)):
                 image = frame.to_ndarray(format="rgb24")
-                file = None if masks is None else pathlib.Path(masks) / f"{number:06d}.png"
+                file = None if masks is None else user_path(masks) / f"{number:06d}.png"
                 mask = _mask_there(file, again)
                 if mask is None:
                     mask = segment(model, image, progress=False, **options)

@@ -4,11 +4,11 @@ Reference: Lin et al. (ECCV 2014), *Microsoft COCO*; its page "Data format": pol
 """
 
 import json
-import pathlib
 
 import numpy as np
 import tensorflow as tf
 
+from .._files import user_path
 from ..datasets.images import read_image
 from .matching import CROWD
 
@@ -42,7 +42,7 @@ def read(annotations, images):
 
     def examples():
         for image in content["images"]:
-            pixels = read_image(pathlib.Path(images) / image["file_name"])
+            pixels = read_image(user_path(images) / image["file_name"])
             own = objects[image["id"]]
             masks = [_mask(one["segmentation"], *pixels.shape[:2]) for one in own]
             classes = [CROWD if one.get("iscrowd") else ids[one["category_id"]] for one in own]
@@ -78,7 +78,7 @@ def _categories(content):
 
 def _content(path):
     try:
-        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        content = json.loads(user_path(path).read_text(encoding="utf-8"))
         missing = [key for key in ("images", "categories", "annotations") if key not in content]
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} could not be read as COCO's JSON: {error}.") from error

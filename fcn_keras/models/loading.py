@@ -17,7 +17,7 @@ import zipfile
 
 import keras
 
-from .._files import did_you_mean
+from .._files import did_you_mean, user_path
 
 MAX_BYTES = 16 << 30  # unpacked: VGG16's FCN with Adam's state is 1.6 GB
 MAX_RATIO = 200  # unpacked : packed; Keras stores arrays unpacked, and JSON packs to a tenth
@@ -59,7 +59,7 @@ def load_model(path, compile=True, max_bytes=MAX_BYTES):
     >>> load_model("model.keras").output_shape
     (None, None, None, 2)
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     _require_archive(path)
     try:
         with zipfile.ZipFile(path) as archive:

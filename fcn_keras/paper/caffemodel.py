@@ -8,11 +8,12 @@ Reference: Caffe's public message definition (NetParameter, LayerParameter, V1La
 
 import functools
 import math
-import pathlib
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+
+from .._files import user_path
 
 # Message → field → (number, type); a type is a protobuf type or another message, "+" says that it is repeated.
 MESSAGES = {
@@ -49,7 +50,7 @@ def read_caffemodel(path):
     >>> read_caffemodel("fcn8s-heavy-pascal.caffemodel")["fc7"][0].shape  # doctest: +SKIP
     (4096, 4096, 1, 1)
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise ValueError(f"No caffemodel at {path}. Fix: check the path and its spelling.")
     try:

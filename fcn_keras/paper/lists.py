@@ -4,8 +4,7 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), the note on the 736 images; Ev
 Hariharan et al. (ICCV 2011), the Semantic Boundaries Dataset (SBD).
 """
 
-import pathlib
-
+from .._files import user_path
 from ..datasets.lists import LENGTHS, SEG11VALID, read_list
 from ..datasets.lists import seg11valid as without
 
@@ -38,7 +37,7 @@ def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
     """
     from ..datasets.masks import pairs, require_folder  # needs tensorflow-datasets
 
-    root = _voc_folder(pathlib.Path(voc).expanduser(), list_file)
+    root = _voc_folder(user_path(voc), list_file)
     folders = ("JPEGImages", "SegmentationClass")
     require_folder(root, folders if list_file else (*folders, VAL), root.name)
     if list_file:
@@ -83,7 +82,7 @@ def _sbd_list(sbd):
     )
     if sbd is None:
         raise ValueError(f"Found neither SBD nor a list of names: expected one of them. {mend}")
-    sbd = pathlib.Path(sbd).expanduser()
+    sbd = user_path(sbd)
     candidates = [sbd, *(sbd / below for below in ("train.txt", TRAIN, f"benchmark_RELEASE/{TRAIN}"))]
     found = [path for path in candidates if path.is_file()]
     if not found:

@@ -9,14 +9,13 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics", and the note t
 import dataclasses
 import hashlib
 import json
-import pathlib
 import time
 
 import keras
 import numpy as np
 import PIL.Image
 
-from .._files import atomic_write
+from .._files import atomic_write, user_path
 from ..inference.segment import segment
 from ..metrics import METRICS, class_iou, confusion_matrix, scores
 from .lists import IMAGES, seg11valid_images
@@ -100,7 +99,7 @@ def _named_model(net, weights):
         raise ValueError(f"Found net {net!r} without weights: expected weights= (--weights), a file.")
     else:
         name, model = net, getattr(paper, NETS[net])()
-        _load(model, pathlib.Path(weights).expanduser())
+        _load(model, user_path(weights))
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != CLASSES:
         raise ValueError(f"{model.name} gives outputs of shape {shape}: expected logits (batch, H, W, {CLASSES}).")
@@ -141,7 +140,7 @@ def _fingerprint(name, model, images):
 
 def _resumed(record, run):
     """Number of images done and their confusion matrix, from the record where there is one."""
-    path = None if record is None else pathlib.Path(record)
+    path = None if record is None else user_path(record)
     if path is None or not path.exists():
         return 0, np.zeros((CLASSES, CLASSES), "int64")
     kept = json.loads(path.read_text())

@@ -5,13 +5,13 @@ Caffe and PyTorch store a kernel as ``(O, I, h, w)``, Keras as ``(h, w, I, O)``;
 correlate, and the nets turn RGB into the BGR that ``conv1_1`` was trained on.
 """
 
-import pathlib
 import pickle
 import zipfile
 
 import keras
 import numpy as np
 
+from .._files import user_path
 from ..layers.labels import to_numpy
 from ..layers.upsampling import BilinearUpsampling2D, bilinear_kernel
 from .caffemodel import read_caffemodel
@@ -113,7 +113,7 @@ def state_dict(model):
 def _mapping(source):
     if hasattr(source, "items"):
         return source
-    path = pathlib.Path(source)
+    path = user_path(source)
     if not path.is_file():
         raise ValueError(f"No weights at {path}. Fix: check the path and its spelling.")
     if path.suffix not in (".npz", ".pth", ".pt"):

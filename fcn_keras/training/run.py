@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import json
 import os
-import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -19,7 +18,7 @@ from typing import ClassVar
 import keras
 import numpy as np
 
-from .._files import atomic_write, finite
+from .._files import atomic_write, finite, user_path
 from ..inference.evaluate import evaluate
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics
@@ -90,7 +89,7 @@ class Run:
     MONITORS: ClassVar = METRICS
 
     def __post_init__(self):
-        self.directory = pathlib.Path(self.directory)
+        self.directory = user_path(self.directory)
         if self.monitor not in self.MONITORS:
             raise ValueError(f"Found monitor={self.monitor!r}: expected one of {', '.join(self.MONITORS)}.")
 

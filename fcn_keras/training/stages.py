@@ -5,12 +5,11 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2–4.3 and Table 2.
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Callable, Sequence
 
 import keras
 
-from .._files import atomic_write, write_json
+from .._files import atomic_write, user_path, write_json
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS
 from ..models import fcn, fusion
@@ -109,7 +108,7 @@ class StagedTraining:
     settings: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        self.directory = pathlib.Path(self.directory)
+        self.directory = user_path(self.directory)
         names = [rung.name for rung in self.rungs]
         for name in names:
             start = STARTS_FROM.get(name)

@@ -9,30 +9,37 @@
 
 Images are RGB in 0–255, ``(H, W, 3)``; masks hold integer class ids, ``(H, W)``, void is 255; models give logits
 ``(H, W, C)`` at the size of the image. The chapters under ``notebooks/`` tell the story.
+
+Importing the package imports neither Keras nor TensorFlow: every name loads when it is first used (PEP 562).
 """
 
 import importlib
+import importlib.util
+import sys
+import threading
+
+__version__ = "0.1.0"
 
 _NAMES = {
+    "Backbone": "models",
     "BilinearConv2DTranspose": "layers",
     "BilinearUpsampling2D": "layers",
     "CropLike": "layers",
-    "PadToStride": "layers",
-    "Backbone": "models",
     "FCN8s": "models",
     "FCN16s": "models",
     "FCN32s": "models",
-    "MiniVGG": "models",
-    "convolutionalize": "models",
-    "load_model": "models",
-    "upgrade": "models",
     "MaskRCNN": "instances",
+    "MiniVGG": "models",
+    "PadToStride": "layers",
     "PixelCrossentropy": "losses",
     "SegmentationMetrics": "metrics",
+    "convolutionalize": "models",
     "evaluate": "inference",
+    "export_model": "export",
+    "load_model": "models",
     "segment": "inference",
     "train": "training",
-    "export_model": "export",
+    "upgrade": "models",
 }
 _ROOMS = (
     "cli",
@@ -49,18 +56,104 @@ _ROOMS = (
     "training",
     "visualization",
 )
-__all__ = [*_NAMES, *_ROOMS]
-__version__ = "0.1.0"
+__all__ = sorted([*_NAMES, *_ROOMS])
 
 
 def __getattr__(name):
-    if name in _ROOMS:
-        return importlib.import_module(f".{name}", __name__)
-    if name in _NAMES:
-        value = globals()[name] = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _NAMES and name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f".{_NAMES.get(name, name)}", __name__)
+    except AttributeError as error:  # `from fcn_keras import FCN8s` would report it as a name that does not exist
+        raise ImportError(f"{error.__class__.__name__} while importing fcn_keras.{name}: {error}") from error
+    value = getattr(module, name) if name in _NAMES else module
+    globals()[name] = value
+    return value
 
 
 def __dir__():
-    return sorted(__all__)
+    return sorted({*globals(), *__all__})
+
+
+# A .keras file names its classes as Keras registered them, and `keras.models.load_model` knows those whose modules were
+# imported. So that `import fcn_keras` is enough, Keras' registry gets a stand-in for each of our classes, which imports
+# the class when a file needs it.
+_REGISTERED = {
+    "instances.model": ("MaskRCNN",),
+    "layers.padding": ("CropLike", "PadEdges", "PadToStride"),
+    "layers.pooling": ("DilatedPooling2D",),
+    "layers.preprocessing": ("Preprocessing",),
+    "layers.upsampling": (
+        "Bilinear",
+        "BilinearConv2DTranspose",
+        "BilinearDepthwiseConv2DTranspose",
+        "BilinearUpsampling2D",
+    ),
+    "losses": ("PixelCrossentropy",),
+    "metrics": ("SegmentationMetrics",),
+    "paper.nets": ("LocalResponseNormalization",),
+    "paper.solver": ("CaffeSGD",),
+    "training.distribution": ("GlobalPixelCrossentropy",),
+    "training.optimizers": ("AdamW", "Polynomial", "SGD"),
+}
+
+
+class _StandIn:
+    """Stands in Keras' registry for a class whose module is not imported yet; importing it replaces the stand-in."""
+
+    def __init__(self, name, module):
+        self.name, self.module = name, module
+
+    def __repr__(self):
+        return f"<{self.name} in {__name__}.{self.module}>"
+
+    def from_config(self, config):
+        from keras.saving import get_custom_objects
+
+        importlib.import_module(f".{self.module}", __name__)
+        return get_custom_objects()[self.name].from_config(config)
+
+
+def _register():
+    from keras.saving import get_custom_objects
+
+    for module, classes in _REGISTERED.items():
+        for name in (f"fcn_keras>{name}" for name in classes):
+            get_custom_objects().setdefault(name, _StandIn(name, module))
+
+
+class _AfterKeras:
+    """A finder that registers our classes as soon as Keras has been imported, and then removes itself."""
+
+    def __init__(self):
+        self.here = threading.local()
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "keras" or getattr(self.here, "asking", False):
+            return None
+        self.here.asking = True  # the question goes round all finders, this one included
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.here.asking = False
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = self._then_register(spec.loader)
+        return spec
+
+    def _then_register(self, loader):
+        execute = loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            if module.__name__ == "keras":
+                # A new list, since another thread may be walking through this one.
+                sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
+                _register()
+
+        return exec_module
+
+
+if sys.modules.get("keras"):
+    _register()
+else:
+    sys.meta_path.insert(0, _AfterKeras())

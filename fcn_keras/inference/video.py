@@ -69,18 +69,24 @@ def segment_films(model, films, out, *, frames=False, palette=None, again=False,
 
 
 def segment_video(model, path, out, *, masks=None, palette=None, again=False, **options):
-    """Writes a film of overlays: H.264, at the frame rate of the original, without its sound.
+    """Writes a film of overlays: H.264, every frame upright and at its own time, without sound.
 
-    The film is written beside and renamed when its last frame is in it. Masks that are there already are not computed
-    again, so that with `masks` a run that was stopped goes on where it was.
+    Of a file with several streams, only the video stream that a player would choose is read; sound, subtitles and
+    data are left out. A film that a phone took while it was held upright is stored lying on its side, with a note for
+    the player; masks and overlays are upright. What is transparent shows white. An odd height or width gains a line
+    in the film of overlays, since H.264 takes even sizes only; masks have the size of the frame.
+
+    The film is written under another name, and renamed after its last frame. Masks that exist are not computed
+    again: with `masks`, a run that was stopped continues where it was.
 
     Args:
         model: Keras model from images to logits.
         path: Video file.
-        out: Film to write, ``.mp4``.
+        out: Film to write, ``.mp4``. It starts at time 0, and its frames are as far apart as those of `path`, also
+            where these come at a variable rate.
         masks: Folder for the masks ``000000.png``, ``000001.png``, … of the frames; None keeps none.
         palette: Colours ``(C, 3)`` of the classes; by default VOC's.
-        again: Whether to compute masks that are there again.
+        again: Whether to compute masks again that exist.
         **options: ``tile``, ``scales``, ``flip``: see `fcn_keras.segment`.
 
     Yields:
@@ -88,7 +94,7 @@ def segment_video(model, path, out, *, masks=None, palette=None, again=False, **
 
     Raises:
         ImportError: If PyAV is not installed.
-        ValueError: If the file cannot be read as a film.
+        ValueError: If the file cannot be read as a film, or its frames change their size.
         OSError: If the film cannot be written.
 
     Example:
@@ -100,49 +106,107 @@ def segment_video(model, path, out, *, masks=None, palette=None, again=False, **
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f"partial-{out.name}")
     try:
-        with _film(path) as (film, stream), _writer(beside, stream.average_rate) as write:
-            for number, frame in enumerate(_frames(film, stream)):
-                image = frame.to_ndarray(format="rgb24")
+        with _film(path) as (film, stream), _writer(beside, stream) as write:
+            for number, (image, time) in enumerate(_frames(film, stream)):
                 file = None if masks is None else user_path(masks) / f"{number:06d}.png"
-                mask = _mask_there(file, again)
+                mask = None if again else _finished_mask(file, image.shape[:2])
                 if mask is None:
                     mask = segment(model, image, progress=False, **options)
                     if file is not None:
                         write_mask(file, mask, palette)
-                write(overlay(image, mask, palette=palette))
+                write(overlay(image, mask, palette=palette), time)
                 yield number + 1, stream.frames
         os.replace(beside, out)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def _mask_there(file, again):
-    """The mask of a frame from its file, if there is one to be kept."""
-    if file is None or again or not file.exists():
+def _finished_mask(file, size):
+    """The mask of a frame from its file, if there is one of this size."""
+    if file is None or not file.exists():
         return None
     with Image.open(file) as mask:
-        return np.asarray(mask)
+        return np.asarray(mask) if (mask.height, mask.width) == size else None
 
 
 @contextlib.contextmanager
 def _film(path):
-    """The opened file and its video stream."""
+    """The opened file and its video stream; of several, the one that players show."""
     with _reading(path):
         film = _library().open(str(path))
     with film:
-        if not film.streams.video:
+        stream = film.streams.best("video")
+        if stream is None:
             raise ValueError(f"{path} holds no video: expected a film such as .mp4, .mov or .mkv.")
-        yield film, film.streams.video[0]
+        yield film, stream
 
 
 def _frames(film, stream):
+    """Pairs of an image ``(H, W, 3)`` and its time, which rises from 0, in units of the stream's time base."""
+    step = max(1, round(1 / ((stream.average_rate or 25) * stream.time_base)))
+    first = size = None
+    time = -step
     with _reading(film.name):
-        yield from film.decode(stream)
+        for frame in film.decode(stream):
+            image = upright(_pixels(frame), _display_matrix(frame))
+            if size not in (None, image.shape):
+                raise ValueError(
+                    f"{film.name} changes from {_by(size)} to {_by(image.shape)} pixels: expected frames of one size. "
+                    "Fix: convert it to .mp4, which scales them to one."
+                )
+            size = image.shape
+            if frame.pts is None:
+                time += step
+            else:
+                first = frame.pts - max(time, 0) if first is None else first
+                time = max(frame.pts - first, time + 1)  # a damaged file may count back
+            yield image, time
+
+
+def _pixels(frame):
+    """The frame in RGB, on white where it is transparent, as `fcn_keras.images.read_image` does it."""
+    if not any(component.is_alpha for component in frame.format.components):
+        return frame.to_ndarray(format="rgb24")
+    picture = Image.fromarray(frame.to_ndarray(format="rgba"))
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))
+
+
+def _display_matrix(frame):
+    """How the frame is to be turned: ``(2, 2)``, or None for not at all."""
+    found = frame.side_data.get("DISPLAYMATRIX")
+    return None if found is None else np.frombuffer(found, "int32").reshape(3, 3)[:2, :2]
+
+
+def upright(picture, matrix):
+    """Turns and mirrors a picture as the display matrix of a film asks for.
+
+    Args:
+        picture: Array ``(H, W, …)``.
+        matrix: Array ``(2, 2)``: the pixel at ``(x, y)`` is shown at ``(x, y) @ matrix``, up to a shift and a factor.
+            Films are shown with turns by multiples of 90 degrees; another matrix is taken for the nearest of these.
+            None leaves the picture as it is.
+
+    Returns:
+        Array ``(H, W, …)`` or ``(W, H, …)``.
+
+    Example:
+
+    >>> upright(np.array([[1, 2, 3], [4, 5, 6]]), np.array([[0, 1], [-1, 0]]))
+    array([[4, 1],
+           [5, 2],
+           [6, 3]])
+    """
+    if matrix is None:
+        return picture
+    (xx, xy), (yx, yy) = matrix.tolist()
+    if abs(xy) + abs(yx) > abs(xx) + abs(yy):  # x becomes y
+        picture, xx, yy = picture.swapaxes(0, 1), yx, xy
+    return picture[:: -1 if yy < 0 else 1, :: -1 if xx < 0 else 1]
 
 
 @contextlib.contextmanager
 def _reading(path):
-    """What FFmpeg says of a broken file becomes a ValueError."""
+    """FFmpeg's error about a broken file becomes a ValueError."""
     try:
         yield
     except _library().error.FFmpegError as error:
@@ -151,28 +215,34 @@ def _reading(path):
 
 @contextlib.contextmanager
 def _writing(path):
-    """What FFmpeg says of a full disk becomes an OSError."""
+    """FFmpeg's error about a full disk becomes an OSError."""
     try:
         yield
     except _library().error.FFmpegError as error:
-        mend = "Fix: free some space, or see to the folder's permissions, and run the same again."
-        raise OSError(f"Could not write {path}: {error}. {mend}") from error
+        fix = "Fix: free some space or check the folder's permissions, and run the same command again."
+        raise OSError(f"Could not write {path}: {error}. {fix}") from error
 
 
 @contextlib.contextmanager
-def _writer(path, rate):
-    """A function that appends a picture ``(H, W, 3)`` to a film; H.264 takes even sizes, so an edge may be doubled."""
+def _writer(path, source):
+    """A function that appends a picture ``(H, W, 3)`` at a time, in the time base of the stream `source`, to a film."""
     av = _library()
     with _writing(path), av.open(str(path), "w", format="mp4") as film:
-        stream = film.add_stream("libx264", rate=rate or 25)
+        stream = film.add_stream("libx264", rate=source.average_rate or 25)
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = source.time_base
 
-        def write(picture):
+        def write(picture, time):
             height, width = picture.shape[:2]
             picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             if not stream.codec_context.is_open:
                 stream.height, stream.width = picture.shape[:2]
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                if source.sample_aspect_ratio:  # pixels that are not square
+                    ratio = source.sample_aspect_ratio
+                    stream.codec_context.sample_aspect_ratio = ratio if height == source.height else 1 / ratio
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = time, source.time_base
+            film.mux(stream.encode(frame))
 
         yield write
         film.mux(stream.encode())
@@ -184,3 +254,7 @@ def _library():
     except ImportError as error:
         raise ImportError('Films need PyAV. Fix: pip install "fcn-keras[video]", or pip install av.') from error
     return av
+
+
+def _by(shape):
+    return f"{shape[0]} x {shape[1]}"

@@ -1,5 +1,6 @@
 """Films: every frame segmented, the film of overlays whole or absent, broken films named."""
 
+import fractions
 import sys
 
 import keras
@@ -20,14 +21,28 @@ def model():
     return model
 
 
-def write_film(path, colours, size=(32, 48), codec="libx264", rate=10):
+def write_film(path, colours, size=(32, 48), codec="libx264", rate=10, **options):
     """One frame of one colour each."""
+    write_pictures(path, [np.broadcast_to(np.uint8(colour), (*size, 3)) for colour in colours], codec, rate, **options)
+
+
+def write_pictures(path, pictures, codec="libx264", rate=10, pix_fmt="yuv420p", matrix=None, ratio=None, times=None):
+    """A film of arrays; `times` in milliseconds, `matrix` the 3 x 3 integers of FFmpeg's display matrix."""
     with av.open(str(path), "w") as film:
         stream = film.add_stream(codec, rate=rate)
-        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
-        for colour in colours:
-            picture = np.broadcast_to(np.uint8(colour), (*size, 3)).copy()
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], pix_fmt
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
+        if ratio is not None:
+            stream.codec_context.sample_aspect_ratio = ratio
+        if times is not None:
+            stream.codec_context.time_base = fractions.Fraction(1, 1000)
+        for number, picture in enumerate(pictures):
+            form = "rgba" if picture.shape[-1] == 4 else "rgb24"
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=form)
+            if times is not None:
+                frame.pts, frame.time_base = times[number], fractions.Fraction(1, 1000)
+            film.mux(stream.encode(frame))
         film.mux(stream.encode())
 
 
@@ -67,6 +82,112 @@ def test_odd_sizes_get_one_more_line(model, tmp_path):
     list(segment_video(model, tmp_path / "in.mkv", tmp_path / "out.mp4", masks=tmp_path / "m"))
     assert read_film(tmp_path / "out.mp4")[1][0].shape == (32, 48, 3)
     assert pixels(tmp_path / "m" / "000002.png").shape == (31, 47)
+
+
+ONE = 1 << 16
+TURNS = {  # display matrices, and what a player does with the stored frame, in NumPy's words
+    "upside down": ([-ONE, 0, 0, 0, -ONE, 0, 0, 0, 1 << 30], lambda stored: np.rot90(stored, 2)),
+    "a quarter to the right": ([0, ONE, 0, -ONE, 0, 0, 0, 0, 1 << 30], lambda stored: np.rot90(stored, -1)),
+    "a quarter to the left": ([0, -ONE, 0, ONE, 0, 0, 0, 0, 1 << 30], lambda stored: np.rot90(stored, 1)),
+    "mirrored": ([-ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30], lambda stored: stored[:, ::-1]),
+    "transposed": ([0, ONE, 0, ONE, 0, 0, 0, 0, 1 << 30], lambda stored: stored.swapaxes(0, 1)),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_films_of_phones_are_turned_upright(turn, model, tmp_path):
+    """A red field, in it a green object near one corner; no quarter of the frame is like another."""
+    matrix, shown = TURNS[turn]
+    stored = np.broadcast_to(np.uint8((250, 20, 20)), (48, 96, 3)).copy()
+    stored[4:20, 6:40] = (20, 250, 20)
+    write_pictures(tmp_path / "in.mp4", [stored] * 2, matrix=matrix)
+    list(segment_video(model, tmp_path / "in.mp4", tmp_path / "out.mp4", masks=tmp_path / "m"))
+    mask, expected = pixels(tmp_path / "m" / "000001.png"), shown(stored[..., 1] > 128)
+    assert mask.shape == expected.shape and ((mask == 1) != expected).mean() < 0.01  # H.264 blurs edges
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        frames = list(film.decode(video=0))
+    assert [frame.rotation for frame in frames] == [0, 0]
+    found = frames[1].to_ndarray(format="rgb24")  # red is class 0 and clear, green is class 1 under VOC's dark red
+    assert found.shape == (*expected.shape, 3)
+    assert abs(found[expected][:, 0] - 0.45 * 20 - 0.55 * 128).mean() < 30 and found[~expected][:, 0].mean() > 230
+
+
+def test_masks_of_another_size_are_made_again(model, tmp_path):
+    """As those that lay on their side."""
+    write_film(tmp_path / "in.mp4", RED_GREEN_BLUE)
+    (tmp_path / "m").mkdir()
+    Image.new("L", (32, 48), 7).save(tmp_path / "m" / "000000.png")
+    list(segment_video(model, tmp_path / "in.mp4", tmp_path / "out.mp4", masks=tmp_path / "m"))
+    assert pixels(tmp_path / "m" / "000000.png").shape == (32, 48)
+
+
+@pytest.mark.parametrize("name", ["in.mp4", "in.mkv"])
+def test_every_frame_keeps_its_time(name, model, tmp_path):
+    times = [200, 233, 300, 1300, 1310, 1500]
+    write_film(tmp_path / name, RED_GREEN_BLUE * 2, times=times)
+    list(segment_video(model, tmp_path / name, tmp_path / "out.mp4"))
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        found = [frame.time for frame in film.decode(video=0)]
+    np.testing.assert_allclose(found, (np.array(times) - 200) / 1000, atol=5e-4)
+
+
+def test_pixels_that_are_not_square_stay_so(model, tmp_path):
+    quarter, _ = TURNS["a quarter to the left"]
+    for matrix, ratio in ((None, fractions.Fraction(16, 11)), (quarter, fractions.Fraction(11, 16))):
+        write_film(tmp_path / "in.mp4", RED_GREEN_BLUE, ratio=fractions.Fraction(16, 11), matrix=matrix)
+        list(segment_video(model, tmp_path / "in.mp4", tmp_path / "out.mp4"))
+        with av.open(str(tmp_path / "out.mp4")) as film:
+            assert film.streams.video[0].sample_aspect_ratio == ratio
+
+
+def test_what_is_transparent_shows_white(model, tmp_path):
+    clear = np.full((32, 48, 4), (10, 20, 250, 0), "uint8")
+    clear[:, :24, 3] = 255
+    write_pictures(tmp_path / "in.mov", [clear], codec="png", pix_fmt="rgba")
+    list(segment_video(model, tmp_path / "in.mov", tmp_path / "out.mp4", palette=[(0, 0, 0)] * 3))
+    (frame,) = read_film(tmp_path / "out.mp4")[1]
+    np.testing.assert_allclose(frame[:, :20].mean((0, 1)), (10, 20, 250), atol=8)
+    np.testing.assert_allclose(frame[:, 28:].mean((0, 1)), (255, 255, 255), atol=8)
+
+
+def test_sound_and_a_still_picture_are_left_out(model, tmp_path):
+    """A player shows the second video stream; the first holds one small picture."""
+    with av.open(str(tmp_path / "in.mkv"), "w") as film:
+        still, stream, sound = film.add_stream("mjpeg"), film.add_stream("libx264", rate=10), film.add_stream("aac")
+        still.height, still.width, still.pix_fmt = 16, 16, "yuvj420p"
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        film.mux(still.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), "uint8"), format="rgb24")))
+        for colour in RED_GREEN_BLUE:
+            picture = np.broadcast_to(np.uint8(colour), (32, 48, 3)).copy()
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), "float32"), format="fltp", layout="mono")
+        silence.rate = sound.rate
+        film.mux(sound.encode(silence))
+        for each in (still, stream, sound):
+            film.mux(each.encode())
+    list(segment_video(model, tmp_path / "in.mkv", tmp_path / "out.mp4"))
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        assert [stream.type for stream in film.streams] == ["video"]
+    assert [frame.shape for frame in read_film(tmp_path / "out.mp4")[1]] == [(32, 48, 3)] * 3
+
+
+def test_frames_that_change_their_size_are_told(model, tmp_path):
+    """Two streams of H.264 in one file, as a call over a bad network is recorded."""
+    write_film(tmp_path / "a.h264", RED_GREEN_BLUE)
+    write_film(tmp_path / "b.h264", RED_GREEN_BLUE, size=(48, 64))
+    (tmp_path / "in.h264").write_bytes((tmp_path / "a.h264").read_bytes() + (tmp_path / "b.h264").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"in\.h264 changes from 32 x 48 to 48 x 64 pixels: expected frames of one size"
+    ):
+        list(segment_video(model, tmp_path / "in.h264", tmp_path / "out.mp4"))
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_file_that_gives_no_times_plays_at_its_rate(model, tmp_path):
+    write_film(tmp_path / "in.h264", RED_GREEN_BLUE, rate=25)
+    list(segment_video(model, tmp_path / "in.h264", tmp_path / "out.mp4"))
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        np.testing.assert_allclose([frame.time for frame in film.decode(video=0)], [0, 0.04, 0.08], atol=5e-4)
 
 
 def test_masks_that_are_there_are_not_made_again(model, tmp_path):
@@ -114,7 +235,7 @@ def test_a_film_that_cannot_be_written_is_no_broken_film(model, tmp_path, monkey
         raise av.error.OSError(28, "No space left on device")
 
     monkeypatch.setattr("fcn_keras.inference.video.overlay", full)  # as the encoder would, inside of the writer
-    with pytest.raises(OSError, match=r"Could not write .*No space left on device.*Mend"):
+    with pytest.raises(OSError, match=r"Could not write .*No space left on device.*Fix"):
         list(segment_films(model, [tmp_path / "in.mp4"], tmp_path / "out"))
     assert not list((tmp_path / "out").iterdir())
 

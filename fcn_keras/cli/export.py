@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from ..datasets.images import read_image
 from ..export import formats
 from ..inference.files import find_images
 from ..models.loading import load_model
@@ -22,7 +21,7 @@ def export(
     size: Annotated[tuple[int, int] | None, typer.Option(help="Height and width; by default any.")] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Return masks instead of logits.")] = False,
     calibration: Annotated[
-        pathlib.Path | None, typer.Option(help="Folder of images: weights and activations become int8.")
+        pathlib.Path | None, typer.Option(help="Folder of images, of any size: weights and activations become int8.")
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="How many of these images at most.")] = 100,
     as_json: Json = False,
@@ -38,10 +37,12 @@ def export(
         fcn-keras export runs/mine/best.keras net.tflite --size 360 480
 
         fcn-keras export runs/mine/best.keras small.onnx --calibration photos/
+
+        fcn-keras export runs/mine/best.keras small.tflite --size 360 480 --calibration photos/
     """
     found = None
     if calibration is not None:
-        found = [read_image(image) for image, _ in find_images([calibration])[:images]]
+        found = [image for image, _ in find_images([calibration])[:images]]
     written = formats.export_model(
         load_model(model), path, format and format.value, size=size, labels=labels, calibration=found
     )

@@ -29,12 +29,15 @@ import warnings
 
 import keras
 import numpy as np
+from PIL import Image, ImageOps
 
 from .._files import user_path
 from ..inference import predictor
 from .folding import fold_bilinear
+from ..visualization.colors import rgb
 
 SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", "": "saved_model"}
+LONGEST = 1024  # pixels of a calibration image where the size is free: photographs of phones would fill the memory
 NEEDS = {"onnx": ("tf2onnx", "onnx"), "openvino": ("openvino",), "litert": (), "saved_model": ()}
 
 
@@ -50,17 +53,18 @@ def export_model(model, path, format=None, size=None, labels=False, calibration=
             any size, any batch.
         labels: Whether it returns masks, `uint8` (`int32` for more than 255 classes), instead of logits: the argmax
             runs inside, and what crosses over is C · 4 times smaller.
-        calibration: Some images as the model will see them, a list of arrays ``(H, W, 3)``, 0–255, such as
-            `fcn_keras.datasets.images.read_image` gives, of `size` for LiteRT: weights and
-            activations become int8 in the ranges that occur in them. A few dozen will do. ``"onnx"`` and ``"litert"``
-            only.
+        calibration: Some images like those that the model will see, a list of paths and arrays as
+            `fcn_keras.segment` takes them: weights and activations become int8 in the ranges that occur in them. A few
+            dozen are enough. With `size`, images of other sizes are scaled until they cover it, and what sticks out
+            is cut off on both sides. Without it, images with a side of more than 1024 pixels are scaled down.
+            ``"onnx"`` and ``"litert"`` only.
 
     Returns:
         `path`, as a `pathlib.Path`.
 
     Raises:
         ValueError: If there is no such format, the name does not fit it, the model does not give logits for each pixel,
-            int8 was asked where it cannot be had, or the backend is not TensorFlow.
+            int8 was asked where it cannot be had, a calibration image cannot be read, or the backend is not TensorFlow.
         ImportError: If the format needs a package that is not installed; the message has the line for pip.
 
     Example:
@@ -73,10 +77,11 @@ def export_model(model, path, format=None, size=None, labels=False, calibration=
     format = _format(path, format, size, calibration)
     _require(format, calibration)
     exported = _with_ending(fold_bilinear(model), size, labels)
+    images = None if calibration is None else _calibration_images(calibration, exported.inputs[0].shape[1:3])
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="partial-", dir=path.parent) as folder:
         beside = pathlib.Path(folder) / path.name
-        WRITERS[format](exported, beside, calibration)
+        WRITERS[format](exported, beside, images)
         _move(beside, path)
     return path
 
@@ -91,8 +96,11 @@ def _format(path, format, size, calibration):
         )
     if format == "saved_model" and path.exists() and not (path / "saved_model.pb").is_file():
         raise ValueError(f"{path} is there and is no SavedModel, which would be replaced. Fix: another name.")
-    if isinstance(calibration, str | os.PathLike):
-        raise ValueError(f"Found calibration={str(calibration)!r}: expected a list of images, arrays (H, W, 3).")
+    if isinstance(calibration, str | os.PathLike) or getattr(calibration, "ndim", 4) != 4:
+        found = repr(str(calibration)) if isinstance(calibration, str | os.PathLike) else "one array"
+        raise ValueError(f"Found calibration={found}: expected a list of images, paths or arrays (H, W, 3).")
+    if size is not None and not (len(tuple(size)) == 2 and all(n == int(n) > 0 for n in size)):
+        raise ValueError(f"Found size={size}: expected (height, width) in pixels, each at least 1.")
     if calibration is not None and format not in ("onnx", "litert"):
         raise ValueError(f"Found calibration for {format}: int8 is made for onnx and litert only.")
     if calibration is not None and format == "litert" and size is None:
@@ -133,7 +141,7 @@ def _signature(model):
     return [keras.InputSpec(shape=image.shape, dtype=image.dtype, name="image")]
 
 
-def _write_saved_model(model, path, calibration):
+def _write_saved_model(model, path, images):
     model.export(path, format="tf_saved_model", verbose=False, input_signature=_signature(model))
 
 
@@ -141,13 +149,13 @@ def _result_name(model):
     return "logits" if len(model.output.shape) == 4 else "mask"
 
 
-def _write_onnx(model, path, calibration):
+def _write_onnx(model, path, images):
     with warnings.catch_warnings():  # Keras' way to bring tf2onnx and NumPy 2 together
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)
         model.export(path, format="onnx", verbose=False, input_signature=_signature(model))
     _name_ends(path, _result_name(model))
-    if calibration is not None:
-        _quantize_onnx(path, calibration)
+    if images is not None:
+        _quantize_onnx(path, images)
 
 
 def _name_ends(path, name):
@@ -167,13 +175,13 @@ def _name_ends(path, name):
     onnx.save(model, path)
 
 
-def _quantize_onnx(path, calibration):
+def _quantize_onnx(path, images):
     """Replaces the file by its int8 twin: scales measured on the images, weights channel by channel."""
     from onnxruntime import quantization
 
     class Images(quantization.CalibrationDataReader):
         def __init__(self):
-            self.batches = ({"image": batch} for batch in _batches(calibration))
+            self.batches = ({"image": image.astype("float32")} for image in images)
 
         def get_next(self):
             return next(self.batches, None)
@@ -187,7 +195,7 @@ def _quantize_onnx(path, calibration):
     )
 
 
-def _write_openvino(model, path, calibration):
+def _write_openvino(model, path, images):
     import openvino
 
     whole = path.with_name("whole.xml")
@@ -198,24 +206,31 @@ def _write_openvino(model, path, calibration):
     openvino.serialize(openvino.Model([result.get_node()], read.get_parameters(), model.name), path)
 
 
-def _write_litert(model, path, calibration):
+def _write_litert(model, path, images):
     options = {}
-    if calibration is not None:
+    if images is not None:
         import tensorflow as tf
 
         options = {
             "optimizations": [tf.lite.Optimize.DEFAULT],
-            "representative_dataset": functools.partial(map, lambda batch: [batch], _batches(calibration)),
+            "representative_dataset": functools.partial(map, lambda image: [image.astype("float32")], images),
         }
     model.export(path, format="litert", verbose=False, input_signature=_signature(model), **options)
 
 
-def _batches(images):
+def _calibration_images(images, size):
+    """Arrays ``(1, H, W, 3)`` of `uint8`, of one size where the model takes one only."""
+    found = []
     for image in images:
-        image = np.asarray(image, "float32")
-        if image.ndim != 3 or image.shape[-1] != 3:
-            raise ValueError(f"Found a calibration image of shape {image.shape}: expected (H, W, 3), RGB, 0-255.")
-        yield image[None]
+        picture = Image.fromarray(rgb(image))
+        if None in size:
+            picture.thumbnail((LONGEST, LONGEST), Image.Resampling.BILINEAR)
+        else:
+            picture = ImageOps.fit(picture, size[::-1], Image.Resampling.BILINEAR)
+        found.append(np.asarray(picture)[None])
+    if not found:
+        raise ValueError("Found no image to calibrate with: expected some like those that the model will see.")
+    return found
 
 
 def _move(beside, path):

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import fcn_keras
+from fcn_keras.cli import main
 from fcn_keras.export.formats import export_model
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="models are exported on TensorFlow")
@@ -141,6 +143,59 @@ def test_int8(format, model, tmp_path):
     assert 0 < np.abs(found - expected).mean() < 0.1 * expected.std()
 
 
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+def test_int8_from_photographs_of_any_kind(format, model, tmp_path):
+    """They are scaled until they cover the size, then cut: the same file as from images prepared so by hand."""
+    whole = photo(96, 160, 0)[0].repeat(2, 0).repeat(2, 1).astype("uint8")  # 192 x 320: scaled by a third to 64 x 106
+    Image.fromarray(whole).save(tmp_path / "a.png")
+    Image.fromarray(whole[:, :, 0]).save(tmp_path / "grey.png")
+    alpha = np.dstack([whole, np.full(whole.shape[:2], 255, "uint8")])
+    Image.fromarray(alpha).save(tmp_path / "alpha.png")
+    Image.new("RGB", (1, 1), (9, 8, 7)).save(tmp_path / "tiny.png")
+    by_hand = [
+        np.asarray(Image.fromarray(x).resize((64, 64), Image.Resampling.BILINEAR, box=(64, 0, 256, 192)))
+        for x in (whole, whole[:, :, :1].repeat(3, 2), whole)
+    ] + [np.full((64, 64, 3), (9, 8, 7), "uint8")]
+    files = [tmp_path / f"{name}.png" for name in ("a", "grey", "alpha", "tiny")]
+    images = [
+        RUNTIMES[format](export_model(model, tmp_path / NAMES[format], size=(64, 64), calibration=given))(photo(64, 64))
+        for given in (files, by_hand)
+    ]
+    np.testing.assert_array_equal(*images)
+
+
+def test_int8_of_any_size(model, tmp_path):
+    """Calibrated on images of different sizes; a large one is scaled down."""
+    images = [photo(48, 64)[0], photo(30, 20, 1)[0], photo(8, 2000, 2)[0]]
+    found = run_onnx(export_model(model, tmp_path / "net.onnx", calibration=images))(photo(40, 50, 100))
+    expected = np.asarray(model(photo(40, 50, 100)))
+    assert 0 < np.abs(found - expected).mean() < 0.1 * expected.std()
+
+
+def test_int8_of_a_model_of_one_size(tmp_path):
+    image = keras.Input((16, 24, 3))
+    fixed = keras.Model(image, keras.layers.Conv2D(2, 1)(image), name="fixed")
+    found = run_onnx(export_model(fixed, tmp_path / "net.onnx", calibration=[photo(50, 50)[0]]))(photo(16, 24))
+    assert found.shape == (1, 16, 24, 2)
+
+
+@pytest.mark.parametrize("words", [["net.tflite", "--size", "24", "32"], ["net.onnx"]])
+def test_the_command_calibrates_on_a_folder_of_photographs(words, tmp_path, capsys):
+    image = keras.Input((None, None, 3))
+    keras.Model(image, keras.layers.Conv2D(2, 3, padding="same")(image)).save(tmp_path / "tiny.keras")
+    (tmp_path / "photos").mkdir()
+    command = ["export", str(tmp_path / "tiny.keras"), str(tmp_path / words[0]), *words[1:]]
+    command += ["--calibration", str(tmp_path / "photos")]
+    assert main(command) == 2 and "photos holds no image: expected files" in capsys.readouterr().err
+    for number, size in enumerate([(100, 40), (20, 20), (32, 24)]):
+        Image.fromarray(photo(*size)[0].astype("uint8")).save(tmp_path / "photos" / f"{number}.jpg")
+    assert main([*command, "--json"]) == 0
+    assert '"int8": true' in capsys.readouterr().out
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
+    assert main(command) == 2
+    assert "broken.jpg' cannot be read as an image" in capsys.readouterr().err
+
+
 def test_an_export_replaces_an_export_and_nothing_else(model, tmp_path):
     folder = export_model(model, tmp_path / "net")
     export_model(model, folder, labels=True)
@@ -155,7 +210,7 @@ def test_an_export_replaces_an_export_and_nothing_else(model, tmp_path):
 def test_a_failed_export_leaves_what_was_there(model, tmp_path):
     path = export_model(model, tmp_path / "net.tflite", size=(32, 32))
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="calibration image of shape"):
+    with pytest.raises(ValueError, match=r"The image has shape \(32, 32\); expected \(H, W, 3\). A grey image"):
         export_model(model, path, size=(32, 32), calibration=[np.zeros((32, 32))])
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["net.tflite"]
 
@@ -168,6 +223,10 @@ def test_a_failed_export_leaves_what_was_there(model, tmp_path):
         ("net.onnx", {"format": "coreml"}, "format 'coreml'"),
         ("net.xml", {"calibration": [photo(8, 8)[0]]}, "calibration for openvino: int8 is made for onnx and litert"),
         ("net.tflite", {"calibration": [photo(8, 8)[0]]}, r"without a size. Fix: size=\(height, width\)"),
+        ("net.onnx", {"calibration": []}, "no image to calibrate with: expected some"),
+        ("net.onnx", {"calibration": "photos"}, "calibration='photos': expected a list of images, paths or arrays"),
+        ("net.onnx", {"calibration": photo(8, 8)[0]}, "calibration=one array: expected a list"),
+        ("net.onnx", {"size": (0, 8)}, r"size=\(0, 8\): expected \(height, width\) in pixels, each at least 1"),
     ],
 )
 def test_what_cannot_be(name, options, message, model, tmp_path):

@@ -21,6 +21,7 @@ to: where the CPU can, it computes in bfloat16, some hundredths off, unless it c
 
 import functools
 import importlib
+import numbers
 import os
 import pathlib
 import shutil
@@ -81,7 +82,16 @@ def export_model(model, path, format=None, size=None, labels=False, calibration=
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="partial-", dir=path.parent) as folder:
         beside = pathlib.Path(folder) / path.name
-        WRITERS[format](exported, beside, images)
+        try:
+            WRITERS[format](exported, beside, images)
+        except (OSError, ImportError, MemoryError):
+            raise
+        except Exception as error:  # each converter has its own
+            told = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"{model.name} cannot be written as {format}: {type(error).__name__}: {told} "
+                f"Fix: another of the formats {', '.join(WRITERS)}, or no layer of your own."
+            ) from error
         _move(beside, path)
     return path
 
@@ -96,10 +106,12 @@ def _format(path, format, size, calibration):
         )
     if format == "saved_model" and path.exists() and not (path / "saved_model.pb").is_file():
         raise ValueError(f"{path} is there and is no SavedModel, which would be replaced. Fix: another name.")
-    if isinstance(calibration, str | os.PathLike) or getattr(calibration, "ndim", 4) != 4:
-        found = repr(str(calibration)) if isinstance(calibration, str | os.PathLike) else "one array"
-        raise ValueError(f"Found calibration={found}: expected a list of images, paths or arrays (H, W, 3).")
-    if size is not None and not (len(tuple(size)) == 2 and all(n == int(n) > 0 for n in size)):
+    if not (calibration is None or isinstance(calibration, list | tuple) or getattr(calibration, "ndim", 0) == 4):
+        found = type(calibration).__name__
+        raise ValueError(f"Found calibration of type {found}: expected a list of images, paths or arrays (H, W, 3).")
+    if size is not None and not (
+        np.shape(size) == (2,) and all(isinstance(n, numbers.Integral) and n > 0 for n in size)
+    ):
         raise ValueError(f"Found size={size}: expected (height, width) in pixels, each at least 1.")
     if calibration is not None and format not in ("onnx", "litert"):
         raise ValueError(f"Found calibration for {format}: int8 is made for onnx and litert only.")

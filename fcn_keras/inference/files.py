@@ -3,13 +3,12 @@
 import os
 import pathlib
 
-import numpy as np
 from PIL import Image
 
 from .._files import did_you_mean, user_path
 from ..datasets.images import SUFFIXES, read_image
 from ..datasets.palettes import voc_palette
-from ..visualization.colors import overlay
+from ..visualization.colors import class_ids, color_table, overlay
 from .segment import segment
 
 
@@ -70,19 +69,19 @@ def write_mask(path, mask, palette=None):
         palette: Colours ``(C, 3)`` in 0–255 of the first ``C`` ids; by default VOC's.
 
     Raises:
-        ValueError: If an id needs more than 8 bits.
+        ValueError: If `mask` is no mask of ids, an id needs more than 8 bits, or `palette` is no palette.
 
     Example:
 
     >>> write_mask("photo.png", segment(model, "photo.jpg"))  # doctest: +SKIP
     """
-    mask = np.asarray(mask)
-    if mask.size and (mask.min() < 0 or mask.max() > 255):
-        raise ValueError(f"The mask holds ids from {mask.min()} to {mask.max()}: expected 0–255, as a PNG palette has.")
-    picture = Image.fromarray(mask.astype("uint8"))
+    ids = class_ids(mask)
+    if ids.max() > 255:
+        raise ValueError(f"The mask holds ids up to {ids.max()}: expected 0–255, as many as a PNG palette has.")
+    picture = Image.fromarray(ids.astype("uint8"))
     colours = voc_palette().copy()
     if palette is not None:
-        colours[: len(palette)] = palette
+        colours[: len(palette)] = color_table(palette)[: min(len(palette), 256)]
     picture.putpalette(colours.tobytes())
     write_picture(path, picture)
 

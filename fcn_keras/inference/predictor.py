@@ -4,6 +4,7 @@ What comes last, argmax above all, runs on the model's device, so that only the 
 """
 
 import functools
+import os
 
 import keras
 
@@ -32,6 +33,9 @@ def of(model):
         >>> of(model) is of(model), of(model).classes
         (True, 21)
     """
+    if not isinstance(model, keras.Model):
+        fix = f" Fix: fcn_keras.load_model({str(model)!r})." if isinstance(model, str | os.PathLike) else ""
+        raise ValueError(f"Found model={model!r}: expected a Keras model from images to logits.{fix}")
     runner = getattr(model, "_runner", None)
     if runner is None or not runner.is_current(model):
         runner = model._runner = Predictor(model)
@@ -53,7 +57,7 @@ class Predictor:
     def __init__(self, model):
         self.variables = _variable_ids(model)
         shape = getattr(model, "input_shape", None) if model.built else None
-        if shape is not None and (not isinstance(shape, tuple) or len(shape) != 4):
+        if shape is not None and (not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (3, None)):
             raise ValueError(f"{model.name} takes inputs of shape {shape}; expected one input (B, H, W, 3).")
         self.input_size = shape[1:3] if shape else (None, None)
         self.images = keras.Input(batch_shape=shape or (None, None, None, 3))
@@ -74,7 +78,14 @@ class Predictor:
         size = pixels.shape[1:3]
         if ending not in self.functions:
             self.functions[ending] = _compiled(keras.Model(self.images, ENDINGS[ending](self.logits)))
-        values = self.functions[ending](pixels)
+        try:
+            values = self.functions[ending](pixels)
+        except Exception as error:  # each backend has its own
+            if not _is_out_of_memory(error):
+                raise
+            raise ValueError(
+                f"{self.name} needs more memory than there is for {_by(size)} pixels at once. Fix: tile=1024, or less."
+            ) from error
         if tuple(values.shape[1:3]) != size:
             raise ValueError(
                 f"{self.name} returns maps of {_by(values.shape[1:3])} for an image of {_by(size)}. End it"
@@ -119,6 +130,12 @@ def _compiled(model):
     except Exception:  # a layer that must know its size, as UpSampling2D("bilinear") in Keras 3.15
         return tf.function(call)
     return any_size
+
+
+def _is_out_of_memory(error):
+    """Whether TensorFlow, JAX or PyTorch says that the memory of the device is full."""
+    words = f"{type(error).__name__} {error}".lower()
+    return any(word in words for word in ("resourceexhausted", "resource_exhausted", "out of memory", "outofmemory"))
 
 
 def id_type(classes):

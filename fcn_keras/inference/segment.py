@@ -114,7 +114,7 @@ def _passes(scales, flip):
     is_list = isinstance(scales, tuple | list) and len(scales) > 0
     if not is_list or not all(isinstance(scale, numbers.Real) and 0 < scale < math.inf for scale in scales):
         raise ValueError(f"Found scales={scales!r}: expected positive numbers, such as (0.75, 1, 1.25), or (1,).")
-    if flip not in (True, False):
+    if not isinstance(flip, bool | np.bool_):
         raise ValueError(f"Found flip={flip!r}: expected True or False.")
     return [(scale, mirrored) for scale in scales for mirrored in ([False, True] if flip else [False])]
 

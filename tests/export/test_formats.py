@@ -224,14 +224,30 @@ def test_a_failed_export_leaves_what_was_there(model, tmp_path):
         ("net.xml", {"calibration": [photo(8, 8)[0]]}, "calibration for openvino: int8 is made for onnx and litert"),
         ("net.tflite", {"calibration": [photo(8, 8)[0]]}, r"without a size. Fix: size=\(height, width\)"),
         ("net.onnx", {"calibration": []}, "no image to calibrate with: expected some"),
-        ("net.onnx", {"calibration": "photos"}, "calibration='photos': expected a list of images, paths or arrays"),
-        ("net.onnx", {"calibration": photo(8, 8)[0]}, "calibration=one array: expected a list"),
+        ("net.onnx", {"calibration": "photos"}, "type str: expected a list of images, paths or arrays"),
+        ("net.onnx", {"calibration": photo(8, 8)[0]}, "calibration of type ndarray: expected a list"),
         ("net.onnx", {"size": (0, 8)}, r"size=\(0, 8\): expected \(height, width\) in pixels, each at least 1"),
+        ("net.onnx", {"size": 8}, "size=8: expected"),
     ],
 )
 def test_what_cannot_be(name, options, message, model, tmp_path):
     with pytest.raises(ValueError, match=message):
         export_model(model, tmp_path / name, **options)
+
+
+@pytest.mark.parametrize("format", ["openvino", "litert"])
+def test_what_a_converter_refuses_is_told_in_one_line(format, tmp_path):
+    class Python(keras.layers.Layer):
+        def call(self, x):
+            import tensorflow as tf
+
+            return tf.ensure_shape(tf.py_function(lambda y: y, [x], tf.float32), x.shape)
+
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, Python()(image), name="odd")
+    with pytest.raises(ValueError, match=rf"^odd cannot be written as {format}: .*Fix: another of the formats") as told:
+        export(model, tmp_path / NAMES[format])
+    assert "\n" not in str(told.value) and not list(tmp_path.iterdir())
 
 
 def test_a_model_of_one_size_keeps_it(tmp_path):

@@ -101,10 +101,19 @@ def test_a_mask_file_holds_ids_and_shows_colours(tmp_path, palette):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["mask.png"]
 
 
-@pytest.mark.parametrize("worst", [-1, 256])
-def test_ids_beyond_a_palette_are_refused(tmp_path, worst):
-    with pytest.raises(ValueError, match=f"ids from .*{worst}.*expected 0–255"):
-        write_mask(tmp_path / "mask.png", [[0, worst]])
+@pytest.mark.parametrize(
+    ("mask", "palette", "told"),
+    [
+        ([[0, -1]], None, "no class ids, such as -1"),
+        ([[0, 256]], None, "ids up to 256: expected 0–255"),
+        ([[0, 0.5]], None, "no class ids, such as 0.5"),
+        (np.zeros((4, 4, 3)), None, r"shape \(4, 4, 3\); expected ids \(H, W\)"),
+        ([[0, 1]], [(0, 0), (1, 1)], r"palette has shape \(2, 2\)"),
+    ],
+)
+def test_what_is_no_mask_or_palette_is_refused(tmp_path, mask, palette, told):
+    with pytest.raises(ValueError, match=told):
+        write_mask(tmp_path / "mask.png", np.array(mask), palette and np.array(palette))
     assert not list(tmp_path.iterdir())
 
 

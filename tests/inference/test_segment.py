@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import fcn_keras
+from fcn_keras.inference import predictor
 from fcn_keras.inference.segment import logits, probabilities, segment
 
 
@@ -276,3 +277,28 @@ def test_progress_is_shown_where_it_takes_long(capsys, arguments, target):
 def test_bad_arguments(model, arguments, message):
     with pytest.raises(ValueError, match=message):
         segment(model, photo(8, 8), **arguments)
+
+
+@pytest.mark.parametrize("model", ["best.keras", None, lambda x: x])
+def test_what_is_no_model_is_told(model):
+    with pytest.raises(ValueError, match="expected a Keras model") as told:
+        segment(model, np.zeros((4, 4, 3), "uint8"))
+    assert ("Fix: fcn_keras.load_model('best.keras')" in str(told.value)) == (model == "best.keras")
+
+
+def test_a_model_of_grey_images_is_told():
+    grey = keras.Input((None, None, 1))
+    with pytest.raises(ValueError, match=r"shape \(None, None, None, 1\); expected one input \(B, H, W, 3\)"):
+        segment(keras.Model(grey, keras.layers.Conv2D(2, 1)(grey)), np.zeros((4, 4, 3), "uint8"))
+
+
+@pytest.mark.parametrize("words", ["RESOURCE_EXHAUSTED: Out of memory while trying to allocate", "CUDA out of memory."])
+def test_an_image_larger_than_the_memory_is_told(words):
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+
+    def full(pixels):
+        raise RuntimeError(words)
+
+    predictor.get_predictor(model).functions["labels"] = full
+    with pytest.raises(ValueError, match="needs more memory than there is for 4 x 5 pixels at once. Fix: tile=1024"):
+        segment(model, np.zeros((4, 5, 3), "uint8"))

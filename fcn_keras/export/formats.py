@@ -34,8 +34,8 @@ from PIL import Image, ImageOps
 
 from .._files import user_path
 from ..inference import predictor
-from .folding import fold_bilinear
 from ..visualization.colors import rgb
+from .folding import fold_bilinear
 
 SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", "": "saved_model"}
 LONGEST = 1024  # pixels of a calibration image where the size is free: photographs of phones would fill the memory

@@ -246,7 +246,7 @@ def test_what_a_converter_refuses_is_told_in_one_line(format, tmp_path):
     image = keras.Input((None, None, 3))
     model = keras.Model(image, Python()(image), name="odd")
     with pytest.raises(ValueError, match=rf"^odd cannot be written as {format}: .*Fix: another of the formats") as told:
-        export(model, tmp_path / NAMES[format])
+        export_model(model, tmp_path / NAMES[format])
     assert "\n" not in str(told.value) and not list(tmp_path.iterdir())
 
 

@@ -299,6 +299,6 @@ def test_an_image_larger_than_the_memory_is_told(words):
     def full(pixels):
         raise RuntimeError(words)
 
-    predictor.get_predictor(model).functions["labels"] = full
+    predictor.of(model).functions["labels"] = full
     with pytest.raises(ValueError, match="needs more memory than there is for 4 x 5 pixels at once. Fix: tile=1024"):
         segment(model, np.zeros((4, 5, 3), "uint8"))

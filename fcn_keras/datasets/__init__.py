@@ -17,7 +17,7 @@ import sys
 from .._files import did_you_mean, user_path
 from .pipeline import pipeline
 
-__all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "named", "pipeline", "prepare"]
+__all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "named", "pipeline", "prepare", "undecoded"]
 
 #: Name of a data set → the module of its builder, and its class.
 BUILDERS = {
@@ -212,8 +212,6 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     >>> images.shape, masks.shape
     (TensorShape([8, 128, 128, 3]), TensorShape([8, 128, 128]))
     """
-    import tensorflow_datasets as tfds
-
     if not isinstance(cache, bool):
         raise ValueError(f"Found cache={cache!r}, expected True or False: a cache lies in memory. Fix: cache=True.")
     builder = name
@@ -225,11 +223,33 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
             f"{builder.name}/{builder.info.config_name} has masks {scale} times as large as its images: found size or "
             "augment, expected neither."
         )
-    undecoded = {name: tfds.decode.SkipDecoding() for name in ("image", "segmentation_mask")}
-    read = tfds.decode.PartialDecoding(dict.fromkeys(undecoded, True), decoders=undecoded)
-    with _quiet("absl"):  # of a field that TFDS calls deprecated and reads itself
-        examples = builder.as_dataset(split=split, shuffle_files=False, decoders=read)
+    examples = undecoded(builder, split, "image", "segmentation_mask")
     if cache:
         made = (pathlib.Path(builder.data_dir) / "dataset_info.json").stat().st_mtime_ns  # data may be prepared anew
         examples = _CACHED.setdefault((str(builder.data_dir), made, split), examples.cache())
     return pipeline(examples, void=int(builder.info.metadata["void"]), **options)
+
+
+def undecoded(builder, split, *features):
+    """The examples of a split with the bytes of their files: small enough to be shuffled, all of them.
+
+    Args:
+        builder: A prepared builder, as from `prepare`.
+        split: As in `load`.
+        *features: The images and masks to read.
+
+    Returns:
+        A `tf.data.Dataset` of dicts of scalar strings; ``builder.info.features[name].decode_example`` decodes one.
+
+    Example:
+
+    >>> example = next(iter(undecoded(prepare("shapes"), "validation", "image")))
+    >>> example["image"].dtype
+    tf.string
+    """
+    import tensorflow_datasets as tfds
+
+    skipped = {name: tfds.decode.SkipDecoding() for name in features}
+    read = tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=skipped)
+    with _quiet("absl"):  # of a field that TFDS calls deprecated and reads itself
+        return builder.as_dataset(split=split, shuffle_files=False, decoders=read)

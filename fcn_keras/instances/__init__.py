@@ -9,9 +9,10 @@ Reference: He, Gkioxari, Dollár & Girshick, *Mask R-CNN* (ICCV 2017).
 from .average_precision import average_precision, detect, evaluate
 from .components import components, has_touching_twins
 from .config import PAPER, Settings
-from .data import load
+from .data import load, open_source
 from .inference import Instances, paste, segment_instances
 from .model import MaskRCNN
+from .sources import Source
 from .training import InstanceRun, Recipe, train
 
 __all__ = [
@@ -21,12 +22,14 @@ __all__ = [
     "MaskRCNN",
     "Recipe",
     "Settings",
+    "Source",
     "average_precision",
     "components",
     "detect",
     "evaluate",
     "has_touching_twins",
     "load",
+    "open_source",
     "paste",
     "segment_instances",
     "train",

@@ -11,10 +11,11 @@ import tensorflow as tf
 from .._files import user_path
 from ..datasets.images import read_image
 from .matching import CROWD
+from .sources import Source
 
 
-def read(annotations, images):
-    """The images of a file of annotations, each with its objects.
+def of_file(annotations, images):
+    """The images of a file of annotations, each with its objects. The file is read here, once; an image when needed.
 
     Args:
         annotations: Path of the JSON file: ``images``, ``categories``, ``annotations`` with a ``segmentation``, as
@@ -22,8 +23,7 @@ def read(annotations, images):
         images: Folder of the images.
 
     Returns:
-        A `tf.data.Dataset` of dicts: ``image`` uint8 ``(H, W, 3)``, ``masks`` uint8 ``(M, H, W)``, ``classes`` int32
-        ``(M,)``: 1 for the first of the categories, ordered by id; −1 for a crowd. Images without objects have M = 0.
+        A `Source` of the images' numbers. Classes count from 1, in the order of the categories' ids; a crowd has −1.
 
     Raises:
         ValueError: If the file is no such JSON, or an annotation lacks what is needed; the message names it.
@@ -31,49 +31,37 @@ def read(annotations, images):
 
     Example:
 
-    >>> dataset = read("annotations/instances_val2017.json", "val2017")  # doctest: +SKIP
+    >>> source = of_file("annotations/instances_val2017.json", "val2017")  # doctest: +SKIP
+    >>> source.class_names[:2]  # doctest: +SKIP
+    ['background', 'person']
     """
     content = _content(annotations)
-    ids = {category["id"]: number for number, category in enumerate(_categories(content), start=1)}
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    ids = {category["id"]: number for number, category in enumerate(categories, start=1)}
     objects = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
         _require(annotation, ids, objects, annotations)
         objects[annotation["image_id"]].append(annotation)
+    files = [(user_path(images) / image["file_name"], objects[image["id"]]) for image in content["images"]]
 
-    def examples():
-        for image in content["images"]:
-            pixels = read_image(user_path(images) / image["file_name"])
-            own = objects[image["id"]]
-            masks = [_mask(one["segmentation"], *pixels.shape[:2]) for one in own]
-            classes = [CROWD if one.get("iscrowd") else ids[one["category_id"]] for one in own]
-            yield {
-                "image": pixels,
-                "masks": np.stack(masks) if masks else np.zeros((0, *pixels.shape[:2]), "uint8"),
-                "classes": np.array(classes, "int32"),
-            }
+    def example(number):
+        path, own = files[number]
+        pixels = read_image(path)
+        masks = [_mask(one["segmentation"], *pixels.shape[:2]) for one in own]
+        classes = [CROWD if one.get("iscrowd") else ids[one["category_id"]] for one in own]
+        empty = np.zeros((0, *pixels.shape[:2]), "uint8")
+        return pixels, np.stack(masks) if masks else empty, np.array(classes, "int32")
 
-    signature = {
-        "image": tf.TensorSpec((None, None, 3), "uint8"),
-        "masks": tf.TensorSpec((None, None, None), "uint8"),
-        "classes": tf.TensorSpec((None,), "int32"),
-    }
-    dataset = tf.data.Dataset.from_generator(examples, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(content["images"])))
+    def decode(number):
+        image, masks, classes = tf.numpy_function(example, [number], (tf.uint8, tf.uint8, tf.int32), stateful=False)
+        return {
+            "image": tf.ensure_shape(image, (None, None, 3)),
+            "masks": tf.ensure_shape(masks, (None, None, None)),
+            "classes": tf.ensure_shape(classes, (None,)),
+        }
 
-
-def class_names(annotations):
-    """The class names of a file of annotations, ``background`` first.
-
-    Example:
-
-    >>> class_names("annotations/instances_val2017.json")[:2]  # doctest: +SKIP
-    ['background', 'person']
-    """
-    return ["background", *(category["name"] for category in _categories(_content(annotations)))]
-
-
-def _categories(content):
-    return sorted(content["categories"], key=lambda category: category["id"])
+    names = ["background", *(category["name"] for category in categories)]
+    return Source(tf.data.Dataset.range(len(files)), decode, names)
 
 
 def _content(path):

@@ -7,16 +7,17 @@ the end. Sources are the instance masks of `fcn_keras.datasets` (shapes, voc) an
 
 import tensorflow as tf
 
-from .. import datasets
 from ..layers.preprocessing import MEAN_COLOUR
 from . import coco
+from .sources import Source, of_builder
 
 
 def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None, augment=False, **where):
     """Loads a split as batches for `fcn_keras.instances.MaskRCNN`.
 
     Args:
-        name: ``"shapes"``, ``"voc"``, or ``"coco"``: a file of annotations and a folder of images.
+        name: ``"shapes"``, ``"voc"``, or ``"coco"``: a file of annotations and a folder of images; or a `Source`, as
+            from `open_source`, which spares reading COCO's file again for each epoch.
         split: As in `fcn_keras.datasets.load`; not for coco.
         size: ``(height, width)`` that images are resized to fit into, and padded to.
         objects: Rows for objects; if an image has more, the smallest are left out.
@@ -24,11 +25,13 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
         seed: An integer shuffles, and fixes every draw; each epoch its own.
         augment: Whether to mirror at random, and to vary scale and place.
         **where: ``config``, ``source``, ``data_dir`` as in `fcn_keras.datasets.prepare`; for coco ``annotations`` and
-            ``images``, see `fcn_keras.instances.coco.read`.
+            ``images``, see `fcn_keras.instances.coco.of_file`.
 
     Returns:
         A `tf.data.Dataset` of dicts: ``image`` float32 ``(batch, H, W, 3)`` in 0–255, ``boxes`` float32 ``(batch, M,
         4)``, ``classes`` int32 ``(batch, M)`` (0 an empty row, −1 a crowd), ``masks`` uint8 ``(batch, M, H, W)``.
+
+        At most four batches of decoded images are in memory at a time, however many images there are.
 
     Raises:
         ValueError: If `augment` is asked for without a seed, or as `fcn_keras.datasets.prepare` does.
@@ -41,11 +44,13 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
     """
     if augment and seed is None:
         raise ValueError("augment=True needs a seed: found None. Fix: seed=0, and another number for each epoch.")
-    examples = (coco.read(**where) if name == "coco" else _of_builder(name, split, where)).enumerate()
+    source = name if isinstance(name, Source) else open_source(name, split, **where)
+    numbered = source.undecoded.enumerate()
     if seed is not None:
-        examples = examples.shuffle(len(examples), seed=seed, reshuffle_each_iteration=False)
+        numbered = numbered.shuffle(len(numbered), seed=seed, reshuffle_each_iteration=False)
 
-    def step(index, example):
+    def step(index, undecoded):
+        example = source.decode(undecoded)
         image, masks, classes = example["image"], example["masks"], example["classes"]
         draws = _draws(seed, index) if augment else None
         image, masks = _framed(tf.cast(image, tf.float32), masks, size, draws)
@@ -54,38 +59,25 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
         return {"image": tf.ensure_shape(image, (*size, 3)), **_rows(masks, classes, objects, size)}
 
     return (
-        examples.map(step, tf.data.AUTOTUNE, deterministic=True)
+        numbered.map(step, max(2, batch), deterministic=True)  # whatever the number of cores: each holds an example
         .batch(batch, drop_remainder=seed is not None)
-        .prefetch(2)
+        .prefetch(1)
     )
 
 
-def _of_builder(name, split, where):
-    """Examples of a builder with instance masks, which know each object's class from the class mask below it."""
-    where = {"config": datasets.config_of(name, split), **where}
-    builder = datasets.prepare(name, **where)
-    if "instance_mask" not in builder.info.features:
-        raise ValueError(f"{builder.info.full_name} has no instance masks: expected shapes, voc, or coco's format.")
-    void, dataset = int(builder.info.metadata["void"]), builder.as_dataset(split=split, shuffle_files=False)
-    for example in dataset.take(1):
-        if tf.reduce_all(example["instance_mask"] == void):
-            raise ValueError(
-                f"{builder.info.full_name} was prepared from a folder without instance masks. Fix: a folder with "
-                "SegmentationObject (of SBD: inst), and another data_dir."
-            )
+def open_source(name, split="train", **where):
+    """The examples of a split, to be loaded again and again; arguments as in `load`.
 
-    def separate(example):
-        ids, classes = (tf.cast(example[key][..., 0], tf.int32) for key in ("instance_mask", "segmentation_mask"))
-        count = tf.reduce_max(tf.where(ids == void, 0, ids))
-        masks = ids[None] == tf.range(1, count + 1)[:, None, None]
-        own = tf.where(tf.logical_and(masks, classes[None] != void), classes[None], 0)
-        return {
-            "image": example["image"],
-            "masks": tf.cast(masks, tf.uint8),
-            "classes": tf.reduce_max(own, axis=(1, 2)),
-        }
+    Returns:
+        A `Source`.
 
-    return dataset.map(separate, tf.data.AUTOTUNE)
+    Example:
+
+    >>> source = open_source("shapes", "validation")
+    >>> next(iter(load(source, batch=2)))["masks"].shape
+    TensorShape([2, 8, 128, 128])
+    """
+    return coco.of_file(**where) if name == "coco" else of_builder(name, split, **where)
 
 
 def _draws(seed, index):

@@ -6,14 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import datasets
 from .._files import atomic_write
 from ..training import AdamW, Polynomial, Run, layer_rates
 from ..training.averages import averaging
-from . import coco
 from .average_precision import NAMES, evaluate
 from .config import Settings
-from .data import load
+from .data import load, open_source
 from .inference import segment_instances
 from .model import MaskRCNN
 
@@ -186,22 +184,19 @@ def train(
     >>> run.results()["masks"]["AP50"]  # doctest: +SKIP
     """
     recipe, where = recipe or Recipe(), where or {}
-    if data == "coco":
-        class_names = coco.class_names(where["annotations"])
-    else:
-        class_names = datasets.class_names(data, **({"config": datasets.config_of(data, splits[0])} | where))
+    source = open_source(data, splits[0], **where)
     shared = {"size": recipe.size, "objects": recipe.objects, "batch": recipe.batch}
 
     def batches(epoch_seed):
-        return load(data, splits[0], seed=epoch_seed, augment=True, **shared, **where)
+        return load(source, seed=epoch_seed, augment=True, **shared)
 
     run = InstanceRun(
         directory,
-        lambda: MaskRCNN(len(class_names), recipe.backbone, recipe.weights, recipe.settings, seed),
+        lambda: MaskRCNN(len(source.class_names), recipe.backbone, recipe.weights, recipe.settings, seed),
         recipe.optimizer_for,
         batches,
         load(data, splits[1], **shared, **(where | (validation or {}))),
-        class_names,
+        source.class_names,
         recipe.epochs,
         settings=recipe.as_dict() | {"data": data, "splits": splits},
         seed=100_003 * seed,

@@ -8,6 +8,7 @@ import argparse
 
 import keras
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from .._files import atomic_write
 from ..datasets import prepare
@@ -34,10 +35,15 @@ def objects(split, *, data_dir=None, seed=None):
 
     >>> images, labels = next(iter(objects("validation")))
     """
-    examples = prepare("shapes", "objects", data_dir=data_dir).as_dataset(split=split, as_supervised=True).cache()
-    examples = examples.map(lambda image, label: (tf.cast(image, tf.float32), label), tf.data.AUTOTUNE)
+    builder = prepare("shapes", "objects", data_dir=data_dir)
+    undecoded = {"image": tfds.decode.SkipDecoding()}
+    examples = builder.as_dataset(split=split, as_supervised=True, decoders=undecoded).cache()
+    if seed is not None:  # files are shuffled, not pixels
+        examples = examples.shuffle(len(examples), seed=seed)
+    decode = builder.info.features["image"].decode_example
+    examples = examples.map(lambda image, label: (tf.cast(decode(image), tf.float32), label), tf.data.AUTOTUNE)
     if seed is not None:
-        examples = examples.shuffle(len(examples), seed=seed).map(_varied, tf.data.AUTOTUNE)
+        examples = examples.map(_varied, tf.data.AUTOTUNE)
     return examples.batch(BATCH).prefetch(tf.data.AUTOTUNE)
 
 

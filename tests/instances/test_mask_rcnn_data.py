@@ -1,11 +1,14 @@
 """What Mask R-CNN learns from: rows of objects, from the package's data sets and from COCO's format."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image
+from small import SMALL
 from stand_ins import ids_of, write_voc
 
 from fcn_keras import datasets, instances
@@ -51,6 +54,83 @@ def test_epochs_can_be_repeated_and_differ(few_scenes):
         np.testing.assert_array_equal(first[0][name], again[0][name])
     assert (first[0]["image"] != other[0]["image"]).any()
     assert len(first) == 3
+
+
+def test_the_order_depends_on_the_seed_and_every_example_comes_once(few_scenes):
+    def order(seed):
+        batches = arrays(instances.load("shapes", "train", batch=4, seed=seed, data_dir=few_scenes))
+        return [image.tobytes() for batch in batches for image in batch["image"]]
+
+    stored = [image for batch in arrays(instances.load("shapes", "train", data_dir=few_scenes)) for image in batch["image"]]
+    stored = [image.tobytes() for image in stored]
+    first, again, other = order(1), order(1), order(2)
+    assert first == again and first != other and first != stored
+    assert sorted(first) == sorted(other) == sorted(stored)
+
+
+class Decoded:
+    """Counts images as they are decoded, and how many of them wait to be used at most."""
+
+    def __init__(self):
+        self.numbers, self.most_waiting = [], 0
+
+    def __call__(self, number):
+        self.numbers.append(int(number))
+        return np.int32(0)
+
+    def use_up(self, dataset):
+        """Takes every batch, slowly, so that what is made ahead has time to grow."""
+        used = 0
+        for batch in dataset:
+            time.sleep(0.05)
+            self.most_waiting = max(self.most_waiting, len(self.numbers) - used)
+            used += len(batch["image"])
+        return used
+
+
+@pytest.fixture
+def decoded_files(monkeypatch):
+    """Counts the images that TensorFlow Datasets' features decode; their masks, with one channel, are not counted."""
+    count, decode = Decoded(), tfds.features.Image.decode_example
+
+    def counted(feature, example):
+        image = decode(feature, example)
+        if image.shape[-1] == 3:
+            with tf.control_dependencies([tf.numpy_function(count, [0], tf.int32)]):
+                image = tf.identity(image)
+        return image
+
+    monkeypatch.setattr(tfds.features.Image, "decode_example", counted)
+    return count
+
+
+def test_a_shuffled_data_set_is_decoded_batch_by_batch(few_scenes, decoded_files):
+    split = "+".join(["train"] * 10)
+    dataset = instances.load("shapes", split, batch=2, seed=1, augment=True, data_dir=few_scenes)
+    assert decoded_files.use_up(dataset) == 120 == len(decoded_files.numbers)
+    assert decoded_files.most_waiting <= 8
+
+
+def test_coco_is_decoded_batch_by_batch(tmp_path, monkeypatch):
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
+    images = [{"id": number, "file_name": "a.png"} for number in range(100)]
+    path = write_coco(tmp_path, images=images)
+    decoded, read_image = Decoded(), coco.read_image
+    monkeypatch.setattr(coco, "read_image", lambda path: decoded(0) or read_image(path))
+    source = {"annotations": path, "images": tmp_path}
+    assert decoded.use_up(instances.load("coco", size=(32, 32), batch=2, seed=1, **source)) == 100
+    assert decoded.most_waiting <= 8
+
+
+def test_cocos_file_is_read_once(tmp_path, monkeypatch):
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
+    path, reads, loads = write_coco(tmp_path), [], json.loads
+    monkeypatch.setattr(coco.json, "loads", lambda text: reads.append(text) or loads(text))
+    recipe = instances.Recipe(settings=instances.Settings(**SMALL), weights=None, epochs=3, batch=2, size=(32, 32))
+    where = {"annotations": path, "images": tmp_path}
+    monkeypatch.setattr(instances.InstanceRun, "run", lambda run: [run.train(seed) for seed in range(3)])
+    instances.train("coco", tmp_path / "run", recipe, where=where, verbose=0)
+    assert len(reads) == 2  # what is trained on, and what is measured on
 
 
 def test_boxes_follow_their_masks_through_augmentation(few_scenes):
@@ -109,8 +189,9 @@ def write_coco(folder, **changes):
 def test_coco(tmp_path):
     pytest.importorskip("pycocotools", reason="pycocotools is not installed")
     path = write_coco(tmp_path)
-    assert coco.class_names(path) == ["background", "car", "cup"]
-    first, second = coco.read(path, tmp_path).as_numpy_iterator()
+    source = coco.of_file(path, tmp_path)
+    assert source.class_names == ["background", "car", "cup"]
+    first, second = source.undecoded.map(source.decode).as_numpy_iterator()
     assert first["classes"].tolist() == [2, 1, -1] and first["masks"].shape == (3, 20, 30)
     assert box_of(first["masks"][0]) == (3, 2, 9, 12) and box_of(first["masks"][1]) == (4, 20, 19, 29)
     np.testing.assert_array_equal(first["masks"][2], np.arange(600).reshape(30, 20).T // 100 == 4)
@@ -132,15 +213,15 @@ def test_coco(tmp_path):
 def test_what_is_wrong_in_cocos_file_is_named(tmp_path, changes, message):
     path = write_coco(tmp_path, **changes)
     with pytest.raises(ValueError, match=message):
-        coco.read(path, tmp_path)
+        coco.of_file(path, tmp_path)
 
 
 def test_no_coco_file(tmp_path):
     with pytest.raises(ValueError, match=r"could not be read as COCO's JSON"):
-        coco.class_names(tmp_path / "none.json")
+        coco.of_file(tmp_path / "none.json", tmp_path)
     (tmp_path / "list.json").write_text('{"images": []}')
     with pytest.raises(ValueError, match="lacks categories, annotations"):
-        coco.class_names(tmp_path / "list.json")
+        coco.of_file(tmp_path / "list.json", tmp_path)
 
 
 def test_augmentation_wants_a_seed_and_instances_are_needed(few_scenes):

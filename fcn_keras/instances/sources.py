@@ -1,0 +1,80 @@
+"""Where examples come from: small while they are shuffled, decoded afterwards."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from .. import datasets
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Examples that are not decoded yet, and the function that decodes one of them.
+
+    An image with its masks takes a hundred times the memory of its file, and a file a thousand times that of its
+    number. So the order is drawn among elements that are small.
+
+    Args:
+        undecoded: A `tf.data.Dataset` of known length: the bytes of an example's files, or its number.
+        decode: Function from an element to a dict of ``image`` uint8 ``(H, W, 3)``, ``masks`` uint8 ``(M, H, W)`` and
+            ``classes`` int32 ``(M,)``: −1 for a crowd.
+        class_names: Names of the classes, ``background`` first.
+
+    Example:
+
+    >>> source = of_builder("shapes", "validation")
+    >>> sorted(source.decode(next(iter(source.undecoded))))
+    ['classes', 'image', 'masks']
+    """
+
+    undecoded: tf.data.Dataset
+    decode: Callable
+    class_names: Sequence[str]
+
+
+def of_builder(name, split, **where):
+    """The examples of a data set with instance masks; the class mask below an object tells its class.
+
+    Args:
+        name: ``"shapes"`` or ``"voc"``.
+        split: As in `fcn_keras.datasets.load`.
+        **where: ``config``, ``source``, ``data_dir`` as in `fcn_keras.datasets.prepare`.
+
+    Returns:
+        A `Source` of the bytes of the files.
+
+    Raises:
+        ValueError: If the data set has no instance masks, or as `fcn_keras.datasets.prepare` does.
+
+    Example:
+
+    >>> of_builder("shapes", "validation").class_names[:2]
+    ['background', 'disc']
+    """
+    builder = datasets.prepare(name, **{"config": datasets.config_of(name, split), **where})
+    features = builder.info.features
+    if "instance_mask" not in features:
+        raise ValueError(f"{builder.info.full_name} has no instance masks: expected shapes, voc, or coco's format.")
+    void = int(builder.info.metadata["void"])
+    undecoded = datasets.undecoded(builder, split, "image", "segmentation_mask", "instance_mask")
+    for example in undecoded.take(1):
+        if tf.reduce_all(features["instance_mask"].decode_example(example["instance_mask"]) == void):
+            raise ValueError(
+                f"{builder.info.full_name} was prepared from a folder without instance masks. Fix: a folder with "
+                "SegmentationObject (of SBD: inst), and another data_dir."
+            )
+
+    def decode(example):
+        decoded = {key: features[key].decode_example(value) for key, value in example.items()}
+        ids, classes = (tf.cast(decoded[key][..., 0], tf.int32) for key in ("instance_mask", "segmentation_mask"))
+        count = tf.reduce_max(tf.where(ids == void, 0, ids))
+        masks = ids[None] == tf.range(1, count + 1)[:, None, None]
+        own = tf.where(tf.logical_and(masks, classes[None] != void), classes[None], 0)
+        return {
+            "image": decoded["image"],
+            "masks": tf.cast(masks, tf.uint8),
+            "classes": tf.reduce_max(own, axis=(1, 2)),
+        }
+
+    return Source(undecoded, decode, list(builder.info.metadata["class_names"]))

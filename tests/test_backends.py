@@ -92,7 +92,9 @@ AUTHORS = textwrap.dedent("""
     import peer
     from fcn_keras import berkeley
 
-    for name, logits in np.load(peer.STORED).items():
+    stored = np.load(peer.STORED)
+    for name in peer.NETS:
+        logits = stored[name]
         net = getattr(berkeley, name)(peer.CLASSES, width=1 / 16)
         berkeley.load_state_dict(net, peer.state_dict(name))
         found = keras.ops.convert_to_numpy(net(peer.picture(*peer.SIZE)))
@@ -102,7 +104,7 @@ AUTHORS = textwrap.dedent("""
 
 def run(script, folder, backend):
     if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
+        pytest.skip(f"tests Keras' {backend} backend, and {backend} is not installed")
     environment = {**os.environ, "KERAS_BACKEND": backend}
     command = [sys.executable, "-c", script, str(folder), backend]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

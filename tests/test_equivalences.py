@@ -225,7 +225,7 @@ SCRIPT = textwrap.dedent("""
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_equivalences_hold_on_other_backends(backend):
     if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
+        pytest.skip(f"tests Keras' {backend} backend, and {backend} is not installed")
     command = [sys.executable, "-c", SCRIPT, backend]
     environment = {**os.environ, "KERAS_BACKEND": backend}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

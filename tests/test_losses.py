@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import pytorch_references
 import tensorflow as tf
 
 from fcn_keras.losses import PixelCrossentropy, balanced_weights, count_pixels
@@ -139,32 +140,21 @@ def test_reductions_of_another_kind(reduction):
         PixelCrossentropy(reduction=reduction)
 
 
-def torchs(masks, logits, reduction="mean", **options):
-    torch = pytest.importorskip("torch")
-    logits = torch.tensor(logits).permute(0, 3, 1, 2).requires_grad_()
-    loss = torch.nn.CrossEntropyLoss(ignore_index=255, reduction=reduction, **options)(
-        logits, torch.tensor(masks.astype("int64"))
-    )
-    loss.backward()
-    return float(loss.detach()), logits.grad.permute(0, 2, 3, 1).numpy()
-
-
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("weights", [None, [1.0, 0.5, 3.0, 0.0, 2.0]])
-def test_weights_and_smoothing_are_pytorchs(weights, smoothing, reduction):
-    torch = pytest.importorskip("torch")
-    masks, logits = batch()
-    options = {"label_smoothing": smoothing, "weight": None if weights is None else torch.tensor(weights)}
-    expected, gradient = torchs(masks, logits, reduction, **options)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_weights_and_smoothing_are_pytorchs(weighted, smoothing, reduction):
+    theirs, case = pytorch_references.stored("pixel_losses"), f"{reduction}_{smoothing}_{weighted}"
+    masks, weights = theirs["masks"], theirs["weights"].tolist() if weighted else None
     loss = PixelCrossentropy(reduction=reduction, class_weights=weights, label_smoothing=smoothing)
     for shaped in (masks, masks[..., None]):
-        logits_ = tf.constant(logits)
+        logits = tf.constant(theirs["logits"])
         with tf.GradientTape() as tape:
-            tape.watch(logits_)
-            value = loss(shaped, logits_)
-        assert float(value) == pytest.approx(expected, rel=1e-5)
-        np.testing.assert_allclose(tape.gradient(value, logits_).numpy(), gradient, rtol=1e-4, atol=1e-6)
+            tape.watch(logits)
+            value = loss(shaped, logits)
+        assert float(value) == pytest.approx(float(theirs[f"loss_{case}"]), rel=1e-5)
+        gradient = tape.gradient(value, logits).numpy()
+        np.testing.assert_allclose(gradient, theirs[f"gradient_{case}"], rtol=1e-4, atol=1e-6)
 
 
 def test_weighted_and_all_void_costs_nothing():

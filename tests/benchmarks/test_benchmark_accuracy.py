@@ -17,7 +17,7 @@ BACKBONES = {"keras_io": "mini_vgg", "torch_head": "mobilenet_v2", "ours": "mini
 
 def module(name):
     if name == "torch_head":
-        pytest.importorskip("torch", reason="PyTorch is not installed")
+        pytest.importorskip("torch", reason="tests a peer written in PyTorch, which is not installed")
     return importlib.import_module(f"benchmarks.accuracy.{name}")
 
 

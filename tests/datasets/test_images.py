@@ -73,7 +73,7 @@ def test_arrays_are_not_copied(tmp_path):
 
 
 def test_torch_images_on_the_gradient_tape():
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="takes PyTorch's tensors, and it is not installed")
     tensor = torch.tensor(photo(6, 4).astype("float32"), requires_grad=True)
     assert isinstance(to_numpy(tensor), np.ndarray)
     np.testing.assert_array_equal(read_image(tensor), photo(6, 4))

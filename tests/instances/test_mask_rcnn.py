@@ -187,7 +187,7 @@ SCRIPT = textwrap.dedent("""
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_backends_find_the_same_and_learn(model, tmp_path, backend):
     if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
+        pytest.skip(f"tests Keras' {backend} backend, and {backend} is not installed")
     shown = batch(2)
     np.savez(tmp_path / "shown.npz", **shown)
     np.savez(tmp_path / "expected.npz", **{name: np.array(value) for name, value in model(shown["image"]).items()})

@@ -61,7 +61,9 @@ def test_the_order_depends_on_the_seed_and_every_example_comes_once(few_scenes):
         batches = arrays(instances.load("shapes", "train", batch=4, seed=seed, data_dir=few_scenes))
         return [image.tobytes() for batch in batches for image in batch["image"]]
 
-    stored = [image for batch in arrays(instances.load("shapes", "train", data_dir=few_scenes)) for image in batch["image"]]
+    stored = [
+        image for batch in arrays(instances.load("shapes", "train", data_dir=few_scenes)) for image in batch["image"]
+    ]
     stored = [image.tobytes() for image in stored]
     first, again, other = order(1), order(1), order(2)
     assert first == again and first != other and first != stored

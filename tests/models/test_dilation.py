@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import pytorch_references
 import tensorflow as tf
 
 import fcn_keras
@@ -163,19 +164,10 @@ def two_layers():
 
 
 def test_the_dilated_convolutions_of_pytorch():
-    torch = pytest.importorskip("torch")
-    model, photo = two_layers(), photos(1, 29, 24, 3)
-
-    def convolution(x, layer, **options):
-        kernel, bias = (torch.from_numpy(weights) for weights in layer.get_weights())
-        return torch.nn.functional.conv2d(x, kernel.permute(3, 2, 0, 1), bias, **options)
-
-    first, second = model.get_layer("first"), model.get_layer("second")
-    x = torch.from_numpy(photo.transpose(0, 3, 1, 2).copy())
-    x = torch.relu(convolution(x, first))
-    x = torch.nn.functional.max_pool2d(x, 3, stride=1, dilation=2)
-    x = convolution(x, second, dilation=4)
-    assert_close(run(dilate(model, 4), photo), x.numpy().transpose(0, 2, 3, 1))
+    model, theirs = two_layers(), pytorch_references.stored("dilated_network")
+    for name in ("first", "second"):
+        model.get_layer(name).set_weights([theirs[f"{name}_kernel"].transpose(2, 3, 1, 0), theirs[f"{name}_bias"]])
+    assert_close(run(dilate(model, 4), theirs["x"]), theirs["y"])
 
 
 def test_the_papers_enlarged_filter():

@@ -1,9 +1,10 @@
 """The authors' nets once more, in PyTorch and with the paper's numbers typed in: the peer to compare with.
 
-    python tests/berkeley/peer.py
+    python tests/paper/peer.py
 
-writes ``logits.npz`` beside this file: what PyTorch gives for one small image per net. Tests on machines without PyTorch
-compare with these numbers; everything else here needs NumPy only.
+writes ``logits.npz`` beside this file: what PyTorch gives for images of a few sizes, and with noise on the transposed
+convolutions; of the larger images every seventh row and column. It was made with torch 2.13.0. The tests compare with
+these numbers and need NumPy only.
 """
 
 import pathlib
@@ -13,6 +14,8 @@ import numpy as np
 STORED = pathlib.Path(__file__).parent / "logits.npz"
 CLASSES = 5
 SIZE = (13, 21)
+LARGER = [(37, 53), (101, 64)]
+EVERY = (slice(None), slice(None, None, 7), slice(None, None, 7))
 VGG = [
     ("conv1_1", 4, 3, 3), ("conv1_2", 4, 4, 3), "pool",
     ("conv2_1", 8, 4, 3), ("conv2_2", 8, 8, 3), "pool",
@@ -124,6 +127,16 @@ def forward(net, state, image):
     return x.numpy().transpose(0, 2, 3, 1)
 
 
+def main():
+    found = {}
+    for net in NETS:
+        state, noisy = state_dict(net), state_dict(net, bilinear=False)
+        found[net] = forward(net, state, picture(*SIZE))
+        found |= {f"{net}_{h}x{w}": forward(net, state, picture(h, w))[EVERY] for h, w in LARGER}
+        found[f"{net}_noisy"] = forward(net, noisy, picture(29, 40))[EVERY]
+    np.savez_compressed(STORED, **found)
+    print(f"wrote {STORED}, {STORED.stat().st_size:,} bytes")
+
+
 if __name__ == "__main__":
-    np.savez_compressed(STORED, **{net: forward(net, state_dict(net), picture(*SIZE)) for net in NETS})
-    print(f"wrote {STORED}")
+    main()

@@ -1,7 +1,5 @@
 """The authors' nets: the paper's numbers, PyTorch's logits, and the size of every output."""
 
-import importlib.util
-
 import keras
 import numpy as np
 import peer
@@ -12,7 +10,6 @@ import fcn_keras
 from fcn_keras import geometry, paper
 
 WIDTH = 1 / 16
-HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 def net(name, **kwargs):
@@ -21,26 +18,22 @@ def net(name, **kwargs):
 
 @pytest.mark.parametrize("name", peer.NETS)
 def test_logits_are_pytorchs(name):
-    model = net(name)
+    model, stored = net(name), np.load(peer.STORED)
     paper.load_state_dict(model, peer.state_dict(name))
-    stored = np.load(peer.STORED)[name]
-    expected = [(peer.SIZE, stored)]
-    if HAS_TORCH:
-        state = peer.state_dict(name)
-        expected += [
-            (size, peer.forward(name, state, peer.picture(*size))) for size in (peer.SIZE, (37, 53), (101, 64))
-        ]
-    for size, logits in expected:
-        np.testing.assert_allclose(model(peer.picture(*size)), logits, rtol=0, atol=1e-4 * np.abs(logits).max())
+    assert_close(model(peer.picture(*peer.SIZE)), stored[name])
+    for height, width in peer.LARGER:
+        assert_close(np.array(model(peer.picture(height, width)))[peer.EVERY], stored[f"{name}_{height}x{width}"])
 
 
 @pytest.mark.parametrize("name", peer.NETS)
 def test_learned_transposed_convolutions_are_pytorchs(name):
-    pytest.importorskip("torch")
-    model, state = net(name, upsampling="learned"), peer.state_dict(name, bilinear=False)
-    paper.load_state_dict(model, state)
-    expected = peer.forward(name, state, peer.picture(29, 40))
-    np.testing.assert_allclose(model(peer.picture(29, 40)), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    model = net(name, upsampling="learned")
+    paper.load_state_dict(model, peer.state_dict(name, bilinear=False))
+    assert_close(np.array(model(peer.picture(29, 40)))[peer.EVERY], np.load(peer.STORED)[f"{name}_noisy"])
+
+
+def assert_close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", peer.NETS)

@@ -10,6 +10,7 @@ import textwrap
 import keras
 import numpy as np
 import pytest
+import pytorch_references
 import tensorflow as tf
 
 from fcn_keras.losses import PixelCrossentropy
@@ -74,22 +75,14 @@ def test_steps_equal_numpys(steps):
     assert_close(optimizer.momentums, velocities)
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-def test_steps_equal_pytorchs(steps):
+def test_steps_equal_pytorchs():
     """PyTorch's decay is L2 in the gradient, too; parameter groups give biases their own rate. Relative 1e-5."""
-    torch = pytest.importorskip("torch")
-    start = some_arrays()
-    theirs = [torch.nn.Parameter(torch.tensor(a)) for a in start]
-    groups = [{"params": theirs[:1], "lr": 0.03, "weight_decay": 0.4}, {"params": theirs[1:], "lr": 0.06}]
-    reference = torch.optim.SGD(groups, momentum=0.99)
-    found, optimizer = variables(start), CaffeSGD(**SETTINGS)
-    for step in range(steps):
-        gradients = some_arrays(seed=10 + step)
-        for parameter, gradient in zip(theirs, gradients, strict=True):
-            parameter.grad = torch.tensor(gradient)
-        reference.step()
-        optimizer.apply([keras.ops.convert_to_tensor(g, "float32") for g in gradients], found)
-    assert_close(found, [p.detach().numpy() for p in theirs])
+    theirs, optimizer = pytorch_references.stored("caffe_sgd"), CaffeSGD(**SETTINGS)
+    found = variables([theirs["step_0/0"], theirs["step_0/1"]])
+    for step in (1, 2, 3):
+        gradients = [theirs[f"gradient_{step}/{i}"] for i in (0, 1)]
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], found)
+        assert_close(found, [theirs[f"step_{step}/{i}"] for i in (0, 1)])
 
 
 def test_keras_own_decay_is_another_and_is_refused():
@@ -339,7 +332,7 @@ SCRIPT = textwrap.dedent("""
 def test_the_same_steps_on_other_backends(backend, tmp_path):
     """Three steps through `train_on_batch`, compiled where the backend compiles; 1e-4."""
     if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
+        pytest.skip(f"tests Keras' {backend} backend, and {backend} is not installed")
     images, masks = next(photographs())
     start = [a.astype("float32") for a in some_arrays()]
     expected, velocities = start, [0, 0]

@@ -206,7 +206,7 @@ def test_npz_files_and_other_endings(tmp_path):
 
 
 def test_pth_files(tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="reads files as PyTorch writes them, and it is not installed")
     state = peer.state_dict("CaffeFCN8s")
     torch.save({name: torch.from_numpy(value) for name, value in state.items()}, tmp_path / "net.pth")
     one, other = net("CaffeFCN8s"), net("CaffeFCN8s")

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import pytorch_references
 
 import fcn_keras
 from fcn_keras.training import SGD, AdamW, Polynomial, layer_rates
@@ -23,35 +24,24 @@ def ours(optimizer, steps=4):
     return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
-def theirs(torch, optimizer, decay, rate, steps=4, **options):
-    variables = [torch.nn.Parameter(torch.tensor(array)) for array in arrays(0)]
-    groups = [
-        {"params": [v], "lr": rate * factor, "weight_decay": decay if v.ndim > 1 else 0.0}
-        for v, factor in zip(variables, RATES, strict=True)
-    ]
-    solver = optimizer(groups, lr=rate, **options)
-    for step in range(steps):
-        for variable, gradient in zip(variables, arrays(step + 1), strict=True):
-            variable.grad = torch.tensor(gradient)
-        solver.step()
-    return [variable.detach().numpy() for variable in variables]
-
-
 def close(found, expected):
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
 
 
-def test_adamw_is_pytorchs_with_parameter_groups():
-    torch = pytest.importorskip("torch")
-    expected = theirs(torch, torch.optim.AdamW, 0.1, 0.01, eps=1e-12)
-    close(ours(AdamW(0.01, RATES, decay=0.1, epsilon=1e-12)), expected)
-
-
-def test_sgd_is_pytorchs_with_parameter_groups():
-    torch = pytest.importorskip("torch")
-    expected = theirs(torch, torch.optim.SGD, 0.1, 0.01, momentum=0.9)
-    close(ours(SGD(0.01, RATES, decay=0.1, momentum=0.9)), expected)
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [
+        ("adamw", lambda: AdamW(0.01, RATES, decay=0.1, epsilon=1e-12)),
+        ("sgd", lambda: SGD(0.01, RATES, decay=0.1, momentum=0.9)),
+    ],
+)
+def test_steps_are_pytorchs_with_parameter_groups(name, optimizer):
+    theirs, optimizer = pytorch_references.stored(name), optimizer()
+    variables = [keras.Variable(theirs[f"step_0/{i}"]) for i in range(4)]
+    for step in range(1, 5):
+        optimizer.apply([keras.ops.convert_to_tensor(theirs[f"gradient_{step}/{i}"]) for i in range(4)], variables)
+        close(variables, [theirs[f"step_{step}/{i}"] for i in range(4)])
 
 
 def test_one_step_by_hand():

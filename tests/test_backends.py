@@ -90,13 +90,13 @@ AUTHORS = textwrap.dedent("""
     assert keras.backend.backend() == expected_backend
     sys.path.insert(0, folder)
     import peer
-    from fcn_keras import berkeley
+    from fcn_keras import paper
 
     stored = np.load(peer.STORED)
     for name in peer.NETS:
         logits = stored[name]
-        net = getattr(berkeley, name)(peer.CLASSES, width=1 / 16)
-        berkeley.load_state_dict(net, peer.state_dict(name))
+        net = getattr(paper, name)(peer.CLASSES, width=1 / 16)
+        paper.load_state_dict(net, peer.state_dict(name))
         found = keras.ops.convert_to_numpy(net(peer.picture(*peer.SIZE)))
         np.testing.assert_allclose(found, logits, rtol=0, atol=1e-4 * np.abs(logits).max(), err_msg=name)
 """)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .layers.labels import two_class_logits
+from .layers.labels import class_ids, mask_of_logits, require, two_class_logits
 from .layers.xla import by_xla_where_it_pays
 
 
@@ -13,9 +13,9 @@ class PixelCrossentropy(keras.losses.Loss):
     """Softmax cross-entropy of every pixel that has a label, on logits.
 
     Takes integer masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` and logits ``(batch, H, W, C)``; one logit is two
-    classes (see `fcn_keras.layers.labels`). A batch without a single labelled pixel costs 0. On TensorFlow a label outside
-    ``[0, C)`` that is not void stops the training with the label found; elsewhere `fcn_keras.datasets.load` is the
-    guard.
+    classes (see `fcn_keras.layers.labels`). A batch without a single labelled pixel costs 0. A label that is neither void nor
+    a whole number in ``[0, C)`` stops the training with the label found. What XLA or JAX has compiled cannot look at
+    labels: there such pixels do not count, and `fcn_keras.datasets.load` is the guard.
 
     With `class_weights` the mean is weighted: ``sum(w[label] * loss) / sum(w[label])`` over the labelled pixels. With
     `label_smoothing` a share of the target is spread over all classes. Both as in ``torch.nn.CrossEntropyLoss``.
@@ -29,7 +29,9 @@ class PixelCrossentropy(keras.losses.Loss):
         label_smoothing: Share of the target that is spread evenly over the classes, in ``[0, 1)``.
 
     Raises:
-        ValueError: If the reduction is neither of the two, or weights or smoothing are out of range.
+        ValueError: If the reduction is neither of the two, or weights or smoothing are out of range; when called, if
+            masks and logits differ in size, or a label is neither void nor a class (within a graph of TensorFlow that
+            is a tf.errors.InvalidArgumentError).
 
     Example:
 
@@ -66,15 +68,21 @@ class PixelCrossentropy(keras.losses.Loss):
         classes = y_pred.shape[-1]
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(f"Found {len(self.class_weights)} class weights for logits of {classes} classes.")
-        if len(y_true.shape) == len(y_pred.shape):
-            y_true = ops.squeeze(y_true, axis=-1)
-        if keras.backend.backend() == "tensorflow":
-            y_true = _require_labels(y_true, classes, self.void)
-        losses, weights = _pixel_losses(y_true, y_pred, self.void, self.class_weights, self.label_smoothing)
+        labels = self._labels(mask_of_logits(y_true, y_pred), classes)
+        losses, weights = _pixel_losses(labels, y_pred, self.class_weights, self.label_smoothing)
         if self.reduction == "sum":
             return losses
         # Keras will divide by the number of all pixels; what it should be is the weight of the labelled ones.
         return losses * ops.divide_no_nan(ops.cast(ops.size(losses), losses.dtype), ops.sum(weights))
+
+    def _labels(self, masks, classes):
+        """Class ids, negative where a pixel does not count; a label that is neither a class nor void is refused."""
+        labels = class_ids(masks, classes, self.void)
+        message = (
+            f"A mask holds labels outside [0, {classes}) that are not void ({self.void}): expected class ids from 0. "
+            "Fix: map the ids, or set num_classes or void."
+        )
+        return ops.where(require(labels != -2, masks, message), labels, -1)
 
     def weight_of(self, masks):
         """What the mean divides by: the number of labelled pixels, or the sum of their class weights; a scalar."""
@@ -92,10 +100,9 @@ class PixelCrossentropy(keras.losses.Loss):
 
 
 @by_xla_where_it_pays
-def _pixel_losses(masks, logits, void, class_weights, smoothing):
-    """The loss of each pixel and its weight in the mean, both 0 where it is void."""
+def _pixel_losses(labels, logits, class_weights, smoothing):
+    """The loss of each pixel and its weight in the mean, both 0 where its label is negative."""
     classes = logits.shape[-1]
-    labels = ops.where(masks == void, -1, ops.cast(masks, "int32"))
     is_own = ops.expand_dims(labels, -1) == ops.arange(classes)
     class_weights = ops.convert_to_tensor(class_weights or [1.0] * classes, dtype=logits.dtype)
     weighted = class_weights * logits
@@ -152,26 +159,8 @@ def count_pixels(dataset, num_classes):
     >>> count_pixels([(None, np.array([[0, 1, 1, 255]]))], 2).tolist()
     [1, 2]
     """
-    counts = np.zeros(256, "int64")
+    counts = np.zeros(num_classes, "int64")
     for _, masks in dataset:
-        ids = np.asarray(masks).ravel().astype("int64")
-        counts += np.bincount(ids[(ids >= 0) & (ids < 256)], minlength=256)
-    return counts[:num_classes]
-
-
-def _require_labels(masks, num_classes, void):
-    """The masks, behind a check that also stops compiled TensorFlow graphs, where Python cannot look at values."""
-    import tensorflow as tf
-
-    known = tf.logical_or(tf.equal(masks, void), tf.logical_and(masks >= 0, masks < num_classes))
-    check = tf.debugging.Assert(
-        tf.reduce_all(known),
-        [
-            f"A mask holds labels outside [0, {num_classes}) that are not void ({void}): expected class ids from 0. "
-            "Fix: map the ids, or set num_classes or void. Found:",
-            tf.boolean_mask(masks, tf.logical_not(known)),
-        ],
-        summarize=5,
-    )
-    with tf.control_dependencies([check]):  # else the softmax may meet the labels first, and say less
-        return tf.identity(masks)
+        ids = ops.convert_to_numpy(class_ids(np.asarray(masks), num_classes))
+        counts += np.bincount(ids[ids >= 0], minlength=num_classes)
+    return counts

@@ -16,7 +16,7 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics"; the authors' `
 import keras
 from keras import ops
 
-from .layers.labels import argmax_labels
+from .layers.labels import argmax_labels, class_ids, mask_of_logits, require
 from .layers.xla import by_xla_where_it_pays
 
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
@@ -26,27 +26,40 @@ def confusion_matrix(truth, prediction, num_classes):
     """Counts pixels by true class (row) and predicted class (column).
 
     Args:
-        truth: Integer tensor of class ids, any shape; ids outside ``[0, num_classes)``, void among them, are left out.
-        prediction: Integer tensor of class ids in ``[0, num_classes)``, as many as `truth` has.
+        truth: Tensor of class ids, any shape. What is no class is left out: ids outside ``[0, num_classes)``, void
+            among them, fractions, NaN.
+        prediction: Tensor of class ids, of the shape of `truth`. Where the truth is a class, it must be one, too.
         num_classes: Number of classes ``C``.
 
     Returns:
         int32 tensor ``(C, C)``.
+
+    Raises:
+        ValueError: If the shapes differ, or a prediction that counts is no class: the matrix has no cell for it. Within
+            a graph of TensorFlow the latter is a tf.errors.InvalidArgumentError; JAX compiles no check, and there the
+            pixel is left out.
 
     Example:
 
     >>> keras.ops.convert_to_numpy(confusion_matrix([0, 0, 1, 255], [0, 1, 1, 0], 2)).tolist()
     [[1, 1], [0, 1]]
     """
-    return _counted(_cells(truth, prediction, num_classes), num_classes)
+    truth, prediction = ops.convert_to_tensor(truth), ops.convert_to_tensor(prediction)
+    if tuple(truth.shape) != tuple(prediction.shape):
+        raise ValueError(
+            f"Found a truth of shape {tuple(truth.shape)} and a prediction of shape {tuple(prediction.shape)}: "
+            "expected the same. Fix: `segment` gives masks of the size of the image."
+        )
+    labels, found = class_ids(truth, num_classes), class_ids(prediction, num_classes)
+    message = f"Predictions outside [0, {num_classes}) where the truth is a class: expected class ids from 0."
+    known = require(ops.logical_or(labels < 0, found >= 0), prediction, message)
+    return _counted(_cells(ops.where(known, labels, -1), found, num_classes), num_classes)
 
 
-def _cells(truth, prediction, num_classes):
+def _cells(labels, predicted, num_classes):
     """The cell of the matrix that each pixel belongs to; one cell more, at the end, for what does not count."""
-    truth = ops.reshape(ops.cast(truth, "int32"), (-1,))
-    prediction = ops.reshape(ops.cast(prediction, "int32"), (-1,))
-    counted = ops.logical_and(truth >= 0, truth < num_classes)
-    return ops.where(counted, num_classes * truth + prediction, num_classes * num_classes)
+    cells = ops.where(labels >= 0, num_classes * labels + predicted, num_classes * num_classes)
+    return ops.reshape(cells, (-1,))
 
 
 def _counted(cells, num_classes):
@@ -61,9 +74,10 @@ def _counted(cells, num_classes):
 
 @by_xla_where_it_pays
 def _cells_of_logits(truth, logits, num_classes, void):
-    truth = ops.cast(truth, "int32")
-    truth = ops.where(truth == void, -1, truth)
-    return _cells(truth, argmax_labels(logits), num_classes)
+    """The cells, and whether logits of a pixel that counts are NaN."""
+    labels = class_ids(truth, num_classes, void)
+    undefined = ops.logical_and(labels >= 0, ops.any(ops.isnan(logits), axis=-1))
+    return _cells(labels, argmax_labels(logits), num_classes), ops.any(undefined)
 
 
 def scores(confusion):
@@ -74,7 +88,10 @@ def scores(confusion):
 
     Returns:
         A dict of scalars in ``[0, 1]``: ``pixel_accuracy``, ``mean_accuracy``, ``mean_iou``,
-        ``frequency_weighted_iou``, all 0 for an empty matrix.
+        ``frequency_weighted_iou``, all 0 for an empty matrix, and all NaN if a count is negative or NaN.
+
+    Raises:
+        ValueError: If the matrix is not square.
 
     Example:
 
@@ -83,27 +100,39 @@ def scores(confusion):
 
     Reference: Long et al. (CVPR 2015), §5.
     """
-    confusion = _as_floats(confusion)
-    hits, truth = ops.diagonal(confusion), ops.sum(confusion, axis=1)
-    union = truth + ops.sum(confusion, axis=0) - hits
+    hits, truth, union = _hits_truth_union(confusion)
     iu = ops.divide_no_nan(hits, union)
-    return {
+    found = {
         "pixel_accuracy": ops.divide_no_nan(ops.sum(hits), ops.sum(truth)),
         "mean_accuracy": _mean_where(ops.divide_no_nan(hits, truth), truth > 0),
         "mean_iou": _mean_where(iu, union > 0),
         "frequency_weighted_iou": ops.divide_no_nan(ops.sum(truth * iu), ops.sum(truth)),
     }
+    unknown = ops.isnan(ops.sum(truth))
+    return {name: ops.where(unknown, float("nan"), value) for name, value in found.items()}
+
+
+def _hits_truth_union(confusion):
+    """Of each class: pixels found, pixels there are, pixels of truth or prediction; all NaN if a count is no count."""
+    confusion = ops.convert_to_tensor(confusion)
+    if len(confusion.shape) != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise ValueError(f"Found a confusion matrix of shape {tuple(confusion.shape)}: expected (C, C).")
+    # Double precision holds every count exactly; JAX has single precision unless asked.
+    confusion = ops.cast(confusion, "float32" if keras.backend.backend() == "jax" else "float64")
+    confusion = ops.where(ops.all(confusion >= 0), confusion, float("nan"))
+    hits, truth = ops.diagonal(confusion), ops.sum(confusion, axis=1)
+    return hits, truth, truth + ops.sum(confusion, axis=0) - hits
 
 
 def trimap(masks, radius, void=255):
     """Masks in which only the pixels near a boundary keep their label; the rest is void and does not count.
 
     A pixel is near if the square of ``2 * radius + 1`` pixels around it holds another label than its own. Void is a
-    label here, as it marks boundaries in VOC; it stays void. Scored on these masks, every metric of this room speaks
-    of boundaries alone.
+    label here, as it marks boundaries in VOC; it stays void. Scored on these masks, every metric of this module
+    measures the boundaries alone.
 
     Args:
-        masks: Integer tensor ``(batch, H, W)`` of class ids.
+        masks: Tensor ``(batch, H, W)`` of class ids below ``2**24``; what is no such id becomes void.
         radius: Pixels, 1 or more; 1 keeps one pixel on each side of a boundary.
         void: Label of what does not count.
 
@@ -123,9 +152,10 @@ def trimap(masks, radius, void=255):
     """
     if radius < 1:
         raise ValueError(f"Found radius={radius}: expected 1 or more pixels.")
-    labels = ops.cast(masks, "float32")[..., None]
+    ids = class_ids(masks, 2**24)  # float32, which is pooled, tells them apart
+    labels = ops.cast(ids, "float32")[..., None]
     largest, smallest = _largest_within(labels, radius), -_largest_within(-labels, radius)
-    return ops.where((largest != smallest)[..., 0], ops.cast(masks, "int32"), void)
+    return ops.where(ops.logical_and((largest != smallest)[..., 0], ids >= 0), ids, void)
 
 
 def _largest_within(x, radius):
@@ -142,15 +172,8 @@ def class_iou(confusion):
     >>> keras.ops.convert_to_numpy(class_iou([[3, 1, 0], [0, 4, 0], [0, 0, 0]])).tolist()
     [0.75, 0.8, nan]
     """
-    confusion = _as_floats(confusion)
-    hits = ops.diagonal(confusion)
-    union = ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) - hits
+    hits, _, union = _hits_truth_union(confusion)
     return ops.where(union > 0, ops.divide_no_nan(hits, union), float("nan"))
-
-
-def _as_floats(confusion):
-    """Counts as floats: double precision holds every count exactly; JAX has single precision unless asked."""
-    return ops.cast(confusion, "float32" if keras.backend.backend() == "jax" else "float64")
 
 
 def _mean_where(values, occurs):
@@ -166,14 +189,19 @@ class SegmentationMetrics(keras.metrics.Metric):
     classes (see `fcn_keras.layers.labels`). It works in ``compile``, in ``tf.function`` and under ``tf.distribute``. Counts
     are exact integers: 64 bits, on JAX 32 (2.1e9 pixels per cell).
 
+    A net that has diverged has no prediction: once the logits of a pixel that counts are NaN, every metric is NaN until
+    `reset_state`, as the loss is, and `confusion` is negative.
+
     Args:
         num_classes: Number of classes ``C``.
         class_names: Names of the classes, for `per_class`; by default their numbers.
-        void: Label of the pixels that do not count, as is every other label outside ``[0, C)``.
+        void: Label of the pixels that do not count. No other label that is not a whole number in ``[0, C)`` counts
+            either.
         name: Name of the metric.
 
     Raises:
-        ValueError: If there are not as many names as classes; at an update, if there are not as many logits.
+        ValueError: If there are not as many names as classes; at an update, if there are not as many logits, or masks
+            and logits differ in size.
 
     Example:
 
@@ -191,7 +219,8 @@ class SegmentationMetrics(keras.metrics.Metric):
             raise ValueError(f"Found {len(class_names)} class names: expected {num_classes}, one per class.")
         self.num_classes, self.void = num_classes, void
         self.class_names = list(class_names) if class_names is not None else [str(i) for i in range(num_classes)]
-        integer = "int32" if keras.backend.backend() == "jax" else "int64"
+        integer, bits = ("int32", 30) if keras.backend.backend() == "jax" else ("int64", 50)
+        self._undefined = -(2**bits)  # in every cell after NaN: the sum over replicas stays below 0, and in range
         self.confusion = self.add_weight(
             shape=(num_classes, num_classes), initializer="zeros", dtype=integer, name="confusion"
         )
@@ -205,9 +234,11 @@ class SegmentationMetrics(keras.metrics.Metric):
                 f"Found logits of {max(classes, 2)} classes, shape {tuple(y_pred.shape)}: expected {self.num_classes}. "
                 f"Fix: SegmentationMetrics({max(classes, 2)})."
             )
-        cells = _cells_of_logits(y_true, y_pred, self.num_classes, self.void)
-        counts = _counted(cells, self.num_classes)
-        self.confusion.assign_add(ops.cast(counts, self.confusion.dtype))
+        y_true = mask_of_logits(y_true, y_pred)
+        cells, undefined = _cells_of_logits(y_true, y_pred, self.num_classes, self.void)
+        total = self.confusion + ops.cast(_counted(cells, self.num_classes), self.confusion.dtype)
+        undefined = ops.logical_or(undefined, ops.any(self.confusion < 0))
+        self.confusion.assign(ops.where(undefined, self._undefined, total))
 
     def result(self):
         """The dict of `scores`."""

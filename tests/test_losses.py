@@ -84,16 +84,23 @@ def test_the_authors_summed_loss_starts_at_pixels_times_log_classes():
     assert loss > float(np.finfo("float16").max)
 
 
-@pytest.mark.parametrize("label", [CLASSES, 254, -1])
+@pytest.mark.parametrize("label", [CLASSES, 254, -1, 1.5, -0.5, float("nan")])
 def test_labels_outside_the_classes_stop_the_training(label):
     masks, logits = batch()
-    masks = masks.astype("int32")
+    masks = masks.astype("float32" if isinstance(label, float) else "int32")
     masks[0, 0, 0] = label
-    message = rf"(?s)outside \[0, {CLASSES}\).*void \(255\).*Mend.*{label}"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+    message = rf"(?s)outside \[0, {CLASSES}\).*void \(255\).*Fix.*{label}"
+    with pytest.raises(ValueError, match=message):
         PixelCrossentropy()(masks, logits)
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         tf.function(PixelCrossentropy())(tf.constant(masks), tf.constant(logits))
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 7), (2, 7, 6), (2, 6, 7, 5), (2, 6), (2, 1, 1)])
+def test_masks_of_another_size_are_not_broadcast(shape):
+    _, logits = batch()
+    with pytest.raises(ValueError, match=r"(?s)masks of shape .*expected \(2, 6, 7\).*Fix"):
+        PixelCrossentropy()(np.zeros(shape, "uint8"), logits)
 
 
 def scorer():
@@ -166,6 +173,13 @@ def test_weights_survive_saving():
     loss = PixelCrossentropy(class_weights=(1, 2), label_smoothing=0.1)
     copy = keras.losses.deserialize(keras.losses.serialize(loss))
     assert copy.class_weights == [1.0, 2.0] and copy.label_smoothing == 0.1
+
+
+def test_counts_of_many_classes_and_of_labels_that_are_none():
+    labels = np.array([[0.0, 0.5, -0.5, np.nan, 299, 300, 2.0**32]])
+    expected = np.zeros(300, int)
+    expected[[0, 299]] = 1
+    np.testing.assert_array_equal(count_pixels([(None, labels)], 300), expected)
 
 
 def test_balanced_weights_and_counts():

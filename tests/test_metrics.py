@@ -67,6 +67,110 @@ def test_labels_outside_the_classes_do_not_count():
     np.testing.assert_array_equal(found, [[1, 0, 0], [1, 0, 0], [1, 0, 0]])
 
 
+NO_CLASSES = {
+    "uint8": [7, 200, 255],
+    "int8": [-1, -128, 7, 127],
+    "int32": [-1, 7, 255, -(2**31), 2**31 - 1],
+    "int64": [-1, 2**31, 2**32, 2**32 + 1, -(2**32)],  # cast to 32 bits, some are classes
+    "uint32": [7, 2**32 - 1],
+    "float32": [-1, -0.5, 0.5, 6.5, 7, np.nan, np.inf, -np.inf, 2**32],
+    "float64": [-1e-9, 1 + 1e-9, 1e300, np.nan],
+}
+
+
+def in_graph(function):
+    return tf.function(function, autograph=False)
+
+
+@pytest.mark.parametrize("run", [lambda function: function, in_graph])
+@pytest.mark.parametrize("dtype", NO_CLASSES)
+def test_truth_that_is_no_class_is_left_out_whatever_its_type(dtype, run):
+    """Of the matrix and of the metric, eagerly and in a graph; the predictions there do not matter."""
+    truth, prediction = pixels(0, void_share=0)
+    wrong = np.array(NO_CLASSES[dtype], dtype)
+    places = np.random.default_rng(1).permutation(truth.size)[: 3 * len(wrong)]
+    expected_truth = truth.copy()
+    expected_truth.flat[places] = -1
+    expected = oracle_confusion(expected_truth, prediction, 7)
+    truth = truth.astype(dtype)
+    truth.flat[places] = np.repeat(wrong, 3)
+    metric = SegmentationMetrics(7)
+    run(metric.update_state)(tf.constant(truth), tf.constant(logits_of(prediction, 7)))
+    np.testing.assert_array_equal(metric.confusion, expected)
+    prediction.flat[places] = 99
+    found = run(lambda *pair: confusion_matrix(*pair, 7))(tf.constant(truth), tf.constant(prediction))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", NO_CLASSES)
+def test_a_prediction_that_is_no_class_is_refused_where_it_counts(dtype):
+    """The first case once landed in cell (12, 3) of 21 × 21."""
+    for wrong in np.array(NO_CLASSES[dtype], dtype):
+        truth, prediction = np.array([0, 255, 3]), np.array([wrong, wrong, 3], dtype)
+        message = r"(?s)Predictions outside \[0, 7\) where the truth is a class.*Found:"
+        with pytest.raises(ValueError, match=message):
+            confusion_matrix(truth, prediction, 7)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            in_graph(lambda *pair: confusion_matrix(*pair, 7))(tf.constant(truth), tf.constant(prediction))
+        np.testing.assert_array_equal(confusion_matrix(np.array([-1, 255, 3]), prediction, 7), np.diag(np.eye(7)[3]))
+
+
+@pytest.mark.parametrize(("truth", "prediction"), [((2, 3), (3, 2)), ((1,), (6,)), ((2, 3), (6,)), ((2, 3, 1), (2, 3))])
+def test_truth_and_prediction_of_different_shapes(truth, prediction):
+    with pytest.raises(ValueError, match="expected the same"):
+        confusion_matrix(np.zeros(truth, int), np.zeros(prediction, int), 2)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 7), (2, 7, 6), (2, 6, 7, 3), (2, 6), (1, 1, 1)])
+def test_masks_of_another_size_than_the_logits(shape):
+    metric = SegmentationMetrics(3)
+    for run in (lambda function: function, in_graph):
+        with pytest.raises(ValueError, match=r"masks of shape .*expected \(2, 6, 7\)"):
+            run(metric.update_state)(np.zeros(shape, "uint8"), np.zeros((2, 6, 7, 3), "float32"))
+    assert int(keras.ops.sum(metric.confusion)) == 0
+
+
+@pytest.mark.parametrize("size", [(9, 11), (None, None)])
+@pytest.mark.parametrize("run", ["eager", "graph", "xla"])
+def test_logits_that_are_nan_make_every_metric_nan(run, size):
+    """They would be class 0 by TensorFlow's argmax, the last class by XLA's."""
+    truth, prediction = pixels(2)
+    logits = logits_of(prediction, 7)
+    broken = logits.copy()
+    broken[0, 3, 4, 2] = np.nan
+    truth[0, 3, 4] = 255
+    metric = SegmentationMetrics(7)
+    signature = [tf.TensorSpec((2, *size), "int32"), tf.TensorSpec((2, *size, 7), "float32")]
+    update = metric.update_state
+    if run != "eager":
+        update = tf.function(update, input_signature=signature, autograph=False, jit_compile=run == "xla")
+    update(tf.constant(truth), tf.constant(broken))
+    assert_scores(metric.result(), oracle_scores(oracle_confusion(truth, prediction, 7)))  # void does not count
+    truth[0, 3, 4] = 1
+    for values in (broken, logits, logits):  # until it is reset
+        update(tf.constant(truth), tf.constant(values))
+        assert all(math.isnan(value) for value in metric.result().values())
+        assert all(math.isnan(value) for value in metric.per_class().values())
+        assert (np.asarray(metric.confusion) < 0).all()
+    metric.reset_state()
+    update(tf.constant(truth), tf.constant(logits))
+    assert_scores(metric.result(), oracle_scores(oracle_confusion(truth, prediction, 7)))
+
+
+@pytest.mark.parametrize("wrong", [-1, np.nan])
+def test_scores_of_counts_that_are_none(wrong):
+    confusion = np.array([[3.0, 1], [wrong, 4]])
+    assert all(math.isnan(value) for value in scores(confusion).values())
+    assert np.isnan(class_iou(confusion)).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (4,), (2, 2, 2)])
+def test_scores_of_what_is_no_matrix(shape):
+    for function in (scores, class_iou):
+        with pytest.raises(ValueError, match=r"expected \(C, C\)"):
+            function(np.ones(shape))
+
+
 @pytest.mark.parametrize("absent", [(), (0,), (2, 6)])
 @pytest.mark.parametrize("seed", range(3))
 def test_four_metrics(seed, absent):
@@ -265,6 +369,13 @@ def test_a_trimap_keeps_what_is_near_another_label(radius):
         if (around != masks[i, y, x]).any():
             expected[i, y, x] = masks[i, y, x]
     np.testing.assert_array_equal(trimap(masks, radius), expected)
+
+
+def test_a_trimap_of_labels_that_are_none():
+    """They are boundaries, as void is, and become void."""
+    masks = np.array([[[0, 0, 0, np.nan, 0, 0, 0, 1.5, 1, 1, -3, 1, 2.0**24]]])
+    expected = [255, 255, 0, 255, 0, 255, 0, 255, 1, 1, 255, 1, 255]
+    np.testing.assert_array_equal(trimap(masks, 1)[0, 0], expected)
 
 
 def test_a_trimap_of_nothing():

@@ -120,7 +120,13 @@ def evaluate(model, data, class_names=None, void=255, verbose=0, scales=(1.0,), 
     judge = keras.Model(model.input, model.output)  # the same layers, with a compilation of its own
     judge.compile(loss=PixelCrossentropy(void), metrics=[metric], jit_compile=False)
     judge.evaluate(data, verbose=verbose)
-    return Evaluation(keras.ops.convert_to_numpy(metric.confusion).astype("int64"), metric.class_names)
+    confusion = keras.ops.convert_to_numpy(metric.confusion).astype("int64")
+    if (confusion < 0).any():  # as `SegmentationMetrics` says it
+        raise ValueError(
+            f"Model {model.name!r} gives logits that are NaN: expected numbers. Fix: weights from before the training "
+            "diverged; bfloat16 or float32 in place of float16."
+        )
+    return Evaluation(confusion, metric.class_names)
 
 
 def _confusion_of_averages(model, data, classes, void, verbose, scales, flip):

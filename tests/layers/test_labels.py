@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fcn_keras
-from fcn_keras.layers.labels import argmax_labels, two_class_logits
+from fcn_keras.layers.labels import argmax_labels, class_ids, two_class_logits
 
 NETS = (fcn_keras.FCN32s, fcn_keras.FCN16s, fcn_keras.FCN8s)
 
@@ -86,3 +86,12 @@ def test_the_largest_logit_the_first_of_several(classes):
     np.testing.assert_array_equal(argmax_labels(keras.ops.convert_to_tensor(x)), x.argmax(-1))
     image = keras.Input((None, None, classes))
     np.testing.assert_array_equal(keras.Model(image, argmax_labels(image))(x), x.argmax(-1))
+
+
+def test_ids_void_and_the_rest():
+    labels = np.array([0, 1, 2, 3, 255, -1, 2**32, 2**32 + 1])
+    np.testing.assert_array_equal(class_ids(labels, 3), [0, 1, 2, -2, -2, -2, -2, -2])
+    np.testing.assert_array_equal(class_ids(labels, 3, void=255), [0, 1, 2, -2, -1, -2, -2, -2])
+    np.testing.assert_array_equal(class_ids(labels.astype("uint8"), 300, void=-1), [0, 1, 2, 3, 255, 255, 0, 1])
+    np.testing.assert_array_equal(class_ids([0.0, 1.0, 1.5, -0.5, np.nan, np.inf], 3, void=1), [0, -1, -2, -2, -2, -2])
+    assert keras.ops.dtype(class_ids(labels, 3)) == "int32"

@@ -14,12 +14,10 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_keras.backbones import Backbone
-from fcn_keras.loading import load_model
+from fcn_keras import load_model
 from fcn_keras.metrics import METRICS
-from fcn_keras.recipes import Recipe, train
-from fcn_keras.taps import find_taps
-from fcn_keras.training import AdamW, Ladder, Polynomial, Run, Rung
+from fcn_keras.models import Backbone, find_feature_layers
+from fcn_keras.training import AdamW, Polynomial, Recipe, Run, Stage, StagedTraining, train
 
 FOLDER = pathlib.Path(__file__).parent / "data" / "first_edition"
 NUMBERS = dict(np.load(FOLDER / "numbers.npz"))
@@ -66,8 +64,7 @@ def test_compiled_models_train_on_where_they_were(name):
     if "binary" in name:
         masks[masks == 2] = 0
     found = model.train_on_batch(images, masks, return_dict=True)
-    assert list(found) == ["loss", *METRICS]
-    assert_close(list(found.values()), f"{name}/step", 1e-3)
+    assert_close([found[key] for key in ("loss", *sorted(METRICS))], f"{name}/step", 1e-3)
     assert_close(computed(model), f"{name}/output", 1e-3)
 
 
@@ -115,48 +112,47 @@ def copied(name, tmp_path):
     return pathlib.Path(shutil.copytree(FOLDER / "runs" / name, tmp_path / name))
 
 
-def little_run(directory):
-    return Run(
-        directory, parts.little_net, averaging, parts.batches, parts.validation(), parts.CLASSES, epochs=4,
+def refuses(run, folder):
+    """Whether a folder is refused with a word that says why, and left as it is."""
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="holds a run with other settings: .*Fix: take another"):
+        run()
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return True
+
+
+@pytest.mark.parametrize("name", ["half", "finished"])
+def test_a_run_is_refused_and_its_nets_load(name, tmp_path):
+    """Its settings and measurements have other names, so it cannot be the run that is asked for."""
+    folder = copied(name, tmp_path)
+    run = Run(
+        folder, parts.little_net, averaging, parts.batches, parts.validation(), parts.CLASSES, epochs=4,
         settings={"recipe": "first edition"}, seed=5, samples=0, verbose=0,
     )  # fmt: skip
+    assert run.record()["epoch"] == {"half": 2, "finished": 4}[name]
+    assert refuses(run.run, folder)
+    for net in ("last", "best"):
+        load_model(folder / f"{net}.keras")
+    if name == "finished":
+        assert_close(computed(load_model(folder / "last.keras")), "run/output")
 
 
-def test_a_run_stopped_half_way_goes_on(tmp_path):
-    run = little_run(copied("half", tmp_path))
-    assert run.record()["epoch"] == 2
-    model = run.run()
-    keys = ["loss", *METRICS, "val_loss", *(f"val_{name}" for name in METRICS), "epoch"]
-    assert_close([[entry[key] for key in keys] for entry in run.record()["history"]], "run/history", 1e-3)
-    assert_close(computed(model), "run/output", 1e-3)
-    assert_close([run.results()["metrics"][name] for name in METRICS], "run/metrics", 1e-3)
-
-
-def test_a_finished_run_is_read(tmp_path):
-    run = little_run(copied("finished", tmp_path))
-    assert run.finished
-    assert_close([run.results()["metrics"][name] for name in METRICS], "run/metrics")
-    assert_close(computed(run.run()), "run/output")
-
-
-def test_a_finished_run_of_a_recipe_is_read(tmp_path):
-    backbone = Backbone(lambda weights: parts.little_backbone(), ("pool3", "pool4", "pool5"), pretrained=None)
-    assert find_taps(parts.little_backbone()) == backbone.taps
+def test_a_run_of_a_recipe_is_refused(tmp_path):
+    little = parts.little_backbone()
+    backbone = Backbone(lambda weights: little, find_feature_layers(little), pretrained=None)
     recipe = Recipe(backbone=backbone, net="FCN-16s", upsampling="frozen", epochs=2, scales=None, size=None)
     data, folder = (parts.batches, parts.validation()), copied("recipe", tmp_path)
-    run = train(recipe, data, folder, class_names=parts.CLASSES, samples=0, verbose=0, seed=3)
-    assert run.finished and len(run.record()["history"]) == 2
-    assert 0 < run.results()["metrics"][METRICS[2]] < 1
+    options = {"class_names": parts.CLASSES, "samples": 0, "verbose": 0, "seed": 3}
+    assert refuses(lambda: train(recipe, data, folder, **options), folder)
+    assert load_model(folder / "last.keras").output_shape[-1] == len(parts.CLASSES)
 
 
-def test_a_ladder_stopped_half_way_goes_on(tmp_path):
-    rungs = [Rung("FCN-32s", 2, 1e-2), Rung("FCN-16s", 3, 5e-3)]
-    ladder = Ladder(
-        copied("ladder", tmp_path), rungs, parts.batches, parts.validation(), parts.CLASSES, parts.little_backbone(),
-        weights=None, seed=5, verbose=0, settings={"recipe": "first edition"},
+def test_staged_training_is_refused(tmp_path):
+    folder = copied("ladder", tmp_path)
+    stages = [Stage("FCN-32s", 2, 1e-2), Stage("FCN-16s", 3, 5e-3)]
+    staged = StagedTraining(
+        folder, stages, parts.batches, parts.validation(), parts.CLASSES, parts.little_backbone(), weights=None,
+        seed=5, verbose=0, settings={"recipe": "first edition"},
     )  # fmt: skip
-    assert ladder.record("FCN-16s")["epoch"] == 1
-    ladder.run()
-    found = [[result["metrics"][name] for name in METRICS] for result in ladder.results().values()]
-    assert_close(found, "ladder/metrics", 1e-3)
-    assert_close(computed(ladder.model("FCN-16s")), "ladder/output", 1e-3)
+    assert refuses(staged.run, folder)
+    assert load_model(folder / "FCN-32s" / "last.keras").name == "fcn32s"

@@ -191,7 +191,9 @@ def compiled_models():
     trained("adamw", adam, loss, metric())
     trained("sgd", sgd, PixelCrossentropy(), metric())
     trained("caffe_sgd", lambda model: CaffeSGD(1e-6, 0.9), PixelCrossentropy(reduction="sum"), metric())
-    trained("global_loss", lambda model: keras.optimizers.Adam(Polynomial(0.02, 20)), GlobalPixelCrossentropy(), metric())
+    trained(
+        "global_loss", lambda model: keras.optimizers.Adam(Polynomial(0.02, 20)), GlobalPixelCrossentropy(), metric()
+    )
     trained(
         "scaled_adamw",
         lambda model: keras.optimizers.LossScaleOptimizer(AdamW(0.02, decay=1e-3)),
@@ -277,18 +279,14 @@ def runs():
     shutil.copytree(half, whole)
     run = little_run(whole)
     model = run.run()
-    _run_numbers("run", run, model)
-    recipe = Recipe(backbone=tapped(parts.little_backbone()), net="FCN-16s", upsampling="frozen", epochs=2, scales=None, size=None)
+    numbers["run/output"] = keras.ops.convert_to_numpy(model(image(), training=False))[:, ::4, ::5]
+    recipe = Recipe(
+        backbone=tapped(parts.little_backbone()), net="FCN-16s", upsampling="frozen", epochs=2, scales=None, size=None
+    )
     data = (parts.batches, parts.validation())
     train(recipe, data, FOLDER / "runs" / "recipe", class_names=parts.CLASSES, samples=0, verbose=0, seed=3)
     ladder = FOLDER / "runs" / "ladder"
     _stopped(lambda: little_ladder(ladder, stopping(5)).run())
-    shutil.copytree(ladder, FOLDER / "runs" / "scratch")
-    resumed = little_ladder(FOLDER / "runs" / "scratch")
-    resumed.run()
-    numbers["ladder/metrics"] = np.array([list(r["metrics"].values()) for r in resumed.results().values()])
-    numbers["ladder/output"] = keras.ops.convert_to_numpy(resumed.model("FCN-16s")(image(), training=False))[:, ::4, ::5]
-    shutil.rmtree(FOLDER / "runs" / "scratch")
     for path in sorted((FOLDER / "runs").rglob("*")):
         if path.suffix in (".keras", ".npz"):
             deflate(path)
@@ -306,14 +304,6 @@ def _stopped(run):
     except Stop:
         return
     raise AssertionError("the run came to its end")
-
-
-def _run_numbers(name, run, model):
-    history = run.record()["history"]
-    keys = [key for key in history[0] if key != "seconds"]
-    numbers[f"{name}/history"] = np.array([[entry[key] for key in keys] for entry in history])
-    numbers[f"{name}/output"] = keras.ops.convert_to_numpy(model(image(), training=False))[:, ::4, ::5]
-    numbers[f"{name}/metrics"] = np.array(list(run.results()["metrics"].values()))
 
 
 def main():

@@ -16,6 +16,7 @@ import pathlib
 import shutil
 import zipfile
 
+# ruff: noqa: I001  # sorted for the first edition, whose modules these are
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -236,7 +237,7 @@ def instances():
     numbers["mask_rcnn/losses"] = np.array([float(losses[name]) for name in sorted(losses)], "float32")
 
 
-class Stop(Exception):
+class StoppedError(Exception):
     """Ends a run where it shall be found."""
 
 
@@ -247,7 +248,7 @@ def stopping(epochs):
     def of(seed):
         asked.append(seed)
         if len(asked) > epochs + 1:  # the first call counts the steps
-            raise Stop
+            raise StoppedError
         return parts.batches(seed)
 
     return of
@@ -301,7 +302,7 @@ def runs():
 def _stopped(run):
     try:
         run()
-    except Stop:
+    except StoppedError:
         return
     raise AssertionError("the run came to its end")
 

@@ -13,17 +13,15 @@ import keras
 import numpy as np
 
 from ..geometry import calls
-from ..layers.upsampling import BilinearUpsampling2D, bilinear_kernel
-from ..models.convolutionalize import as_functional, copy_weights
+from ..layers.upsampling import BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D, is_bilinear
+from ..models.cloning import as_functional, copy_weights
 
 
 def fold_bilinear(model, name=None):
     """A copy of a model in which every transposed convolution that is bilinear is a `BilinearUpsampling2D`.
 
-    Bilinear is a `keras.layers.Conv2DTranspose`, perhaps a `fcn_keras.layers.upsampling.BilinearConv2DTranspose`, of factor
-    ``f`` whose kernel, of size ``2 * f`` or ``2 * f - 1``, is the tent on its diagonal and zero elsewhere, to 1e-6 of
-    the tent's peak, without bias (or with a bias of zero) and activation. One that has learned something else stays as
-    it is. Where it pads with ``same``, a `Cropping2D` named ``…_same`` cuts the canvas.
+    `fcn_keras.layers.upsampling.is_bilinear` says which are; both dense and depthwise ones are folded. A layer that has
+    learned something else stays as it is. Where it pads with ``same``, a `Cropping2D` named ``…_same`` cuts the canvas.
 
     Args:
         model: A built Functional or Sequential model; models nested in it are folded likewise.
@@ -46,16 +44,16 @@ def fold_bilinear(model, name=None):
     Reference: Long et al. (CVPR 2015), §3.3.
     """
     functional = as_functional(model)
-    part, crops = keras.Model(functional.input, functional.output, name=name or model.name), {}
+    part, folded, crops = keras.Model(functional.input, functional.output, name=name or model.name), set(), {}
 
     def copy(layer):
         if isinstance(layer, keras.Model):
             return fold_bilinear(layer)
-        if isinstance(layer, keras.layers.Conv2DTranspose) and is_bilinear(layer):
-            if layer.padding == "same":
+        if layer.weights and is_bilinear(layer):
+            folded.add(layer.name)
+            if getattr(layer, "padding", None) == "same":
                 crops[layer.name] = _crop(layer)
-            factor, size = layer.strides[0], layer.kernel_size[0]
-            return BilinearUpsampling2D(factor, size, name=layer.name, dtype=layer.dtype_policy)
+            return BilinearUpsampling2D(*_factor_and_size(layer), name=layer.name, dtype=layer.dtype_policy)
         return type(layer).from_config(layer.get_config())
 
     def call(layer, *args, **kwargs):
@@ -63,8 +61,14 @@ def fold_bilinear(model, name=None):
         return crops[layer.name](x) if layer.name in crops else x
 
     clone = keras.models.clone_model(part, clone_function=copy, call_function=call)
-    copy_weights(part, clone)
+    copy_weights(part, clone, skip=folded)
     return clone
+
+
+def _factor_and_size(layer):
+    if isinstance(layer, BilinearDepthwiseConv2DTranspose):
+        return layer.factor, layer.kernel_size
+    return layer.strides[0], layer.kernel_size[0]
 
 
 def fold_batch_norm(model, name=None):
@@ -114,7 +118,7 @@ def fold_batch_norm(model, name=None):
     for layer in part.layers:
         if layer.name in pairs:
             clone.get_layer(layer.name).set_weights(_with_norm(layer, pairs[layer.name]))
-    copy_weights(part, clone, skip=pairs)
+    copy_weights(part, clone, skip={*pairs, *norms})
     return clone
 
 
@@ -145,36 +149,6 @@ def _with_norm(layer, norm):
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
     by_output = factor.reshape(kernel.shape[2:]) if depthwise else factor
     return [kernel * by_output, beta + ((bias[0] if bias else zeros) - np.asarray(norm.moving_mean)) * factor]
-
-
-def is_bilinear(layer):
-    """Whether a transposed convolution interpolates bilinearly, each channel alone; see `fold_bilinear`.
-
-    Args:
-        layer: A built `keras.layers.Conv2DTranspose`.
-
-    Returns:
-        True or False.
-
-    Example:
-
-    >>> layer = keras.layers.Conv2DTranspose(2, 4, strides=2, kernel_initializer=fcn_keras.layers.upsampling.Bilinear())
-    >>> layer.build((None, None, None, 2))
-    >>> is_bilinear(layer)
-    True
-    """
-    factor, size = layer.strides[0], layer.kernel_size[0]
-    plain = layer.data_format == "channels_last" and layer.output_padding is None and layer.dilation_rate == (1, 1)
-    linear = layer.activation is keras.activations.linear
-    square = layer.strides == (factor, factor) and layer.kernel_size == (size, size)
-    if not (plain and linear and square) or size not in (2 * factor - 1, 2 * factor):
-        return False
-    kernel, *bias = layer.get_weights()
-    if kernel.shape[2] != kernel.shape[3] or np.any(bias):
-        return False
-    tent = bilinear_kernel(size)
-    expected = tent[:, :, None, None] * np.eye(kernel.shape[2])
-    return bool(np.abs(kernel - expected).max() <= 1e-6 * tent.max())
 
 
 def _crop(layer):

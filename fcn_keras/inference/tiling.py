@@ -21,7 +21,7 @@ from fractions import Fraction
 import keras
 
 from .. import geometry
-from ..models.convolutionalize import as_functional
+from ..models.cloning import as_functional
 
 
 @dataclasses.dataclass(frozen=True)

@@ -263,3 +263,50 @@ class BilinearUpsampling2D(_Painting):
         tent = np.pad(_tent(self.kernel_size), (0, 2 * self.factor - self.kernel_size))
         rising, falling = tent.reshape(2, self.factor)
         return np.stack([falling, rising], axis=1).astype("float32")
+
+
+def is_bilinear(layer, square=True):
+    """Whether an upsampling layer interpolates bilinearly, each channel alone.
+
+    That is a transposed convolution of factor ``f`` whose kernel, of size ``2 * f`` or ``2 * f - 1``, is the tent for
+    each channel and zero between channels, to 1e-6 of the tent's peak, without activation and with no bias but zero.
+
+    Args:
+        layer: A built `keras.layers.Conv2DTranspose`, or an upsampling layer of this module.
+        square: Whether as many channels must come out as go in. With False, further inputs may have zero weights.
+
+    Returns:
+        True or False.
+
+    Example:
+
+    >>> layer = keras.layers.Conv2DTranspose(2, 4, strides=2, kernel_initializer=Bilinear())
+    >>> layer.build((None, None, None, 2))
+    >>> is_bilinear(layer)
+    True
+    """
+    if isinstance(layer, BilinearUpsampling2D):
+        return True
+    if isinstance(layer, BilinearDepthwiseConv2DTranspose):
+        tent = bilinear_kernel(layer.kernel_size)
+        return _is_near(layer.get_weights()[0], tent[:, :, None], tent)
+    if not isinstance(layer, keras.layers.Conv2DTranspose) or not _may_be_bilinear(layer):
+        return False
+    kernel, *bias = layer.get_weights()
+    outputs, inputs = kernel.shape[2:]
+    if outputs > inputs or (square and outputs < inputs) or np.any(bias):
+        return False
+    tent = bilinear_kernel(layer.kernel_size[0])
+    return _is_near(kernel, tent[:, :, None, None] * np.eye(outputs, inputs), tent)
+
+
+def _may_be_bilinear(layer):
+    factor, size = layer.strides[0], layer.kernel_size[0]
+    plain = layer.data_format == "channels_last" and layer.output_padding is None and layer.dilation_rate == (1, 1)
+    linear = layer.activation is keras.activations.linear
+    square = layer.strides == (factor, factor) and layer.kernel_size == (size, size)
+    return plain and linear and square and size in (2 * factor - 1, 2 * factor)
+
+
+def _is_near(kernel, expected, tent):
+    return bool(np.abs(kernel - expected).max() <= 1e-6 * tent.max())

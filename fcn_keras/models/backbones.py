@@ -16,7 +16,8 @@ import keras
 from .. import geometry
 from ..layers.padding import PadToStride, margins
 from ..layers.preprocessing import MEAN_COLOUR, Preprocessing
-from .convolutionalize import any_size, convolutionalize
+from .cloning import any_size, every_layer
+from .convolutionalize import convolutionalize
 from .feature_layers import find_feature_layers
 from .mini_vgg import MiniVGG
 
@@ -30,6 +31,8 @@ class Backbone:
     Args:
         build: Function from ``weights`` (a name, a path or None) to a Keras model; with its top if `fully_connected`
             names layers.
+        build_trunk: As `build`, without the top, for ``head="light"``: VGG16's top has 124 of its 138 million weights.
+            By default the whole classifier is built and its top dropped.
         taps: Names of the layers to tap at strides 8, 16 and 32, in this order.
         preprocessing: Mode of `Preprocessing`.
         fully_connected: Names of the classifier's `Dense` layers that ``head="fc"`` takes over behind the last tap.
@@ -47,6 +50,7 @@ class Backbone:
     preprocessing: str = "none"
     fully_connected: tuple[str, ...] = ()
     pretrained: str | None = "imagenet"
+    build_trunk: Callable | None = None
 
     def tapped(self, weights="pretrained", head="auto"):
         """The network as a model from preprocessed images to its maps at strides 8, 16 and 32.
@@ -67,17 +71,56 @@ class Backbone:
                 else '"auto" or "light": it has no dense layers to keep'
             )
             raise ValueError(f"Found head={head!r} for this backbone: expected {known}.")
-        network = self.build(weights)
-        network = convolutionalize(network, padding="same") if self.fully_connected else any_size(network)
+        dense = self.fully_connected if head != "light" else ()
+        network = convolutionalize(self.build(weights), padding="same") if dense else any_size(self._trunk(weights))
         maps = [_tap(network, name) for name in self.taps]
-        if head != "light":
-            for name in self.fully_connected:
-                maps[-1] = keras.layers.Dropout(0.5, name=f"{name}_dropout")(network.get_layer(name)(maps[-1]))
+        for name in dense:
+            maps[-1] = keras.layers.Dropout(0.5, name=f"{name}_dropout")(network.get_layer(name)(maps[-1]))
         model = keras.Model(network.input, maps, name="backbone")
-        for layer in model.layers:  # statistics of a pretrained network outlast batches of one or two images
+        for layer in every_layer(model):  # statistics of a pretrained network outlast batches of one or two images
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
         return model
+
+    def _trunk(self, weights):
+        """The network up to its taps: a top behind them is not needed, and would take images of one size only."""
+        network = self._without_top(weights)
+        return keras.Model(network.inputs[0], [_tap(network, name) for name in self.taps], name=network.name)
+
+    def _without_top(self, weights):
+        if self.build_trunk is None:
+            return self.build(weights)
+        try:
+            return self.build_trunk(weights)
+        except ValueError:
+            if weights in (None, self.pretrained):
+                raise
+            return self.build(weights)  # a file of Keras 2 holds the weights of the whole classifier, or none
+
+
+def unfreeze(backbone):
+    """Makes every layer of a backbone trainable but its batch normalization, which stays as it is.
+
+    Args:
+        backbone: The model below an FCN, as `Backbone.tapped` gives it; models nested in it are treated likewise.
+
+    Returns:
+        The model itself.
+
+    Example:
+
+    >>> backbone = get("mini_vgg").tapped(weights=None)
+    >>> backbone.trainable = False
+    >>> len(backbone.trainable_weights), len(unfreeze(backbone).trainable_weights)
+    (0, 20)
+    """
+    layers = list(every_layer(backbone))
+    frozen = [x for x in layers if isinstance(x, keras.layers.BatchNormalization) and not x.trainable]
+    for layer in (backbone, *layers):  # Keras passes a flag on to inner layers only where it changes
+        layer.trainable = True
+    for layer in frozen:
+        layer.trainable = False
+    return backbone
 
 
 def on_image(network, preprocessing):
@@ -135,12 +178,19 @@ def _application(constructor, **kwargs):
     return build
 
 
-_VGG = {"preprocessing": "caffe", "fully_connected": ("fc1", "fc2")}
-_POOLS = ("block3_pool", "block4_pool", "block5_pool")
+def _vgg(constructor):
+    return Backbone(
+        _application(constructor),
+        ("block3_pool", "block4_pool", "block5_pool"),
+        preprocessing="caffe",
+        fully_connected=("fc1", "fc2"),
+        build_trunk=_application(constructor, include_top=False),
+    )
+
 
 BACKBONES = {
-    "vgg16": Backbone(_application(keras.applications.VGG16), _POOLS, **_VGG),
-    "vgg19": Backbone(_application(keras.applications.VGG19), _POOLS, **_VGG),
+    "vgg16": _vgg(keras.applications.VGG16),
+    "vgg19": _vgg(keras.applications.VGG19),
     "mobilenet_v2": Backbone(
         _application(keras.applications.MobileNetV2, include_top=False, input_shape=(224, 224, 3)),
         ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
@@ -160,6 +210,7 @@ BACKBONES = {
         ("pool3", "pool4", "pool5"),
         fully_connected=("fc6", "fc7"),
         pretrained="shapes",
+        build_trunk=lambda weights: MiniVGG(weights=weights, include_top=False),
     ),
 }
 

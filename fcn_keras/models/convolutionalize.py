@@ -10,6 +10,8 @@ Convolutional Networks".
 
 import keras
 
+from .cloning import any_size
+
 CHANNELWISE = (keras.layers.Activation, keras.layers.BatchNormalization, keras.layers.Dropout, keras.layers.Identity,
                keras.layers.LayerNormalization, keras.layers.ReLU, keras.layers.Softmax)  # fmt: skip
 POOLS = {
@@ -64,80 +66,6 @@ def convolutionalize(classifier, *, logits=True, padding="valid", name=None):
     trunk = any_size(classifier, head[0].input)
     scores = _convolutional_head(trunk.output, head, logits, padding)
     return keras.Model(trunk.inputs[0], scores, name=name or f"{classifier.name}_fcn")
-
-
-def any_size(model, outputs=None, name=None):
-    """A copy of a convolutional model, weights included, whose input may have any height and width.
-
-    Args:
-        model: A Functional or Sequential model on images ``(H, W, C)``; models nested in it are copied likewise.
-        outputs: Tensors of `model` that the copy ends in; by default the model's own outputs.
-        name: Name of the copy; by default the model's.
-
-    Returns:
-        A Functional model on ``(batch, None, None, C)``.
-
-    Example:
-
-    >>> any_size(keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(96, 96, 3))).input_shape
-    (None, None, None, 3)
-    """
-    part = keras.Model(model.inputs[0], model.outputs if outputs is None else outputs, name=name or model.name)
-    image = keras.Input((None, None, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
-
-    def copy(layer):
-        return any_size(layer) if isinstance(layer, keras.Model) else type(layer).from_config(layer.get_config())
-
-    clone = keras.models.clone_model(part, input_tensors=image, clone_function=copy)
-    copy_weights(part, clone)
-    return clone
-
-
-def as_functional(model):
-    """The Functional model inside a Sequential one; a Functional model as it is.
-
-    Args:
-        model: A built Functional or Sequential model.
-
-    Raises:
-        ValueError: If it is of another kind, or has not been built.
-
-    Example:
-
-    >>> type(as_functional(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()]))).__name__
-    'Functional'
-    """
-    functional = model._functional if isinstance(model, keras.Sequential) else model
-    if not isinstance(functional, keras.Model) or not hasattr(functional, "operations"):
-        raise ValueError(
-            f"Found model {getattr(model, 'name', model)!r} of type {type(model).__name__}: expected a Functional or "
-            "Sequential Keras model, built."
-        )
-    return functional
-
-
-def copy_weights(source, target, skip=()):
-    """Gives each layer of a model the weights of the layer of the same name in another model.
-
-    Args:
-        source: A model.
-        target: A model; its nested models, and layers without weights or without a namesake, are left as they are.
-        skip: Names of further layers that are left as they are.
-
-    Raises:
-        ValueError: If the weights of two namesakes differ in shape.
-
-    Example:
-
-    >>> trained, fresh = (keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="out")]) for _ in range(2))
-    >>> copy_weights(trained, fresh)
-    """
-    theirs = {layer.name: layer for layer in source.layers}
-    for layer in target.layers:
-        if layer.weights and layer.name in theirs and layer.name not in skip and not isinstance(layer, keras.Model):
-            layer.set_weights(theirs[layer.name].get_weights())
-            if isinstance(layer, keras.layers.Normalization):
-                layer.finalize_state()  # it computes with copies of its weights
 
 
 def _require_classifier(model):
@@ -260,8 +188,11 @@ def _convolution(layer, kernel, padding, linear):
         padding=padding,
         use_bias=layer.use_bias,
         activation="linear" if linear else layer.activation,
+        kernel_regularizer=layer.kernel_regularizer,
+        bias_regularizer=layer.bias_regularizer,
         kernel_initializer="zeros",  # random numbers for VGG16's fc6 would take a second and a gigabyte
         dtype=layer.dtype_policy,
+        trainable=layer.trainable,
         name=layer.name,
     )
     convolution.build((None, None, None, values[0].shape[2]))

@@ -20,7 +20,7 @@ from keras import ops
 from .. import geometry
 from ..geometry import Geometry
 from ..layers.pooling import DilatedPooling2D
-from .convolutionalize import as_functional, copy_weights
+from .cloning import as_functional, copy_weights
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 POOLINGS = {keras.layers.MaxPooling2D: "max", keras.layers.AveragePooling2D: "average"}

@@ -6,9 +6,8 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4, Figure 3; *Hands-On Machi
 import keras
 
 from .. import geometry
-from ..layers.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose
 from . import backbones, fusion
-from .convolutionalize import any_size
+from .cloning import any_size, copy_weights
 
 STRIDES = (8, 16, 32)
 
@@ -100,21 +99,31 @@ def FCN8s(
 def upgrade(model, upsampling=None, name=None):
     """The next finer net, started from a coarser one: FCN-32s → FCN-16s → FCN-8s.
 
-    Every weight is copied; the new score layer is zero, so the new skip connection adds nothing yet. The first
+    Every weight is copied but the kernel of the last upsampling, which the new net does not have: it goes to the image
+    in two steps instead of one. The new score layer is zero, so the new skip connection adds nothing yet. The first
     predictions are those of the coarser net, exactly where the units of the backbone lie on pixels (MobileNetV2,
     ResNet50, EfficientNetV2). Where they lie between pixels (VGG), ×2 then ×16 is not quite ×32: the tent's peak is
-    cut off, and scores differ slightly near unit centres.
+    cut off, and scores differ slightly near unit centres. Where the last upsampling has learned a kernel of its own,
+    they differ by what it has learned, and a warning says so.
+
+    All layers of the new net are trained, as in the paper, also those that were frozen in `model`: after FCN-32s-fixed,
+    the backbone learns, too. Batch normalization in the backbone stays as it was in `model`, frozen as a rule. The new
+    net is not compiled.
 
     Args:
         model: A model made by `FCN32s`, `FCN16s` or this function, perhaps loaded from a file. It is left as it is.
-        upsampling: As in `FCN32s`; by default as the layers of `model` show it.
+        upsampling: As in `FCN32s`; by default as the layers of `model` show it. Another kind is possible where the
+            kernels that were learned can be written in it: a depthwise one as a dense one, for instance.
         name: Name of the new model; by default ``fcn16s`` or ``fcn8s``.
 
     Returns:
         A model of its own, as `FCN16s` or `FCN8s` gives.
 
     Raises:
-        ValueError: If the model is no FCN of this package, or an FCN-8s already.
+        ValueError: If the model is no FCN of this package, or an FCN-8s already; or if a learned weight would be lost.
+
+    Warns:
+        UserWarning: If the last upsampling of `model` is no longer bilinear.
 
     Example:
 
@@ -129,37 +138,20 @@ def upgrade(model, upsampling=None, name=None):
         raise ValueError(f"Cannot upgrade model {model.name!r}: expected one made by FCN32s, FCN16s or upgrade.")
     if "score_pool3" in layers:
         raise ValueError(f"Cannot upgrade model {model.name!r}: an FCN-8s is the finest of the paper.")
-    upsampling = upsampling or _upsampling_of(layers)
+    upsampling = upsampling or fusion.upsampling_of(model)
     fusion.require_upsampling(upsampling)
     finest = 8 if "score_pool4" in layers else 16
     finer = _assemble(
         num_classes=layers["score_fr"].filters,
-        backbone=any_size(layers["backbone"]),
+        backbone=backbones.unfreeze(any_size(layers["backbone"])),
         preprocessing=layers["preprocessing"].mode,
         upsampling=upsampling,
         finest=finest,
         skip_scales=(1, 1),
         name=name or f"fcn{finest}s",
     )
-    for layer in finer.layers:
-        source = layers.get(layer.name)
-        if source is not None and _shapes(source) == _shapes(layer):  # upsampling may be of another kind
-            layer.set_weights(source.get_weights())
+    copy_weights(model, finer, replaced=[fusion.LAST[2 * finest]])
     return finer
-
-
-def _shapes(layer):
-    return [tuple(weight.shape) for weight in layer.weights]
-
-
-def _upsampling_of(layers):
-    """The argument that made these layers, as far as they show it."""
-    if any(isinstance(layer, BilinearDepthwiseConv2DTranspose) for layer in layers.values()):
-        return "learned_depthwise"
-    learned = {name for name, layer in layers.items() if isinstance(layer, BilinearConv2DTranspose)}
-    if learned & {"upscore", "upscore16"}:
-        return "learned"
-    return "learned_inner" if learned else "frozen"
 
 
 def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales, name):

@@ -34,6 +34,28 @@ def require_upsampling(upsampling):
         raise ValueError(f"Found upsampling={upsampling!r}: expected one of {', '.join(UPSAMPLINGS)}.")
 
 
+def upsampling_of(model):
+    """Which of `UPSAMPLINGS` made the upsampling layers of a model, as far as they show it.
+
+    Args:
+        model: A model made by `fuse`.
+
+    Returns:
+        One of `UPSAMPLINGS`.
+
+    Example:
+
+    >>> upsampling_of(fcn_keras.FCN16s(21, "mini_vgg", weights=None, upsampling="learned_inner"))
+    'learned_inner'
+    """
+    if any(isinstance(layer, BilinearDepthwiseConv2DTranspose) for layer in model.layers):
+        return "learned_depthwise"
+    learned = {layer.name for layer in model.layers if isinstance(layer, BilinearConv2DTranspose)}
+    if learned & set(LAST.values()):
+        return "learned"
+    return "learned_inner" if learned else "frozen"
+
+
 def fuse(maps, places, image, num_classes, *, finest=32, upsampling="frozen", skip_scales=(1, 1), padded=False):
     """Logits at the size of the image, from the maps of a network at strides 8, 16 and 32.
 

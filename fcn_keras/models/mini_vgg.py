@@ -50,12 +50,8 @@ def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None,
             x = keras.layers.Dense(160, activation="relu", kernel_initializer="he_normal", name=layer)(x)
         x = keras.layers.Dense(num_classes, activation="softmax", name="predictions")(x)
     model = keras.Model(image, x, name=name)
-    if weights is not None:
-        path = WEIGHTS / "mini_vgg.weights.h5" if weights == "shapes" else weights
-        if include_top:
-            model.load_weights(path)
-        else:
-            _load_trunk(model, path)
+    if weights is not None:  # without the top, Keras passes over the weights of the top
+        model.load_weights(WEIGHTS / "mini_vgg.weights.h5" if weights == "shapes" else weights)
     return model
 
 
@@ -63,11 +59,3 @@ def _conv(filters, kernel, name):
     return keras.layers.Conv2D(
         filters, kernel, padding="same", activation="relu", kernel_initializer="he_normal", name=name
     )
-
-
-def _load_trunk(model, path):
-    """Weight files are read by the whole model that wrote them; the trunk takes its layers from there."""
-    whole = MiniVGG(weights=None)
-    whole.load_weights(path)
-    for layer in model.layers:
-        layer.set_weights(whole.get_layer(layer.name).get_weights())

@@ -15,15 +15,18 @@ import keras
 from .. import geometry
 from ..layers.padding import CropLike
 from . import backbones, fusion
-from .convolutionalize import any_size, copy_weights
+from .cloning import any_size, copy_weights
 from .feature_layers import find_feature_layers
 
 
 def finer(model, factor=1, features=32, name=None):
     """The ladder's next rungs: from a trained FCN-8s to logits at `factor` times the size of the image.
 
-    Every weight of the FCN-8s is copied. What the new rungs add is zero at the start, and the last transposed
-    convolution starts bilinear, so the first logits are those of the FCN-8s, interpolated in smaller steps.
+    Every weight of the FCN-8s is copied but the kernel of its last upsampling, which several smaller steps replace.
+    What the new rungs add is zero at the start, and the last transposed convolution starts bilinear, so the first
+    logits are those of the FCN-8s, interpolated in smaller steps. Where the last upsampling has learned a kernel of its
+    own, they differ by what it has learned, and a warning says so. All layers of the new net are trained, as after
+    `fcn_keras.upgrade`.
 
     Args:
         model: A model made by `fcn_keras.FCN8s` or `fcn_keras.upgrade`, or by this function: then its rungs are copied,
@@ -37,7 +40,10 @@ def finer(model, factor=1, features=32, name=None):
         ``q`` of the logits is centred on ``(q + 0.5) / factor - 0.5`` of the image.
 
     Raises:
-        ValueError: If the factor is none of these, or the model is no FCN-8s.
+        ValueError: If the factor is none of these, the model is no FCN-8s, or its rungs have not as many features.
+
+    Warns:
+        UserWarning: If the last upsampling of `model` is no longer bilinear.
 
     Example:
 
@@ -58,15 +64,22 @@ def finer(model, factor=1, features=32, name=None):
     image = keras.Input((None, None, 3), name="image")
     maps = backbone(backbones.Preprocessing(layers["preprocessing"].mode, name="preprocessing")(pad(image)))
     classes = layers["score_fr"].filters
-    scores, place = fusion.fuse_maps(maps[-3:], places[-3:], classes, finest=8, skip_scales=_scales(layers))
+    options = {"finest": 8, "upsampling": fusion.upsampling_of(model), "skip_scales": _scales(layers)}
+    scores, place = fusion.fuse_maps(maps[-3:], places[-3:], classes, **options)
     hidden = None
     for lower_map, lower_place in zip(maps[:lower], places[:lower], strict=True):
         scores, hidden = _rung(scores, hidden, place, lower_map, lower_place, classes, features)
         place = lower_place
     logits = _past_the_image(scores, hidden, place, image, classes, factor)
     finest = keras.Model(image, logits, name=name or f"fcn_x{factor}")
-    copy_weights(model, finest)
+    copy_weights(model, finest, replaced=_last_upsampling(model, finest))
     return finest
+
+
+def _last_upsampling(model, finest):
+    """The name of the layer that brings the scores of `model` to its own size, unless `finest` has it, too."""
+    last = [layer.name for layer in model.layers if layer.name.startswith(("upscore8", "upscore_fine"))]
+    return [name for name in last if "_crop" not in name and name not in [layer.name for layer in finest.layers]]
 
 
 def _with_lower_maps(backbone):
@@ -77,7 +90,8 @@ def _with_lower_maps(backbone):
     except ValueError:  # its first layer halves the image
         names = find_feature_layers(trunk, (4, 2))
     found = [geometry.outputs_inside(trunk.get_layer(name), trunk)[-1] for name in names]
-    return any_size(backbone, [*found, *backbone.outputs[-3:]], name="backbone"), len(found)
+    copy = any_size(backbone, [*found, *backbone.outputs[-3:]], name="backbone")
+    return backbones.unfreeze(copy), len(found)
 
 
 def _scales(layers):

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 import fcn_keras
-from fcn_keras.export.folding import fold_batch_norm, fold_bilinear, is_bilinear
-from fcn_keras.layers.upsampling import Bilinear, BilinearConv2DTranspose, BilinearUpsampling2D
+from fcn_keras.export.folding import fold_batch_norm, fold_bilinear
+from fcn_keras.layers.upsampling import Bilinear, BilinearConv2DTranspose, BilinearUpsampling2D, is_bilinear
 
 layers = keras.layers
 TRANSPOSED = "Conv2DBackpropInput"  # the operation of TensorFlow

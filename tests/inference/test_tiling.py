@@ -13,7 +13,7 @@ from fcn_keras.inference.segment import logits, segment
 from fcn_keras.inference.tiling import Tiling
 from fcn_keras.layers.padding import CropLike
 from fcn_keras.models import backbones
-from fcn_keras.models.convolutionalize import any_size
+from fcn_keras.models.cloning import any_size
 
 EXACT = 1e-5  # of the range of the logits: float32 rounding
 

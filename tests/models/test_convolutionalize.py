@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_keras.models.convolutionalize import any_size, convolutionalize
+from fcn_keras.models.cloning import any_size
+from fcn_keras.models.convolutionalize import convolutionalize
 from fcn_keras.models.mini_vgg import MiniVGG
 
 layers = keras.layers

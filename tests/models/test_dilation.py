@@ -12,7 +12,7 @@ import fcn_keras
 from fcn_keras import geometry
 from fcn_keras.layers.pooling import DilatedPooling2D
 from fcn_keras.models import backbones
-from fcn_keras.models.convolutionalize import any_size
+from fcn_keras.models.cloning import any_size
 from fcn_keras.models.dilation import dilate, shift_and_stitch
 
 layers = keras.layers

@@ -1,0 +1,178 @@
+"""Copies of models: for images of any size, and with every weight of the model that they were made from.
+
+A new net often starts from a trained one: FCN-16s from FCN-32s, a dilated network from its original. `copy_weights` is
+the one way in which this package carries weights from one model to another. Either every weight arrives, or it raises
+an error that names those that do not fit.
+"""
+
+import warnings
+
+import keras
+import numpy as np
+
+from ..layers.upsampling import (
+    BilinearConv2DTranspose,
+    BilinearDepthwiseConv2DTranspose,
+    BilinearUpsampling2D,
+    is_bilinear,
+)
+
+LEARNED = (BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose)
+UPSAMPLING = (*LEARNED, BilinearUpsampling2D)
+
+
+def any_size(model, outputs=None, name=None):
+    """A copy of a convolutional model, weights included, whose input may have any height and width.
+
+    Each layer of the copy is trainable where the layer of `model` is.
+
+    Args:
+        model: A Functional or Sequential model on images ``(H, W, C)``; models nested in it are copied likewise.
+        outputs: Tensors of `model` that the copy ends in; by default the model's own outputs.
+        name: Name of the copy; by default the model's.
+
+    Returns:
+        A Functional model on ``(batch, None, None, C)``.
+
+    Example:
+
+    >>> any_size(keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(96, 96, 3))).input_shape
+    (None, None, None, 3)
+    """
+    part = keras.Model(model.inputs[0], model.outputs if outputs is None else outputs, name=name or model.name)
+    image = keras.Input((None, None, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
+
+    def copy(layer):
+        return any_size(layer) if isinstance(layer, keras.Model) else type(layer).from_config(layer.get_config())
+
+    clone = keras.models.clone_model(part, input_tensors=image, clone_function=copy)
+    copy_weights(part, clone)
+    return clone
+
+
+def every_layer(model):
+    """The layers of a model and of the models nested in it, one after the other.
+
+    Args:
+        model: A Functional or Sequential model.
+
+    Yields:
+        Layers; a nested model comes before its own layers.
+
+    Example:
+
+    >>> inner = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, name="dense")], name="inner")
+    >>> [layer.name for layer in every_layer(keras.Sequential([keras.Input((8,)), inner]))]
+    ['inner', 'dense']
+    """
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from every_layer(layer)
+
+
+def as_functional(model):
+    """The Functional model inside a Sequential one; a Functional model as it is.
+
+    Args:
+        model: A built Functional or Sequential model.
+
+    Raises:
+        ValueError: If it is of another kind, or has not been built.
+
+    Example:
+
+    >>> type(as_functional(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()]))).__name__
+    'Functional'
+    """
+    functional = model._functional if isinstance(model, keras.Sequential) else model
+    if not isinstance(functional, keras.Model) or not hasattr(functional, "operations"):
+        raise ValueError(
+            f"Found model {getattr(model, 'name', model)!r} of type {type(model).__name__}: expected a Functional or "
+            "Sequential Keras model, built."
+        )
+    return functional
+
+
+def copy_weights(source, target, skip=(), replaced=()):
+    """Copies every weight of a model to the layers of the same names in another model.
+
+    Layers of `target` without a namesake in `source` are new and keep their own start. A learned upsampling layer and
+    its namesake may be of different kinds, as long as the kernel can be written as one of the other kind. If a weight
+    does not fit, nothing is copied.
+
+    Args:
+        source: A Functional or Sequential model.
+        target: A model. Models nested in it are left as they are: whoever made `target` has copied them.
+        skip: Names of layers of `source` whose weights the caller has carried over in another way.
+        replaced: Names of upsampling layers of `source` which `target` replaces by others.
+
+    Raises:
+        ValueError: If a weight of `source` has no place in `target`; the message names the layers.
+
+    Warns:
+        UserWarning: If a replaced layer has learned something: it no longer interpolates bilinearly.
+
+    Example:
+
+    >>> trained, fresh = (keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="out")]) for _ in range(2))
+    >>> copy_weights(trained, fresh)
+    """
+    ours = {layer.name: layer for layer in target.layers}
+    theirs = [layer for layer in source.layers if layer.weights and not isinstance(layer, keras.Model)]
+    theirs = [layer for layer in theirs if layer.name not in {*skip, *replaced}]
+    found = [(layer, ours.get(layer.name)) for layer in theirs]
+    values = [_fitted(layer, twin) for layer, twin in found]
+    lost = [_described(*pair) for pair, value in zip(found, values, strict=True) if value is None]
+    if lost:
+        raise ValueError(
+            f"Weights of model {source.name!r} have no place in model {target.name!r}: {'; '.join(lost)}. "
+            "Fix: make the new model with the arguments of the old one."
+        )
+    for (_, twin), value in zip(found, values, strict=True):
+        twin.set_weights(value)
+        if isinstance(twin, keras.layers.Normalization):
+            twin.finalize_state()  # it computes with copies of its weights
+    _warn_of_replaced(source, target, replaced)
+
+
+def _fitted(layer, twin):
+    """The weights of a layer as its twin takes them; None where something would be lost."""
+    weights = layer.get_weights()
+    if isinstance(layer, LEARNED) and isinstance(twin, UPSAMPLING) and type(twin) is not type(layer):
+        weights = _as_other_kind(layer, twin)
+    fits = twin is not None and weights is not None
+    return weights if fits and [w.shape for w in weights] == [tuple(w.shape) for w in twin.weights] else None
+
+
+def _as_other_kind(layer, twin):
+    """The kernel of a learned upsampling layer as one of another kind: dense, depthwise, or fixed (no kernel)."""
+    (kernel,) = layer.get_weights()
+    if isinstance(twin, BilinearUpsampling2D):
+        same_size = kernel.shape[0] == twin.kernel_size
+        return [] if same_size and is_bilinear(layer) else None
+    identity = np.eye(kernel.shape[2], dtype=kernel.dtype)
+    if isinstance(twin, BilinearConv2DTranspose):
+        return [kernel[..., None] * identity]
+    diagonal = np.diagonal(kernel, axis1=2, axis2=3)
+    square = kernel.shape[2] == kernel.shape[3]
+    return [diagonal] if square and np.array_equal(kernel, diagonal[..., None] * identity) else None
+
+
+def _described(layer, twin):
+    shapes = ", ".join(str(tuple(weight.shape)) for weight in layer.weights)
+    if twin is None:
+        return f"layer {layer.name!r} {shapes}, of which there is none"
+    expected = ", ".join(str(tuple(weight.shape)) for weight in twin.weights) or "no weights"
+    return f"layer {layer.name!r} {shapes}, which is a {type(twin).__name__} of {expected} there"
+
+
+def _warn_of_replaced(source, target, replaced):
+    learned = [name for name in replaced if not is_bilinear(source.get_layer(name), square=False)]
+    if learned:
+        warnings.warn(
+            f"Model {source.name!r} has learned the kernel of {', '.join(map(repr, learned))}. Model {target.name!r} "
+            "has no such layer: other upsampling layers take its place and start bilinear. Its first predictions "
+            f"differ from those of {source.name!r} by what that kernel has learned; training will learn it again.",
+            stacklevel=3,
+        )

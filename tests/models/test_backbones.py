@@ -1,5 +1,7 @@
 """The table of backbones, MiniVGG, and preprocessing as keras.applications defines it."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -93,6 +95,46 @@ def test_taps_with_and_without_the_fully_connected_layers():
         assert [tap.stride for tap in geometry.of_outputs(model)] == [8, 16, 32]
         shapes = [tuple(x.shape[1:3]) for x in model(np.zeros((1, 64, 96, 3), "float32"))]
         assert shapes == [(8, 12), (4, 6), (2, 3)]
+
+
+@pytest.mark.parametrize(("name", "weights"), [("vgg16", 14_714_688), ("vgg19", 20_024_384)])
+def test_without_the_dense_layers_no_top_is_built(name, weights):
+    """The numbers are those of keras.applications without the top; with it there are 138 and 144 million."""
+
+    def whole(weights):
+        raise AssertionError("the whole classifier was built")
+
+    trunk = dataclasses.replace(BACKBONES[name], build=whole).tapped(None, "light")
+    assert trunk.count_params() == weights
+    assert [output.shape[-1] for output in trunk.outputs] == [256, 512, 512]
+
+
+def test_what_the_constructor_is_asked_for():
+    asked = []
+
+    def constructor(include_top=True, **arguments):
+        asked.append({"include_top": include_top, **arguments})
+        if include_top is False and arguments["weights"] == "whole.h5":
+            raise ValueError("Layer count mismatch when loading weights from file")  # Keras' own words
+        return MiniVGG(weights=None, include_top=include_top)
+
+    own = Backbone(
+        _application(constructor),
+        ("pool3", "pool4", "pool5"),
+        fully_connected=("fc6", "fc7"),
+        build_trunk=_application(constructor, include_top=False),
+    )
+    for weights, head in [("pretrained", "light"), ("trunk.h5", "light"), ("whole.h5", "light"), (None, "fc")]:
+        assert own.tapped(weights, head).outputs[-1].shape[-1] == (160 if head == "fc" else 128)
+    assert asked == [
+        {"include_top": False, "weights": "imagenet"},
+        {"include_top": False, "weights": "trunk.h5"},
+        {"include_top": False, "weights": "whole.h5"},
+        {"include_top": True, "weights": "whole.h5"},  # a file of the whole classifier serves as well
+        {"include_top": True, "weights": None},
+    ]
+    with pytest.raises(ValueError, match="mismatch"):
+        dataclasses.replace(own, pretrained="whole.h5").tapped("pretrained", "light")
 
 
 def test_batch_statistics_are_left_alone():

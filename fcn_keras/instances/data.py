@@ -31,7 +31,7 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
         A `tf.data.Dataset` of dicts: ``image`` float32 ``(batch, H, W, 3)`` in 0–255, ``boxes`` float32 ``(batch, M,
         4)``, ``classes`` int32 ``(batch, M)`` (0 an empty row, −1 a crowd), ``masks`` uint8 ``(batch, M, H, W)``.
 
-        At most four batches of decoded images are in memory at a time, however many images there are.
+        At most six batches of decoded images are in memory at a time, however many images there are.
 
     Raises:
         ValueError: If `augment` is asked for without a seed, or as `fcn_keras.datasets.prepare` does.

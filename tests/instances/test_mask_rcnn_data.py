@@ -110,7 +110,7 @@ def test_a_shuffled_data_set_is_decoded_batch_by_batch(few_scenes, decoded_files
     split = "+".join(["train"] * 10)
     dataset = instances.load("shapes", split, batch=2, seed=1, augment=True, data_dir=few_scenes)
     assert decoded_files.use_up(dataset) == 120 == len(decoded_files.numbers)
-    assert decoded_files.most_waiting <= 8
+    assert decoded_files.most_waiting <= 12  # six batches
 
 
 def test_coco_is_decoded_batch_by_batch(tmp_path, monkeypatch):
@@ -121,7 +121,7 @@ def test_coco_is_decoded_batch_by_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(coco, "read_image", lambda path: decoded(0) or read_image(path))
     source = {"annotations": path, "images": tmp_path}
     assert decoded.use_up(instances.load("coco", size=(32, 32), batch=2, seed=1, **source)) == 100
-    assert decoded.most_waiting <= 8
+    assert decoded.most_waiting <= 12  # six batches
 
 
 def test_cocos_file_is_read_once(tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ import math
 
 import keras
 
+from .layers._keras import call_behind, outputs_inside
+
 # Layers that treat every position alike: they move no unit and see no neighbour.
 POINTWISE = (
     keras.layers.Activation,
@@ -159,54 +161,14 @@ def of_outputs(model, axis=0, incoming=None):
     return [_of_tensor(output, known, axis) for output in model.outputs]
 
 
-def outputs_inside(layer, model):
-    """Output tensors of the calls of a layer inside a model.
-
-    A shared layer has more of them elsewhere, and a nested model's own ``output`` lies inside itself.
-
-    Args:
-        layer: A layer of `model`, perhaps a model itself.
-        model: A Functional or Sequential model.
-
-    Returns:
-        A list of Keras tensors.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()])
-    >>> [tensor.shape for tensor in outputs_inside(model.layers[0], model)]
-    [(None, 8, 8, 3)]
-    """
-    return [tensor for node in calls(model) if node.operation is layer for tensor in node.output_tensors]
-
-
-def calls(model):
-    """The calls of layers and operators inside a model, from the image to the output.
-
-    Args:
-        model: A Functional or Sequential model.
-
-    Returns:
-        A list of Keras nodes, each with its ``operation``, ``input_tensors`` and ``output_tensors``.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU(name="relu")])
-    >>> [node.operation.name for node in calls(model)][1:]
-    ['relu']
-    """
-    by_depth = (model._functional if isinstance(model, keras.Sequential) else model)._nodes_by_depth
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-
-
 def _of_tensor(tensor, known, axis):
     """Depth-first through the producers of `tensor`; remembers what it has seen in `known`."""
     if id(tensor) not in known:
-        layer, node_index, tensor_index = tensor._keras_history
-        sources = layer._inbound_nodes[node_index].input_tensors
-        incoming = [_of_tensor(source, known, axis) for source in sources]
+        call, place = call_behind(tensor)
+        layer = call.operation
+        incoming = [_of_tensor(source, known, axis) for source in call.input_tensors]
         if isinstance(layer, keras.Model) and None not in incoming:
-            known[id(tensor)] = of_outputs(layer, axis, *incoming)[tensor_index]
+            known[id(tensor)] = of_outputs(layer, axis, *incoming)[place]
         else:
             known[id(tensor)] = _of_layer(layer, incoming, axis)
     return known[id(tensor)]

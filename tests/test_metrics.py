@@ -343,7 +343,7 @@ def test_a_compiled_model_keeps_its_metric(tmp_path):
     model.compile("sgd", "mse", metrics=[SegmentationMetrics(3, ["a", "b", "c"])])
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    (metric,) = loaded._compile_metrics._user_metrics
+    (metric,) = map(keras.metrics.deserialize, loaded.get_compile_config()["metrics"])
     assert metric.class_names == ["a", "b", "c"]
 
 

@@ -12,7 +12,7 @@ import collections
 import keras
 import numpy as np
 
-from ..geometry import calls
+from ..layers._keras import calls, calls_of
 from ..layers.upsampling import BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D, is_bilinear
 from ..models.cloning import as_functional, copy_weights
 
@@ -92,7 +92,7 @@ def fold_batch_norm(model, name=None):
 
     >>> model = fcn_keras.FCN8s(21, "mobilenet_v2", weights=None)
     >>> folded = fold_batch_norm(model)
-    >>> [sum(isinstance(x, keras.layers.BatchNormalization) for x in m._flatten_layers()) for m in (model, folded)]
+    >>> [sum(isinstance(x, keras.layers.BatchNormalization) for x in all_layers(m)) for m in (model, folded)]
     [52, 0]
 
     Reference: Ioffe & Szegedy (ICML 2015), §3.1, on inference; Jacob et al. (CVPR 2018), §3.2, "batch normalization
@@ -131,7 +131,7 @@ def _followed_by_norm(model):
     found = {}
     for node in calls(model):
         layer, (output, *_) = node.operation, node.output_tensors
-        plain = isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D) and len(layer._inbound_nodes) == 1
+        plain = isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D) and len(calls_of(layer)) == 1
         followers, ends = takers[id(output)], any(output is end for end in model.outputs)
         if plain and not ends and layer.activation is keras.activations.linear and len(followers) == 1:
             (norm,) = followers

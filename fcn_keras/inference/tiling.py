@@ -21,6 +21,7 @@ from fractions import Fraction
 import keras
 
 from .. import geometry
+from ..layers import _keras
 from ..models.cloning import as_functional
 
 
@@ -172,7 +173,7 @@ def _followed(model, axis):
 def _calls(model, axis, incoming=None):
     """Every layer with the `Geometry` in front of it and behind it, nested models opened."""
     functional = as_functional(model)
-    nodes = [node for node in geometry.calls(functional) if node.input_tensors]
+    nodes = [node for node in _keras.calls(functional) if node.input_tensors]
     calls = [(node.operation, node.input_tensors[0], node.output_tensors[0]) for node in nodes]
     for layer, *_ in calls:
         if isinstance(layer, keras.Model):

@@ -10,6 +10,7 @@ Reference: Lin, Dollár, Girshick, He, Hariharan & Belongie (CVPR 2017), §3, Fi
 import keras
 
 from .. import geometry
+from ..layers._keras import outputs_inside
 from ..models import backbones, fusion
 from ..models.feature_layers import find_feature_layers
 
@@ -74,5 +75,5 @@ def top_down(maps, places, channels):
 
 def _with_stride_4(network):
     (name,) = find_feature_layers(network, strides=STRIDES[:1])
-    stride_4 = geometry.outputs_inside(network.get_layer(name), network)[-1]
+    stride_4 = outputs_inside(network.get_layer(name), network)[-1]
     return keras.Model(network.inputs, [stride_4, *network.outputs], name=network.name)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import keras
 
 from .. import geometry
+from ..layers._keras import outputs_inside
 from ..layers.padding import PadToStride, margins
 from ..layers.preprocessing import MEAN_COLOUR, Preprocessing
 from .cloning import any_size, every_layer
@@ -150,7 +151,7 @@ def on_image(network, preprocessing):
 
 def _tap(network, name):
     try:
-        return geometry.outputs_inside(network.get_layer(name), network)[-1]
+        return outputs_inside(network.get_layer(name), network)[-1]
     except ValueError:
         last = [layer.name for layer in network.layers][-5:]
         raise ValueError(

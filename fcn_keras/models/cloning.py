@@ -10,6 +10,7 @@ import warnings
 import keras
 import numpy as np
 
+from ..layers._keras import functional_of
 from ..layers.upsampling import (
     BilinearConv2DTranspose,
     BilinearDepthwiseConv2DTranspose,
@@ -85,7 +86,7 @@ def as_functional(model):
     >>> type(as_functional(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()]))).__name__
     'Functional'
     """
-    functional = model._functional if isinstance(model, keras.Sequential) else model
+    functional = functional_of(model)
     if not isinstance(functional, keras.Model) or not hasattr(functional, "operations"):
         raise ValueError(
             f"Found model {getattr(model, 'name', model)!r} of type {type(model).__name__}: expected a Functional or "

@@ -10,6 +10,7 @@ Convolutional Networks".
 
 import keras
 
+from ..layers._keras import call_behind
 from .cloning import any_size
 
 CHANNELWISE = (keras.layers.Activation, keras.layers.BatchNormalization, keras.layers.Dropout, keras.layers.Identity,
@@ -85,8 +86,8 @@ def _split_head(classifier):
     """The layers from Flatten or global pooling to the output, in order."""
     head, tensor = [], classifier.outputs[0]
     while True:
-        layer, node_index, _ = tensor._keras_history
-        sources = layer._inbound_nodes[node_index].input_tensors
+        call, _ = call_behind(tensor)
+        layer, sources = call.operation, call.input_tensors
         if len(sources) != 1 or not isinstance(layer, (*HEAD, *POOLS)):
             flattens = [
                 i for i, x in enumerate(head) if isinstance(x, keras.layers.Flatten) and len(x.input.shape) == 4

@@ -19,6 +19,7 @@ from keras import ops
 
 from .. import geometry
 from ..geometry import Geometry
+from ..layers._keras import call_behind, outputs_inside
 from ..layers.pooling import DilatedPooling2D
 from .cloning import as_functional, copy_weights
 
@@ -193,9 +194,9 @@ def _rarefied(model, incoming, finest, name):
 
 def _places(part, incoming):
     """From layer name to the geometries in front of it and behind it, each along rows and columns."""
-    calls = [(layer, _sources(tensor)[0], tensor) for layer in part.layers
+    calls = [(layer, call_behind(tensor)[0].input_tensors[0], tensor) for layer in part.layers
              if not isinstance(layer, keras.layers.InputLayer)
-             for tensor in geometry.outputs_inside(layer, part)]  # fmt: skip
+             for tensor in outputs_inside(layer, part)]  # fmt: skip
     probe = keras.Model(part.inputs[0], [tensor for _, *pair in calls for tensor in pair])
     along = list(zip(*(geometry.of_outputs(probe, axis, incoming) for axis in (0, 1)), strict=True))
     places = {}
@@ -206,11 +207,6 @@ def _places(part, incoming):
         if places.setdefault(layer.name, (before, after))[0][0].stride != before[0].stride:
             raise _refusal(layer, "a layer that is used at one stride only")
     return places
-
-
-def _sources(tensor):
-    layer, node_index, _ = tensor._keras_history
-    return layer._inbound_nodes[node_index].input_tensors
 
 
 def _twin(layer, before, after, finest):

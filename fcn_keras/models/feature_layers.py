@@ -10,6 +10,7 @@ downsampling.
 import keras
 
 from .. import geometry
+from ..layers._keras import calls
 
 NO_MAPS = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D)  # move units, compute nothing
 ENDS = (keras.layers.Flatten, *geometry.GLOBAL)
@@ -56,7 +57,7 @@ def _bottlenecks(model):
 
     As many paths lead into such a layer times out of it as there are paths in all.
     """
-    nodes = geometry.calls(model)
+    nodes = calls(model)
     makers = {id(tensor): index for index, node in enumerate(nodes) for tensor in node.output_tensors}
     sources = [[makers[id(tensor)] for tensor in node.input_tensors] for node in nodes]
     into = [1] * len(nodes)

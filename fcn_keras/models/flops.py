@@ -9,7 +9,7 @@ import math
 
 import keras
 
-from ..geometry import calls
+from ..layers._keras import calls
 from ..layers.upsampling import BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
 
 

@@ -13,6 +13,7 @@ size of the image.
 import keras
 
 from .. import geometry
+from ..layers._keras import outputs_inside
 from ..layers.padding import CropLike
 from . import backbones, fusion
 from .cloning import any_size, copy_weights
@@ -89,7 +90,7 @@ def _with_lower_maps(backbone):
         names = find_feature_layers(trunk, (4, 2, 1))
     except ValueError:  # its first layer halves the image
         names = find_feature_layers(trunk, (4, 2))
-    found = [geometry.outputs_inside(trunk.get_layer(name), trunk)[-1] for name in names]
+    found = [outputs_inside(trunk.get_layer(name), trunk)[-1] for name in names]
     copy = any_size(backbone, [*found, *backbone.outputs[-3:]], name="backbone")
     return backbones.unfreeze(copy), len(found)
 

@@ -18,6 +18,7 @@ import dataclasses
 import keras
 from keras import ops
 
+from ..layers._keras import variable_index
 from ..losses import PixelCrossentropy
 
 VOC_PIXELS = 500 * 375  # the usual photograph of PASCAL VOC
@@ -73,7 +74,7 @@ class CaffeSGD(keras.optimizers.SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         gradient = ops.cast(gradient, variable.dtype)
-        if self._is_bias[self._get_variable_index(variable)]:
+        if self._is_bias[variable_index(self, variable)]:
             learning_rate = learning_rate * self.bias_multiplier
         else:
             gradient = ops.add(gradient, ops.multiply(variable, ops.cast(self.l2, variable.dtype)))

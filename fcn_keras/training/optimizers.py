@@ -8,6 +8,8 @@ look at, clips gradients by group and does not save what is left out of weight d
 import keras
 from keras import ops
 
+from ..layers._keras import variable_index
+
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 
@@ -65,7 +67,7 @@ class _LayerRates:
 
     def _rate(self, variable, learning_rate):
         # By index: on TensorFlow `update_step` gets variables that have lost their Keras names.
-        return learning_rate if self.rates is None else learning_rate * self.rates[self._get_variable_index(variable)]
+        return learning_rate if self.rates is None else learning_rate * self.rates[variable_index(self, variable)]
 
     def _decays(self, variable):
         """Kernels decay; biases and the scale and shift of normalisation are vectors, and do not."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from .._files import atomic_write, finite, user_path
 from ..inference.evaluate import evaluate
+from ..layers._keras import all_layers
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics
 from ..models.loading import load_model
@@ -312,6 +313,6 @@ class Run:
 
 def reseed_dropout(model, seed):
     """Restarts every dropout layer from the seed, so that an epoch's draws depend on nothing before it."""
-    for number, layer in enumerate(model._flatten_layers()):
+    for number, layer in enumerate(all_layers(model)):
         if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
             layer.seed_generator.state.assign([seed % 2**31, number])

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import fcn_keras
 from fcn_keras.export.folding import fold_batch_norm, fold_bilinear
+from fcn_keras.layers._keras import all_layers
 from fcn_keras.layers.upsampling import Bilinear, BilinearConv2DTranspose, BilinearUpsampling2D, is_bilinear
 
 layers = keras.layers
@@ -202,14 +203,14 @@ def test_other_models():
 def with_random_norms(model):
     """Batch normalisation as after training: nothing is 1, nothing 0."""
     generator = np.random.default_rng(0)
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if isinstance(layer, layers.BatchNormalization):
             layer.set_weights([generator.uniform(0.5, 1.5, size=weight.shape) for weight in layer.get_weights()])
     return model
 
 
 def norms(model):
-    return sum(isinstance(layer, layers.BatchNormalization) for layer in model._flatten_layers())
+    return sum(isinstance(layer, layers.BatchNormalization) for layer in all_layers(model))
 
 
 @pytest.mark.parametrize(("backbone", "count"), [("mobilenet_v2", 52), ("resnet50", 53), ("efficientnet_v2_b0", None)])

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras import geometry
+from fcn_keras.layers._keras import calls_of
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.models import backbones
 from fcn_keras.models.backbones import BACKBONES, Backbone
@@ -163,7 +164,7 @@ def decoder(model):
     """The net above its backbone: from the backbone's maps and the image to logits."""
     copy = keras.models.clone_model(model)  # Keras gives the layers below a cut new nodes
     copy.set_weights(model.get_weights())
-    maps = copy.get_layer("backbone")._inbound_nodes[-1].output_tensors
+    maps = calls_of(copy.get_layer("backbone"))[-1].output_tensors
     return keras.Model([*maps[-len(taps_of(model)) :], copy.input], copy.output)
 
 

@@ -1,0 +1,124 @@
+"""What the package uses of Keras without a public name: each name alone, so that a failure says which one changed.
+
+After an update of Keras, `fcn_keras/layers/_keras.py` is the one file to adapt.
+"""
+
+import ast
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import fcn_keras
+from fcn_keras.layers import _keras
+
+
+@pytest.fixture
+def net():
+    """Image → conv → relu → relu again, and conv + relu: a layer that is called twice, a merge, an operator."""
+    image = keras.Input((8, 8, 3), name="image")
+    conv, relu = keras.layers.Conv2D(4, 3, padding="same", name="conv"), keras.layers.ReLU(name="relu")
+    first = relu(conv(image))
+    return keras.Model(image, keras.layers.Add(name="add")([relu(first), first]) * 2.0, name="net")
+
+
+def test_private_names_are_used_in_one_file():
+    """Every ``x._name`` in the package whose name the same file does not define itself."""
+    folder, found = pathlib.Path(fcn_keras.__file__).parent, set()
+    for path in folder.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        read = [node for node in nodes if isinstance(node, ast.Attribute)]
+        own |= {node.attr for node in read if isinstance(node.ctx, ast.Store)}
+        private = {node.attr for node in read if node.attr.startswith("_") and not node.attr.startswith("__")} - own
+        found |= {(path.relative_to(folder).as_posix(), name) for name in private}
+        found |= {(path.name, node.module) for node in nodes if "keras.src" in (getattr(node, "module", None) or "")}
+    names = (
+        "_flatten_layers",
+        "_functional",
+        "_get_variable_index",
+        "_inbound_nodes",
+        "_keras_history",
+        "_nodes_by_depth",
+    )
+    assert found == {("layers/_keras.py", name) for name in names}
+
+
+def test_functional():
+    """`Sequential._functional` is a Functional model of the same layers, once the model is built."""
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU(name="relu")])
+    functional = model._functional
+    assert isinstance(functional, keras.Model) and not isinstance(functional, keras.Sequential)
+    assert functional.layers[-1] is model.layers[-1] and functional.outputs[0] is model.outputs[0]
+    assert keras.Sequential([keras.layers.ReLU()])._functional is None
+    assert _keras.functional_of(functional) is functional is _keras.functional_of(model)
+
+
+def test_nodes_by_depth(net):
+    """`Functional._nodes_by_depth` maps the distance from the output to the calls there."""
+    by_depth = net._nodes_by_depth
+    names = {depth: [call.operation.name for call in calls] for depth, calls in by_depth.items()}
+    operator = names.pop(0)
+    assert len(operator) == 1 and names == {1: ["add"], 2: ["relu"], 3: ["relu"], 4: ["conv"], 5: ["image"]}
+    assert [call.operation.name for call in _keras.calls(net)] == ["image", "conv", "relu", "relu", "add", *operator]
+
+
+def test_calls_inside_one_model_only(net):
+    """A layer that is used elsewhere is not called here: what `output` of a shared layer would get wrong."""
+    relu = net.get_layer("relu")
+    inside = _keras.outputs_inside(relu, net)
+    elsewhere = relu(keras.Input((5, 5, 2)))
+    assert len(inside) == 2 and elsewhere is not inside[0]
+    assert [id(tensor) for tensor in _keras.outputs_inside(relu, net)] == [id(tensor) for tensor in inside]
+
+
+def test_inbound_nodes(net):
+    """`Operation._inbound_nodes` lists all calls of a layer, each with its tensors."""
+    relu, conv = net.get_layer("relu"), net.get_layer("conv")
+    first, second = relu._inbound_nodes
+    assert first.operation is second.operation is relu
+    assert first.input_tensors[0] is conv.output and second.input_tensors[0] is first.output_tensors[0]
+    relu(keras.Input((5, 5, 2)))
+    assert len(_keras.calls_of(relu)) == 3 and _keras.calls_of(keras.layers.ReLU()) == []
+
+
+def test_keras_history():
+    """`KerasTensor._keras_history` is (operation, number of the call, number of the output)."""
+    pair = keras.layers.Lambda(lambda x: (x, 2 * x), name="pair")
+    image = keras.Input((4,))
+    pair(keras.Input((4,)))
+    _, doubled = pair(image)
+    layer, number, place = doubled._keras_history
+    assert (layer, number, place) == (pair, 1, 1)
+    call, place = _keras.call_behind(doubled)
+    assert call.input_tensors[0] is image and call.output_tensors[place] is doubled
+
+
+def test_flatten_layers(net):
+    """`Layer._flatten_layers` opens nested models; the numbers of dropout layers in a run follow its order."""
+    outer = keras.Sequential([keras.Input((8, 8, 3)), net, keras.layers.Dropout(0.5, name="dropout")], name="outer")
+    names = [layer.name for layer in outer._flatten_layers()]
+    assert names == [layer.name for layer in _keras.all_layers(outer)]
+    assert names[0] == "outer" and {"net", "image", "conv", "relu", "add", "dropout"} < set(names)
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_get_variable_index(compiled):
+    """`Optimizer._get_variable_index`, where it is asked: in `update_step`, eagerly and in a graph."""
+    seen = []
+
+    class Asking(keras.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            seen.append((self._get_variable_index(variable), tuple(variable.shape)))
+            super().update_step(gradient, variable, learning_rate)
+
+    variables = [keras.Variable(np.zeros(size)) for size in (2, 3, 4)]
+    optimizer = Asking()
+    optimizer.build(variables)
+    assert [_keras.variable_index(optimizer, variable) for variable in variables] == [0, 1, 2]
+    step = tf.function(optimizer.apply) if compiled else optimizer.apply
+    step([tf.ones(variable.shape) for variable in variables])
+    assert seen == [(0, (2,)), (1, (3,)), (2, (4,))]

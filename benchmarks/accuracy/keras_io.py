@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fcn_keras.layers import Preprocessing
 from fcn_keras.models import backbones
 
 VOID = 255
@@ -84,7 +85,7 @@ def nets(num_classes, backbone, mode, size):
         return keras.layers.UpSampling2D(factor, interpolation="bilinear")(maps)
 
     image = keras.Input((*size, 3))
-    pool3, pool4, top = backbone(backbones.Preprocessing(mode)(image))
+    pool3, pool4, top = backbone(Preprocessing(mode)(image))
     scores = [score(top, activation="relu")]
     for skip in (pool4, pool3):
         scores.append(keras.layers.Add()([score(skip, kernel_initializer="zeros"), upsampled(scores[-1], 2)]))

@@ -164,7 +164,7 @@ def _frames(film, stream):
 
 
 def _pixels(frame):
-    """The frame in RGB, on white where it is transparent, as `fcn_keras.images.read_image` does it."""
+    """The frame in RGB, on white where it is transparent, as `fcn_keras.datasets.images.read_image` does it."""
     if not any(component.is_alpha for component in frame.format.components):
         return frame.to_ndarray(format="rgb24")
     picture = Image.fromarray(frame.to_ndarray(format="rgba"))

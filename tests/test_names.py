@@ -1,0 +1,136 @@
+"""Every name of the package that chapters, pages and benchmarks use exists, where its module offers it."""
+
+import ast
+import importlib
+import inspect
+import pathlib
+import re
+import types
+
+import nbformat
+import pytest
+
+import fcn_keras
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted(ROOT.glob("notebooks/**/*.ipynb"))
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/**/*.md"), *ROOT.glob("*/README.md"),
+                *ROOT.glob("notebooks/*.md"), *ROOT.glob("notebooks/results/*.md")])  # fmt: skip
+SCRIPTS = sorted([*ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("docs/*.py"), ROOT / "notebooks" / "build.py"])
+FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MENTION = re.compile(r"\bfcn_keras((?:\.[A-Za-z_]\w*)+)")
+FILES = [pytest.param(path, id=path.relative_to(ROOT).as_posix()) for path in [*NOTEBOOKS, *PAGES, *SCRIPTS]]
+FILES += [pytest.param(path, id=path.relative_to(ROOT).as_posix()) for path in sorted(ROOT.glob("fcn_keras/**/*.py"))]
+
+
+def pieces(path):
+    """The Python code and the prose of a file, each as a list of texts."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".py":  # the package imports relatively, which its tests run: of its files only the docstrings
+        return [] if path.is_relative_to(ROOT / "fcn_keras") else [text], [text]
+    if path.suffix == ".md":
+        return FENCE.findall(text), [text]
+    cells = nbformat.reads(text, as_version=4).cells
+    code = "\n".join(re.sub(r"^\s*[%!].*$", "", cell.source, flags=re.M) for cell in cells if cell.cell_type == "code")
+    return [code], [cell.source for cell in cells if cell.cell_type == "markdown"]
+
+
+def imported(tree):
+    """The package's objects by the name that code gives them: ``(name, object, line)``; fails where one is missing."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "fcn_keras":
+                    module = importlib.import_module(alias.name)
+                    found.append((alias.asname or "fcn_keras", module if alias.asname else fcn_keras))
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "fcn_keras":
+            module = importlib.import_module(node.module)
+            found += [(alias.asname or alias.name, offered(module, alias.name)) for alias in node.names]
+    return dict(found)
+
+
+def offered(module, name):
+    """The attribute of a module, if it is its own: neither private nor something that it imported for itself."""
+    found = getattr(module, name, None)
+    if found is None:
+        try:
+            found = importlib.import_module(f"{module.__name__}.{name}")
+        except ImportError:
+            raise AssertionError(f"{module.__name__} has no {name}") from None
+    if name in getattr(module, "__all__", ()) or (name.startswith("__") and name.endswith("__")):
+        return found
+    home = (
+        found.__name__.rpartition(".")[0] if isinstance(found, types.ModuleType) else getattr(found, "__module__", None)
+    )
+    assert not (inspect.isroutine(found) or inspect.isclass(found) or isinstance(found, types.ModuleType)) or (
+        home == module.__name__
+    ), f"{module.__name__} only imports {name}; it is offered by {home}"
+    return found
+
+
+def resolved(node, names):
+    """The object that a dotted name stands for; None where it is not the package's, or an attribute of an object."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        value = resolved(node.value, names)
+        return offered(value, node.attr) if isinstance(value, types.ModuleType) else None
+    return None
+
+
+def rebound(tree):
+    """Names that code also uses for something of its own."""
+    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return stored | {argument.arg for argument in ast.walk(tree) if isinstance(argument, ast.arg)}
+
+
+def require_arguments(call, thing):
+    """Fails where a call passes a keyword that the function does not take."""
+    try:
+        parameters = inspect.signature(thing.__init__ if inspect.isclass(thing) else thing).parameters
+    except (TypeError, ValueError):
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    unknown = {keyword.arg for keyword in call.keywords if keyword.arg} - set(parameters)
+    assert not unknown, f"{thing.__name__} takes no {', '.join(sorted(unknown))}"
+
+
+def require_names(code):
+    tree = ast.parse(code)
+    names, own = {"fcn_keras": fcn_keras} | imported(tree), rebound(tree)
+    taken = [name for name, thing in names.items() if isinstance(thing, types.ModuleType) and name in own]
+    assert not taken, f"{taken} are modules of the package, and something else as well"
+    names = {name: thing for name, thing in names.items() if name not in own}
+    for node in ast.walk(tree):
+        resolved(node, names)
+        if isinstance(node, ast.Call) and callable(thing := resolved(node.func, names)):
+            require_arguments(node, thing)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_names_exist(path):
+    code, prose = pieces(path)
+    for text in code:
+        require_names(text)
+    for mention in [match[1] for text in prose for match in MENTION.finditer(text)]:
+        thing = fcn_keras
+        for name in mention.removesuffix(".py").split(".")[1:]:
+            if isinstance(thing, types.ModuleType):
+                thing = offered(thing, name)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "fcn_keras.models.FCN4s(2)",
+        "fcn_keras.segment(model, image, tiles=3)",
+        "from fcn_keras.losses import by_xla_where_it_pays as x",
+        "from fcn_keras import metrics\nmetrics.ops",
+        "import fcn_keras.framing",
+    ],
+)
+def test_what_is_missing_is_found(code):
+    with pytest.raises((AssertionError, ImportError)):
+        require_names(code)

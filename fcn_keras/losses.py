@@ -1,27 +1,30 @@
 """The pixel loss that leaves void pixels out, and the weights of rare classes."""
 
+from typing import ClassVar
+
 import keras
 import numpy as np
 from keras import ops
 
 from .layers.labels import class_ids, mask_of_logits, require, two_class_logits
+from .layers.renamed import Renamed
 from .layers.xla import by_xla_where_it_pays
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
-class PixelCrossentropy(keras.losses.Loss):
+class PixelCrossentropy(Renamed, keras.losses.Loss):
     """Softmax cross-entropy of every pixel that has a label, on logits.
 
     Takes integer masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` and logits ``(batch, H, W, C)``; one logit is two
-    classes (see `fcn_keras.layers.labels`). A batch without a single labelled pixel costs 0. A label that is neither void nor
-    a whole number in ``[0, C)`` stops the training with the label found. What XLA or JAX has compiled cannot look at
-    labels: there such pixels do not count, and `fcn_keras.datasets.load` is the guard.
+    classes (see `fcn_keras.layers.labels`). A batch without a single labelled pixel costs 0. A label that is neither
+    `ignore_class` nor a whole number in ``[0, C)`` stops the training with the label found. What XLA or JAX has
+    compiled cannot look at labels: there such pixels do not count, and `fcn_keras.datasets.load` is the guard.
 
     With `class_weights` the mean is weighted: ``sum(w[label] * loss) / sum(w[label])`` over the labelled pixels. With
     `label_smoothing` a share of the target is spread over all classes. Both as in ``torch.nn.CrossEntropyLoss``.
 
     Args:
-        void: Label of the pixels that do not count.
+        ignore_class: Label of the pixels that do not count.
         reduction: ``"mean"`` over the labelled pixels of the batch, or ``"sum"`` over them: the authors' loss, whose
             gradient is about 187,500 times larger on a VOC image and needs their learning rate of 1e-10.
         name: Name of the loss.
@@ -43,9 +46,11 @@ class PixelCrossentropy(keras.losses.Loss):
     Smoothing: Szegedy et al. (CVPR 2016), §7.
     """
 
+    RENAMED: ClassVar = {"void": "ignore_class"}
+
     def __init__(
         self,
-        void=255,
+        ignore_class=255,
         reduction="mean",
         name="pixel_crossentropy",
         dtype=None,
@@ -61,7 +66,7 @@ class PixelCrossentropy(keras.losses.Loss):
             if not all(0 <= weight < float("inf") for weight in class_weights) or not any(class_weights):
                 raise ValueError(f"Found class_weights={class_weights}: expected numbers of at least 0, not all 0.")
         super().__init__(name, reduction, dtype)
-        self.void, self.class_weights, self.label_smoothing = void, class_weights, label_smoothing
+        self.ignore_class, self.class_weights, self.label_smoothing = ignore_class, class_weights, label_smoothing
 
     def call(self, y_true, y_pred):
         y_true, y_pred = ops.convert_to_tensor(y_true), two_class_logits(ops.convert_to_tensor(y_pred))
@@ -77,24 +82,24 @@ class PixelCrossentropy(keras.losses.Loss):
 
     def _labels(self, masks, classes):
         """Class ids, negative where a pixel does not count; a label that is neither a class nor void is refused."""
-        labels = class_ids(masks, classes, self.void)
+        labels = class_ids(masks, classes, self.ignore_class)
         message = (
-            f"A mask holds labels outside [0, {classes}) that are not void ({self.void}): expected class ids from 0. "
-            "Fix: map the ids, or set num_classes or void."
+            f"A mask holds labels outside [0, {classes}) that are not void ({self.ignore_class}): expected class ids "
+            "from 0. Fix: map the ids, or set num_classes or ignore_class."
         )
         return ops.where(require(labels != -2, masks, message), labels, -1)
 
     def weight_of(self, masks):
         """What the mean divides by: the number of labelled pixels, or the sum of their class weights; a scalar."""
         masks = ops.cast(masks, "int32")
-        labelled = ops.not_equal(masks, self.void)
+        labelled = ops.not_equal(masks, self.ignore_class)
         if self.class_weights is None:
             return ops.sum(ops.cast(labelled, "float32"))
         weights = ops.convert_to_tensor(self.class_weights, dtype="float32")
         return ops.sum(ops.where(labelled, ops.take(weights, ops.where(labelled, masks, 0)), 0.0))
 
     def get_config(self):
-        config = {"void": self.void, "reduction": self.reduction, "name": self.name}
+        config = {"ignore_class": self.ignore_class, "reduction": self.reduction, "name": self.name}
         optional = {"class_weights": self.class_weights, "label_smoothing": self.label_smoothing}
         return config | {name: value for name, value in optional.items() if value}
 

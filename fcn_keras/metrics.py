@@ -13,10 +13,13 @@ Means run over the classes that occur: in the truth for mean accuracy, in truth 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics"; the authors' ``score.py``.
 """
 
+from typing import ClassVar
+
 import keras
 from keras import ops
 
 from .layers.labels import argmax_labels, class_ids, mask_of_logits, require
+from .layers.renamed import Renamed
 from .layers.xla import by_xla_where_it_pays
 
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
@@ -73,9 +76,9 @@ def _counted(cells, num_classes):
 
 
 @by_xla_where_it_pays
-def _cells_of_logits(truth, logits, num_classes, void):
+def _cells_of_logits(truth, logits, num_classes, ignore_class):
     """The cells, and whether logits of a pixel that counts are NaN."""
-    labels = class_ids(truth, num_classes, void)
+    labels = class_ids(truth, num_classes, ignore_class)
     undefined = ops.logical_and(labels >= 0, ops.any(ops.isnan(logits), axis=-1))
     return _cells(labels, argmax_labels(logits), num_classes), ops.any(undefined)
 
@@ -124,7 +127,7 @@ def _hits_truth_union(confusion):
     return hits, truth, truth + ops.sum(confusion, axis=0) - hits
 
 
-def trimap(masks, radius, void=255):
+def trimap(masks, radius, ignore_class=255):
     """Masks in which only the pixels near a boundary keep their label; the rest is void and does not count.
 
     A pixel is near if the square of ``2 * radius + 1`` pixels around it holds another label than its own. Void is a
@@ -134,7 +137,7 @@ def trimap(masks, radius, void=255):
     Args:
         masks: Tensor ``(batch, H, W)`` of class ids below ``2**24``; what is no such id becomes void.
         radius: Pixels, 1 or more; 1 keeps one pixel on each side of a boundary.
-        void: Label of what does not count.
+        ignore_class: Label of what does not count.
 
     Returns:
         int32 tensor ``(batch, H, W)``.
@@ -155,7 +158,7 @@ def trimap(masks, radius, void=255):
     ids = class_ids(masks, 2**24)  # float32, which is pooled, tells them apart
     labels = ops.cast(ids, "float32")[..., None]
     largest, smallest = _largest_within(labels, radius), -_largest_within(-labels, radius)
-    return ops.where(ops.logical_and((largest != smallest)[..., 0], ids >= 0), ids, void)
+    return ops.where(ops.logical_and((largest != smallest)[..., 0], ids >= 0), ids, ignore_class)
 
 
 def _largest_within(x, radius):
@@ -182,12 +185,12 @@ def _mean_where(values, occurs):
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
-class SegmentationMetrics(keras.metrics.Metric):
+class SegmentationMetrics(Renamed, keras.metrics.Metric):
     """Streams one confusion matrix and gives the paper's four metrics as a dict.
 
     Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``; one logit is two
-    classes (see `fcn_keras.layers.labels`). It works in ``compile``, in ``tf.function`` and under ``tf.distribute``. Counts
-    are exact integers: 64 bits, on JAX 32 (2.1e9 pixels per cell).
+    classes (see `fcn_keras.layers.labels`). It works in ``compile``, in ``tf.function`` and under ``tf.distribute``.
+    Counts are exact integers: 64 bits, on JAX 32 (2.1e9 pixels per cell).
 
     A net that has diverged has no prediction: once the logits of a pixel that counts are NaN, every metric is NaN until
     `reset_state`, as the loss is, and `confusion` is negative.
@@ -195,8 +198,8 @@ class SegmentationMetrics(keras.metrics.Metric):
     Args:
         num_classes: Number of classes ``C``.
         class_names: Names of the classes, for `per_class`; by default their numbers.
-        void: Label of the pixels that do not count. No other label that is not a whole number in ``[0, C)`` counts
-            either.
+        ignore_class: Label of the pixels that do not count. Pixels whose label is not a whole number in ``[0, C)`` do
+            not count either.
         name: Name of the metric.
 
     Raises:
@@ -213,11 +216,13 @@ class SegmentationMetrics(keras.metrics.Metric):
     Reference: Long et al. (CVPR 2015), §5, "Metrics".
     """
 
-    def __init__(self, num_classes, class_names=None, void=255, name="segmentation", dtype=None):
+    RENAMED: ClassVar = {"void": "ignore_class"}
+
+    def __init__(self, num_classes, class_names=None, ignore_class=255, name="segmentation", dtype=None):
         super().__init__(name=name, dtype=dtype)
         if class_names is not None and len(class_names) != num_classes:
             raise ValueError(f"Found {len(class_names)} class names: expected {num_classes}, one per class.")
-        self.num_classes, self.void = num_classes, void
+        self.num_classes, self.ignore_class = num_classes, ignore_class
         self.class_names = list(class_names) if class_names is not None else [str(i) for i in range(num_classes)]
         integer, bits = ("int32", 30) if keras.backend.backend() == "jax" else ("int64", 50)
         self._undefined = -(2**bits)  # in every cell after NaN: the sum over replicas stays below 0, and in range
@@ -235,7 +240,7 @@ class SegmentationMetrics(keras.metrics.Metric):
                 f"Fix: SegmentationMetrics({max(classes, 2)})."
             )
         y_true = mask_of_logits(y_true, y_pred)
-        cells, undefined = _cells_of_logits(y_true, y_pred, self.num_classes, self.void)
+        cells, undefined = _cells_of_logits(y_true, y_pred, self.num_classes, self.ignore_class)
         total = self.confusion + ops.cast(_counted(cells, self.num_classes), self.confusion.dtype)
         undefined = ops.logical_or(undefined, ops.any(self.confusion < 0))
         self.confusion.assign(ops.where(undefined, self._undefined, total))
@@ -250,5 +255,5 @@ class SegmentationMetrics(keras.metrics.Metric):
         return {name: float(value) for name, value in zip(self.class_names, values, strict=True)}
 
     def get_config(self):
-        own = {"num_classes": self.num_classes, "class_names": self.class_names, "void": self.void}
+        own = {"num_classes": self.num_classes, "class_names": self.class_names, "ignore_class": self.ignore_class}
         return {**own, "name": self.name, "dtype": self.dtype}

@@ -47,7 +47,7 @@ def test_another_void(void):
     masks, logits = batch()
     masks = np.where(masks == 255, void, masks.astype("int32"))
     expected = oracle(masks, logits, void).mean()
-    assert float(PixelCrossentropy(void=void)(masks, logits)) == pytest.approx(expected, rel=1e-5)
+    assert float(PixelCrossentropy(ignore_class=void)(masks, logits)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_void_pixels_have_no_gradient():
@@ -132,11 +132,11 @@ def test_it_learns_inside_fit():
 
 def test_saved_inside_a_model(tmp_path):
     model = scorer()
-    model.compile("sgd", PixelCrossentropy(void=7, reduction="sum", name="pixels"))
+    model.compile("sgd", PixelCrossentropy(ignore_class=7, reduction="sum", name="pixels"))
     model.save(tmp_path / "model.keras")
     loss = keras.saving.load_model(tmp_path / "model.keras").loss
     assert isinstance(loss, PixelCrossentropy)
-    assert loss.get_config() == {"void": 7, "reduction": "sum", "name": "pixels"}
+    assert loss.get_config() == {"ignore_class": 7, "reduction": "sum", "name": "pixels"}
     copy = keras.losses.deserialize(keras.losses.serialize(loss))
     assert copy.get_config() == loss.get_config()
 

@@ -237,7 +237,7 @@ def test_masks_of_any_type_with_or_without_a_channel_axis(dtype, shape):
 
 def test_void_may_be_a_class_id():
     truth, prediction = pixels(3, void_share=0)
-    metric = SegmentationMetrics(7, void=0)
+    metric = SegmentationMetrics(7, ignore_class=0)
     metric.update_state(truth, logits_of(prediction, 7))
     expected = oracle_confusion(truth, prediction, 7)
     expected[0] = 0
@@ -331,11 +331,11 @@ def test_under_a_distribution_strategy():
 
 
 def test_round_trip():
-    metric = SegmentationMetrics(2, ["sky", "road"], void=9, name="quality")
+    metric = SegmentationMetrics(2, ["sky", "road"], ignore_class=9, name="quality")
     copy = keras.metrics.deserialize(keras.metrics.serialize(metric))
     assert isinstance(copy, SegmentationMetrics)
     assert copy.get_config() == metric.get_config()
-    assert (copy.class_names, copy.void, copy.name) == (["sky", "road"], 9, "quality")
+    assert (copy.class_names, copy.ignore_class, copy.name) == (["sky", "road"], 9, "quality")
 
 
 def test_a_compiled_model_keeps_its_metric(tmp_path):

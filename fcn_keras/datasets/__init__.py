@@ -227,7 +227,7 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     if cache:
         made = (pathlib.Path(builder.data_dir) / "dataset_info.json").stat().st_mtime_ns  # data may be prepared anew
         examples = _CACHED.setdefault((str(builder.data_dir), made, split), examples.cache())
-    return pipeline(examples, void=int(builder.info.metadata["void"]), **options)
+    return pipeline(examples, ignore_class=int(builder.info.metadata["void"]), **options)
 
 
 def undecoded(builder, split, *features):

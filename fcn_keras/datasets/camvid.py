@@ -59,7 +59,7 @@ class CamVid(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, source, folder):
         for stem, image, mask in pairs(source / folder, source / f"{folder}annot"):
-            ids = read_mask(mask, num_classes=len(CLASSES), void=FILE_VOID)
+            ids = read_mask(mask, num_classes=len(CLASSES), ignore_class=FILE_VOID)
             ids[ids == FILE_VOID] = VOID
             require_same_size(image, ids)
             yield stem, {"image": image, "segmentation_mask": ids[..., None], "file_name": image.name}

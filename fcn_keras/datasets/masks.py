@@ -9,7 +9,7 @@ from .._files import user_path
 from ..layers.labels import VOID
 
 
-def read_mask(path, num_classes, void=VOID):
+def read_mask(path, num_classes, ignore_class=VOID):
     """Reads a mask file as integer ids, palette PNGs among them.
 
     Pillow gives the ids of a palette PNG; `tf.io.decode_png` would give the grey level of each id's colour.
@@ -17,7 +17,7 @@ def read_mask(path, num_classes, void=VOID):
     Args:
         path: A PNG file of mode P or L.
         num_classes: Number of classes ``C``.
-        void: The one id outside ``[0, C)`` that is allowed.
+        ignore_class: The one id outside ``[0, C)`` that is allowed.
 
     Returns:
         uint8 array ``(H, W)``.
@@ -37,10 +37,10 @@ def read_mask(path, num_classes, void=VOID):
     if mode not in ("P", "L", "1"):
         raise ValueError(f"Mask {path} has mode {mode}: expected one id per pixel, a palette (P) or grey (L) PNG.")
     ids = ids.astype(np.uint8)
-    unknown = sorted(set(np.unique(ids).tolist()) - set(range(num_classes)) - {void})
+    unknown = sorted(set(np.unique(ids).tolist()) - set(range(num_classes)) - {ignore_class})
     if unknown:
         raise ValueError(
-            f"Mask {path} holds the ids {unknown[:10]}: expected 0–{num_classes - 1}, or {void} for void. "
+            f"Mask {path} holds the ids {unknown[:10]}: expected 0–{num_classes - 1}, or {ignore_class} for void. "
             "Fix: map the ids; ids that no one wrote come from masks resized by interpolation."
         )
     return ids

@@ -113,7 +113,7 @@ def read_trimap(path, class_of_label):
 
     >>> read_trimap("annotations/trimaps/beagle_1.png", CLASS_OF_LABEL["pet"])  # doctest: +SKIP
     """
-    labels = read_mask(path, num_classes=4, void=3)
+    labels = read_mask(path, num_classes=4, ignore_class=3)
     if (labels == 0).any():
         raise ValueError(f"Trimap {path} holds the label 0: expected 1 (pet), 2 (background) and 3 (border).")
     return np.array(class_of_label, np.uint8)[labels]

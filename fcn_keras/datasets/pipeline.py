@@ -16,7 +16,9 @@ from ..layers.preprocessing import MEAN_COLOUR
 COLOUR_RANGES = (0.25, 0.4, 0.4, 0.05)
 
 
-def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.0, batch=None, seed=None, void=255):
+def pipeline(
+    examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.0, batch=None, seed=None, ignore_class=255
+):
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
 
     Args:
@@ -30,7 +32,7 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.
         batch: Number of images in a batch; needs images of one size. None gives single examples.
         seed: An integer shuffles the examples and fixes every random draw; give each epoch its own. None keeps the
             order.
-        void: Label of the padding in the masks.
+        ignore_class: Label of the padding in the masks.
 
     Returns:
         A `tf.data.Dataset` of pairs: images float32 in 0–255, masks uint8.
@@ -75,7 +77,7 @@ def pipeline(examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.
         if augment and colour:
             image = _coloured(image, draw, colour)
         if size is not None:
-            image, mask = _padded(image, mask, size, void)
+            image, mask = _padded(image, mask, size, ignore_class)
         return image, mask[..., 0]
 
     pairs = numbered.map(step, tf.data.AUTOTUNE, deterministic=True)
@@ -123,12 +125,12 @@ def _cut(image, mask, size, draw):
     return tf.slice(image, [*place, 0], [*cut, 3]), tf.slice(mask, [*place, 0], [*cut, 1])
 
 
-def _padded(image, mask, size, void):
+def _padded(image, mask, size, ignore_class):
     """Pads what is smaller than `size` on all sides: the image with `MEAN_COLOUR`, the mask with void."""
     more = [size[axis] - tf.shape(mask)[axis] for axis in (0, 1)]
     margins = [[n // 2, n - n // 2] for n in more] + [[0, 0]]
     image = tf.pad(image - MEAN_COLOUR, margins) + MEAN_COLOUR
-    mask = tf.pad(mask, margins, constant_values=tf.cast(void, mask.dtype))
+    mask = tf.pad(mask, margins, constant_values=tf.cast(ignore_class, mask.dtype))
     return tf.ensure_shape(image, [*size, 3]), tf.ensure_shape(mask, [*size, 1])
 
 

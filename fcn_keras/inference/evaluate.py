@@ -83,7 +83,7 @@ class Evaluation:
         return "\n".join(lines) + "\n"
 
 
-def evaluate(model, data, class_names=None, void=255, verbose=0, scales=(1.0,), flip=False):
+def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=(1.0,), flip=False):
     """Measures a model on labelled images.
 
     Args:
@@ -91,7 +91,7 @@ def evaluate(model, data, class_names=None, void=255, verbose=0, scales=(1.0,), 
             is.
         data: Dataset of batches (images, masks), as `fcn_keras.datasets.load` gives them.
         class_names: Names of the classes; by default their numbers.
-        void: Label of the pixels that do not count.
+        ignore_class: Label of the pixels that do not count.
         verbose: As in `keras.Model.evaluate`.
         scales, flip: As in `fcn_keras.segment`: what the model says of the image in several sizes, and mirrored, is
             averaged. The paper measures one pass at scale 1.
@@ -113,12 +113,12 @@ def evaluate(model, data, class_names=None, void=255, verbose=0, scales=(1.0,), 
     Reference: Long et al. (CVPR 2015), §5, "Metrics".
     """
     classes = max(model.output_shape[-1], 2)  # one logit is two classes
-    metric = SegmentationMetrics(classes, class_names, void)
+    metric = SegmentationMetrics(classes, class_names, ignore_class)
     if tuple(scales) != (1,) or flip:
-        confusion = _confusion_of_averages(model, data, classes, void, verbose, scales, flip)
+        confusion = _confusion_of_averages(model, data, classes, ignore_class, verbose, scales, flip)
         return Evaluation(confusion, metric.class_names)
     judge = keras.Model(model.input, model.output)  # the same layers, with a compilation of its own
-    judge.compile(loss=PixelCrossentropy(void), metrics=[metric], jit_compile=False)
+    judge.compile(loss=PixelCrossentropy(ignore_class), metrics=[metric], jit_compile=False)
     judge.evaluate(data, verbose=verbose)
     confusion = keras.ops.convert_to_numpy(metric.confusion).astype("int64")
     if (confusion < 0).any():  # as `SegmentationMetrics` says it
@@ -129,17 +129,18 @@ def evaluate(model, data, class_names=None, void=255, verbose=0, scales=(1.0,), 
     return Evaluation(confusion, metric.class_names)
 
 
-def _confusion_of_averages(model, data, classes, void, verbose, scales, flip):
+def _confusion_of_averages(model, data, classes, ignore_class, verbose, scales, flip):
     """Image by image, as `segment` takes them."""
     confusion = np.zeros((classes, classes), "int64")
     pairs = data.unbatch() if len(data.element_spec[0].shape) == 4 else data
     progress = keras.utils.Progbar(None, verbose=verbose, unit_name="image")
     for number, (image, mask) in enumerate(pairs.as_numpy_iterator()):
-        truth = np.where(mask == void, -1, mask.astype("int64"))
+        truth = np.where(mask == ignore_class, -1, mask.astype("int64"))
         if truth.max() >= classes or truth.min() < -1:
             raise ValueError(
-                f"Image {number} has labels outside [0, {classes}) that are not void ({void}): found "
-                f"{sorted(set(truth[(truth >= classes) | (truth < -1)].tolist()))[:5]}. Fix: map the ids, or set void."
+                f"Image {number} has labels outside [0, {classes}) that are not void ({ignore_class}): found "
+                f"{sorted(set(truth[(truth >= classes) | (truth < -1)].tolist()))[:5]}. Fix: map the ids, "
+                "or set ignore_class."
             )
         prediction = segment(model, as_bytes(image), scales=scales, flip=flip, progress=False)
         confusion += keras.ops.convert_to_numpy(confusion_matrix(truth, prediction, classes))

@@ -80,7 +80,7 @@ def to_numpy(x):
     return x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x)
 
 
-def class_ids(masks, num_classes, void=None):
+def class_ids(masks, num_classes, ignore_class=None):
     """Labels as class ids; -1 is void, and -2 is everything else.
 
     A class is a whole number from 0 up to ``num_classes - 1``. Fractions and NaN are no classes, and large numbers are
@@ -89,14 +89,14 @@ def class_ids(masks, num_classes, void=None):
     Args:
         masks: Tensor or array of numbers, any type and shape.
         num_classes: Number of classes ``C``.
-        void: The label that is void; it may be one of the classes. None: there is no such label.
+        ignore_class: The label that is void; it may be one of the classes. None: there is no such label.
 
     Returns:
         int32 tensor of the shape of `masks`.
 
     Example:
 
-    >>> class_ids([0.0, 2.0, 255.0, 1.5, float("nan")], num_classes=3, void=255).numpy().tolist()
+    >>> class_ids([0.0, 2.0, 255.0, 1.5, float("nan")], num_classes=3, ignore_class=255).numpy().tolist()
     [0, 2, -1, -2, -2]
     """
     masks = _comparable(masks)
@@ -104,7 +104,7 @@ def class_ids(masks, num_classes, void=None):
     if keras.backend.is_float_dtype(masks.dtype):
         known = ops.logical_and(known, masks == ops.floor(masks))
     ids = ops.where(known, ops.cast(masks, "int32"), -2)
-    return ids if void is None else ops.where(masks == void, -1, ids)
+    return ids if ignore_class is None else ops.where(masks == ignore_class, -1, ids)
 
 
 def _comparable(masks):

@@ -198,7 +198,7 @@ class GlobalPixelCrossentropy(PixelCrossentropy):
     the sum of their class weights) is summed over them, one number for each step.
 
     Args:
-        void, reduction, name, class_weights, label_smoothing: As in `fcn_keras.losses.PixelCrossentropy`.
+        ignore_class, reduction, name, class_weights, label_smoothing: As in `fcn_keras.losses.PixelCrossentropy`.
 
     Example:
 

@@ -61,7 +61,7 @@ def test_masks_with_ids_that_are_no_classes(tmp_path):
     ):
         read_mask(tmp_path / "odd.png", num_classes=21)
     with pytest.raises(ValueError, match=r"\[255\]: expected 0–98, or 99"):
-        read_mask(tmp_path / "odd.png", num_classes=99, void=99)
+        read_mask(tmp_path / "odd.png", num_classes=99, ignore_class=99)
 
 
 def test_masks_in_colour(tmp_path):

@@ -106,7 +106,7 @@ def test_without_augmentation_the_middle_is_kept():
 
 
 def test_another_void():
-    ((_, mask), *_) = drawn(coordinates(1), size=(64, 96), void=21)
+    ((_, mask), *_) = drawn(coordinates(1), size=(64, 96), ignore_class=21)
     assert (mask == 21).sum() == 64 * 96 - 50 * 70 and VOID not in mask
 
 

@@ -62,11 +62,16 @@ OTHERS = {
     "AdamW": {"learning_rate": 0.5, "rates": (0.5, 1.0), "decay": 0.1, "beta_1": 0.8, "name": "own"},
     "Bilinear": {},
     "CaffeSGD": {"learning_rate": 0.5, "momentum": 0.8, "name": "own"},
-    "GlobalPixelCrossentropy": {"void": 7, "reduction": "sum", "class_weights": [1.0, 2.0], "label_smoothing": 0.1},
-    "PixelCrossentropy": {"void": 7, "reduction": "sum", "class_weights": [1.0, 2.0], "label_smoothing": 0.1},
+    "GlobalPixelCrossentropy": {
+        "ignore_class": 7,
+        "reduction": "sum",
+        "class_weights": [1.0, 2.0],
+        "label_smoothing": 0.1,
+    },
+    "PixelCrossentropy": {"ignore_class": 7, "reduction": "sum", "class_weights": [1.0, 2.0], "label_smoothing": 0.1},
     "Polynomial": {"initial_learning_rate": 0.5, "decay_steps": 7, "power": 2.0, "warmup": 3, "name": "own"},
     "SGD": {"learning_rate": 0.5, "rates": (0.5, 1.0), "decay": 0.1, "momentum": 0.8, "name": "own"},
-    "SegmentationMetrics": {"num_classes": 2, "class_names": ["sky", "road"], "void": 7, "name": "own"},
+    "SegmentationMetrics": {"num_classes": 2, "class_names": ["sky", "road"], "ignore_class": 7, "name": "own"},
 }
 
 
@@ -105,3 +110,22 @@ def test_round_trip(name):
     assert stored["registered_name"] == f"fcn_keras>{name}"
     copy = keras.saving.deserialize_keras_object(stored)
     assert type(copy) is CLASSES[name] and copy.get_config() == config
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("PixelCrossentropy", {"void": 7, "reduction": "sum", "name": "own"}, {"ignore_class": 7}),
+        ("GlobalPixelCrossentropy", {"void": 7, "reduction": "sum", "name": "own"}, {"ignore_class": 7}),
+        ("SegmentationMetrics", {"num_classes": 2, "class_names": ["a", "b"], "void": 7}, {"ignore_class": 7}),
+    ],
+)
+def test_configurations_of_the_first_edition(name, old, new):
+    stored = {"module": "fcn_keras.gone", "class_name": name, "config": old, "registered_name": f"fcn_keras>{name}"}
+    loaded = keras.saving.deserialize_keras_object(stored)
+    config = loaded.get_config()
+    assert type(loaded) is CLASSES[name]
+    kept = {key: value for key, value in old.items() if key in config}
+    assert len(kept) + len(new) == len(old)
+    for argument, value in {**kept, **new}.items():
+        np.testing.assert_equal(np.array(config[argument]), np.array(value), argument)

@@ -28,7 +28,7 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         reduction: ``"mean"`` over the labelled pixels of the batch, or ``"sum"`` over them: the authors' loss, whose
             gradient is about 187,500 times larger on a VOC image and needs their learning rate of 1e-10.
         name: Name of the loss.
-        class_weights: One weight for each class, at least 0; None weighs all alike. See `balanced_weights`.
+        class_weights: One weight for each class, at least 0; None weighs all alike. See `median_frequency_weights`.
         label_smoothing: Share of the target that is spread evenly over the classes, in ``[0, 1)``.
 
     Raises:
@@ -119,7 +119,7 @@ def _pixel_losses(labels, logits, class_weights, smoothing):
     return losses, weights
 
 
-def balanced_weights(pixels, power=1.0):
+def median_frequency_weights(pixels, power=1.0):
     """Weights that lift rare classes: ``(median frequency / frequency) ** power``.
 
     Args:
@@ -134,7 +134,7 @@ def balanced_weights(pixels, power=1.0):
 
     Example:
 
-    >>> balanced_weights([800, 100, 50, 0])
+    >>> median_frequency_weights([800, 100, 50, 0])
     [0.125, 1.0, 2.0, 1.0]
 
     Reference: Eigen & Fergus (ICCV 2015), §6.3.2, with frequencies over all training pixels.

@@ -6,7 +6,7 @@ import pytest
 import pytorch_references
 import tensorflow as tf
 
-from fcn_keras.losses import PixelCrossentropy, balanced_weights, count_pixels
+from fcn_keras.losses import PixelCrossentropy, median_frequency_weights, count_pixels
 
 CLASSES = 5
 
@@ -182,13 +182,13 @@ def test_counts_of_many_classes_and_of_labels_that_are_none():
     np.testing.assert_array_equal(count_pixels([(None, labels)], 300), expected)
 
 
-def test_balanced_weights_and_counts():
+def test_median_frequency_weights_and_counts():
     pixels = count_pixels([(None, np.array([[0, 0, 1, 255]])), (None, np.array([[1, 0, 0, 7]], "uint8"))], 3)
     assert pixels.tolist() == [4, 2, 0]
-    assert balanced_weights(pixels) == [0.75, 1.5, 1.0]
-    assert balanced_weights(pixels, power=0) == [1.0, 1.0, 1.0]
+    assert median_frequency_weights(pixels) == [0.75, 1.5, 1.0]
+    assert median_frequency_weights(pixels, power=0) == [1.0, 1.0, 1.0]
     with pytest.raises(ValueError, match="expected one count for each class"):
-        balanced_weights([0, 0])
+        median_frequency_weights([0, 0])
 
 
 @pytest.mark.parametrize(

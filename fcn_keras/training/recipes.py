@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import keras
 
 from .. import datasets
-from ..losses import PixelCrossentropy, balanced_weights, count_pixels
+from ..losses import PixelCrossentropy, median_frequency_weights, count_pixels
 from ..models import fcn, fusion
 from ..paper import solver
 from .averages import averaging
@@ -52,7 +52,7 @@ class Recipe:
         ema: Share of the run's steps over which weights are averaged, exponentially, such as 0.05; None averages
             none. `train` measures and saves averages.
         class_weights: ``"none"``, ``"balanced"``, a power between the two (0 to 1), or one weight for each class; see
-            `fcn_keras.losses.balanced_weights`. Pixels are counted on the training split, once for each start.
+            `fcn_keras.losses.median_frequency_weights`. Pixels are counted on the training split, once for each start.
         label_smoothing, reduction: As in `fcn_keras.losses.PixelCrossentropy`.
         accumulate: Batches whose gradients make one step together. Their mean is taken: with a mean loss that is one
             large batch where all have as many labelled pixels; else pixels of a batch with much void weigh more.
@@ -146,7 +146,7 @@ class Recipe:
                 raise ValueError(f'Found class_weights={weights!r}: expected "none", "balanced", a power or a list.')
             weights = {"none": 0.0, "balanced": 1.0}[weights]
         if isinstance(weights, int | float):
-            weights = balanced_weights(pixels(), weights) if weights else None
+            weights = median_frequency_weights(pixels(), weights) if weights else None
         return PixelCrossentropy(reduction=self.reduction, class_weights=weights, label_smoothing=self.label_smoothing)
 
 

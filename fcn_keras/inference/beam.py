@@ -1,12 +1,12 @@
 """Masks of millions of images, on many processes or machines: an Apache Beam pipeline.
 
-Each process loads the model once; each image is read, labelled and written on its own. A mask is written beside and
-renamed, so what stands under its final name is whole: a worker that dies loses the images in its hands, no more, and
-the same call again does what is missing. Files that cannot be read do not stop the run: they go to ``bad.jsonl``.
+Each process loads the model once, and each image is read, segmented and written by itself. Masks are written
+atomically: if a worker dies, only the images that it was working on are lost, and the same call again completes them.
+Files that cannot be read do not stop the run; they are listed in ``bad.jsonl``.
 
-On this machine Beam's DirectRunner does the work; `options` takes the flags of any other runner, whose workers need
-this package and see the same files. Beam's own `RunInference` is not used: its TensorFlow handlers load models in their
-own way, past `fcn_keras.models.loading`, and its batches want images of one size, where `fcn_keras.segment` takes any.
+On this machine, Beam's DirectRunner runs the pipeline. With `options` any other runner does; its workers need this
+package, and must see the same files. Beam's own `RunInference` is not used: its handlers load TensorFlow models in
+their own way, without `fcn_keras.load_model`, and want batches of images of one size.
 
 Needs ``pip install "fcn-keras[beam]"``.
 """
@@ -19,48 +19,48 @@ import pathlib
 from .._files import user_path
 from ..datasets.images import SUFFIXES
 from ..models.loading import load_model
-from .files import find_images, outside, require_places_of_their_own, write_mask
+from .files import find_images, require_distinct_masks, without_outputs, write_mask
 from .segment import segment
 
 COUNTS = ("done", "skipped", "bad")
 
 
-def segment_files(model, images, output, root=None, palette=None, again=False, options=(), **arguments):
-    """Labels many image files; finished ones are skipped, so that the same call goes on where one was stopped.
+def segment_with_beam(model, images, output, root=None, palette=None, again=False, options=(), **arguments):
+    """Segments many image files on an Apache Beam runner. Images whose masks exist are skipped.
 
     Args:
-        model: Path of a .keras file, loaded by `fcn_keras.models.loading.load_model` in each process.
+        model: Path of a .keras file, which each process loads with `fcn_keras.load_model`.
         images: A folder, searched with its subfolders; a pattern such as ``"photos/**/*.jpg"``; or a ``.txt`` file
-            with one path a line, relative to `root`.
-        output: Folder of the masks: palette PNGs at the images' places below `root`, and ``bad.jsonl``, one line
-            ``{"path": …, "error": …}`` for each image that has none.
-        root: Folder that all images lie in; by default the folder itself, what stands before the first ``*`` of the
-            pattern, or the folder of the list. Images that lead outside it, through ``..`` or links, are not read.
+            with one path per line, relative to `root`.
+        output: Folder of the masks. An image has its palette PNG at the same path below `output` as the image has
+            below `root`. For each image that has none, ``bad.jsonl`` has a line ``{"path": …, "error": …}``.
+        root: Folder that holds all images; by default the folder itself, the part of the pattern before the first
+            ``*``, or the folder of the list. Images outside it, reached through ``..`` or links, are not read.
         palette: Colours ``(C, 3)`` of the classes; by default VOC's.
-        again: Whether to do finished images again.
+        again: Whether to segment images again whose masks exist.
         options: Flags of Beam, such as ``["--direct_num_workers=4", "--direct_running_mode=multi_processing"]``.
-        **arguments: Those of `fcn_keras.segment`: `tile`, `scales`, `flip`.
+        **arguments: ``tile``, ``scales``, ``flip``: see `fcn_keras.segment`.
 
     Returns:
         Dict of counts: ``done``, ``skipped``, ``bad``.
 
     Raises:
-        ValueError: If there are no images, two would share a mask, or a mask would take the place of an image.
-        OSError: If masks cannot be written (disk full); what is written stays, and the same call goes on.
+        ValueError: If there are no images, if two would share a mask, or if a mask would replace an image.
+        OSError: If masks cannot be written (disk full). The masks written so far remain, and the same call continues.
         ImportError: If Apache Beam is not installed.
 
     Example:
 
-    >>> segment_files("fcn8s.keras", "photos", "masks")  # doctest: +SKIP
+    >>> segment_with_beam("fcn8s.keras", "photos", "masks")  # doctest: +SKIP
     {'done': 1000000, 'skipped': 0, 'bad': 12}
 
-    Reference: the model of Beam's pipelines, Chambers et al., *FlumeJava* (PLDI 2010).
+    Reference: Chambers et al., *FlumeJava* (PLDI 2010), for the model of Beam's pipelines.
     """
     beam = _beam()
     output = user_path(output).resolve()
     names, root = _names(str(user_path(images)), root, output)
-    places = [(root / name, pathlib.PurePath(name).with_suffix("")) for name in names if _stays(name)]
-    require_places_of_their_own(places, output)
+    found = [(root / name, pathlib.PurePath(name).with_suffix("")) for name in names if _stays(name)]
+    require_distinct_masks(found, output)
     output.mkdir(parents=True, exist_ok=True)
     work = _work(beam, str(user_path(model).resolve()), str(root), str(output), palette, again, arguments)
     pipeline = beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(list(options)))
@@ -84,7 +84,7 @@ def _beam():
 
 
 def _names(images, root, output):
-    """Paths relative to the root, as text, and the root."""
+    """Paths relative to the root, as strings, and the root."""
     source = pathlib.Path(images)
     if source.is_dir():
         root = user_path(root or source)
@@ -95,11 +95,11 @@ def _names(images, root, output):
     else:
         root = user_path(root or images.partition("*")[0].rpartition("/")[0] or ".")
         files = [path for path in map(pathlib.Path, glob.glob(images, recursive=True)) if path.is_file()]
-        names = [os.path.relpath(path, root) for path in outside(files, output, root)]
+        names = [os.path.relpath(path, root) for path in without_outputs(files, output, root)]
     if not names:
         raise ValueError(
             f"Found no image in {images!r}: expected a folder of {', '.join(SUFFIXES)}, a pattern such as "
-            "'photos/**/*.jpg', or a .txt file with one path a line."
+            "'photos/**/*.jpg', or a .txt file with one path per line."
         )
     return sorted(set(names)), root.resolve()
 
@@ -108,16 +108,16 @@ def _stays(name):
     return ".." not in pathlib.PurePath(name).parts and not pathlib.PurePath(name).is_absolute()
 
 
-def _place(root, name):
-    """The image's path and its place below the root, if it lies there."""
+def _path_below(root, name):
+    """The path of an image, which must lie below the root."""
     path = (pathlib.Path(root) / name).resolve()
     if not path.is_relative_to(root) or not _stays(name):
-        raise ValueError(f"{name!r} leads outside {root}. Fix: list paths below it, or pass another root.")
+        raise ValueError(f"{name!r} is outside {root}. Fix: list paths below it, or pass another root.")
     return path
 
 
 def _work(beam, model, root, output, palette, again, arguments):
-    """The step that each process repeats: a name in; a line of bad.jsonl out, if it comes to that."""
+    """The step from a name to a mask. Where that fails, it yields a line of bad.jsonl."""
     shared = beam.utils.shared.Shared()
 
     class Segment(beam.DoFn):
@@ -126,9 +126,9 @@ def _work(beam, model, root, output, palette, again, arguments):
 
         def process(self, name):
             try:
-                path = _place(root, name)
+                path = _path_below(root, name)
                 mask = (pathlib.Path(output) / name).with_suffix(".png")
-                _place(output, mask.relative_to(output))
+                _path_below(output, mask.relative_to(output))
                 if mask.exists() and not again:
                     self._count("skipped")
                     return

@@ -1,11 +1,10 @@
-"""Masks of many image files: which files, under which names, as palette PNGs that are whole or not there."""
+"""Masks of many image files: which images, under which names, as palette PNGs."""
 
-import os
 import pathlib
 
 from PIL import Image
 
-from .._files import did_you_mean, user_path
+from .._files import atomic_write, did_you_mean, user_path
 from ..datasets.images import SUFFIXES, read_image
 from ..datasets.palettes import voc_palette
 from ..visualization.colors import class_ids, color_table, overlay
@@ -13,20 +12,20 @@ from .segment import segment
 
 
 def find_images(sources, out=None):
-    """Image files in files and folders, with the places that their masks have below an output folder.
+    """Finds image files, and the names that their masks get below an output folder.
 
     Args:
-        sources: Paths. A file is taken as it is; of a folder, every file under it that ends in one of `SUFFIXES`
-            (upper case too), sorted, but not the hidden ones.
-        out: The output folder. If it lies in a folder of `sources`, what is in it is not taken for images.
+        sources: Paths of files and folders. A file is always taken for an image. In a folder and its subfolders, the
+            files that end in one of `SUFFIXES`, in lower or upper case, are; hidden files are left out.
+        out: The output folder. If it lies in a folder of `sources`, the files in it are left out: they are masks.
 
     Returns:
-        List of ``(image, place)``: paths, `place` relative and without suffix. A file in a folder keeps its place below
-        that folder.
+        List of ``(image, name)``: the path of an image, and the path of its mask below `out`, without suffix. The name
+        of an image in a folder is its path below that folder.
 
     Raises:
-        ValueError: If a path does not exist, a folder holds no image, two images would share a mask, a mask would take
-            the place of an image, or `out` is a folder ``masks`` beside ``images``.
+        ValueError: If a path does not exist, if a folder holds no image, if two images would share a mask, if a mask
+            would replace an image, or if `out` is a folder ``masks`` next to a folder ``images``.
 
     Example:
 
@@ -37,21 +36,21 @@ def find_images(sources, out=None):
     for source in map(user_path, sources):
         if source.is_dir():
             files = [path for path in sorted(source.rglob("*")) if _is_image(path.relative_to(source))]
-            files = outside(files, out, source)
+            files = without_outputs(files, out, source)
             if not files:
                 raise ValueError(f"Folder {source} holds no image: expected files that end in {', '.join(SUFFIXES)}.")
             found += [(path, path.relative_to(source).with_suffix("")) for path in files]
         elif source.exists():
             found.append((source, pathlib.Path(source.stem)))
         else:
-            expected = "expected an image file or a folder of them"
+            expected = "expected an image file or a folder of images"
             raise ValueError(f"Found nothing at {source}: {expected}. {did_you_mean(source)}")
-    require_places_of_their_own(found, out)
+    require_distinct_masks(found, out)
     return found
 
 
-def outside(files, out, source):
-    """Those of the files that do not lie in `out`, where that is a folder inside of `source`: the masks of before."""
+def without_outputs(files, out, source):
+    """Leaves out the files in `out` if it is a folder inside of `source`: masks of an earlier run."""
     if out is None or user_path(source).resolve() not in user_path(out).resolve().parents:
         return files
     out = user_path(out).resolve()
@@ -59,17 +58,16 @@ def outside(files, out, source):
 
 
 def write_mask(path, mask, palette=None):
-    """Writes a mask as a PNG whose pixels are the class ids and whose palette makes them visible, as VOC's are.
-
-    Written beside and renamed, so that a file with the final name is whole.
+    """Writes a mask as VOC does: a PNG whose pixels are the class ids, with a palette that shows them in colours.
 
     Args:
-        path: File to write; its folder is made when missing.
+        path: File to write; its folder is made when it is missing.
         mask: Integer array ``(H, W)``, ids in ``[0, 256)``.
         palette: Colours ``(C, 3)`` in 0–255 of the first ``C`` ids; by default VOC's.
 
     Raises:
-        ValueError: If `mask` is no mask of ids, an id needs more than 8 bits, or `palette` is no palette.
+        ValueError: If `mask` holds no ids, if an id needs more than 8 bits, or if `palette` has another shape.
+        OSError: If the file cannot be written.
 
     Example:
 
@@ -87,35 +85,37 @@ def write_mask(path, mask, palette=None):
 
 
 def write_picture(path, picture):
-    """Writes a `PIL.Image.Image` beside its final name, then renames it."""
-    path = user_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"partial-{os.getpid()}-{path.name}")
-    try:
-        picture.save(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Writes a `PIL.Image.Image` as a whole file or not at all, in the format of its suffix.
+
+    Args:
+        path: File to write; its folder is made when it is missing.
+        picture: The image.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    atomic_write(path, picture.save)
 
 
 def segment_files(model, sources, out, *, palette=None, overlays=False, again=False, **options):
-    """Segments image files and folders of them; what is there already is skipped, what cannot be read is told.
+    """Segments image files and folders of images. Images whose masks exist are skipped.
 
     Args:
         model: Keras model from images to logits.
         sources: Paths of images and folders, as in `find_images`.
-        out: Folder for the masks: ``place.png``, palette PNGs.
+        out: Folder for the masks: palette PNGs, ``name.png``.
         palette: Colours ``(C, 3)`` of the classes; by default VOC's.
-        overlays: Whether to write ``place.overlay.jpg`` besides: the image under its classes.
-        again: Whether to do finished files again.
+        overlays: Whether to write also the image with its classes in colour, ``name.overlay.jpg``.
+        again: Whether to segment images again whose masks exist.
         **options: ``tile``, ``scales``, ``flip``: see `fcn_keras.segment`.
 
     Yields:
-        One dict a file, in order: ``image``, ``mask`` (paths) and ``status``: ``"done"``, ``"skipped"`` (its files are
-        there) or ``"bad"``, with the reason as ``error``.
+        A dict for each image, in order: ``image`` and ``mask`` (paths), and ``status``: ``"done"``, ``"skipped"`` (its
+        files exist) or ``"bad"`` (it cannot be read; ``error`` says why).
 
     Raises:
-        ValueError: As `find_images`; or if an option is none of `segment`'s.
+        ValueError: As in `find_images` and `fcn_keras.segment`.
+        OSError: If a file cannot be written.
 
     Example:
 
@@ -123,8 +123,8 @@ def segment_files(model, sources, out, *, palette=None, overlays=False, again=Fa
     ...     print(file["image"], file["status"])
     """
     out = user_path(out)
-    for image, place in find_images(sources, out):
-        mask, picture = out / f"{place}.png", out / f"{place}.overlay.jpg"
+    for image, name in find_images(sources, out):
+        mask, picture = out / f"{name}.png", out / f"{name}.overlay.jpg"
         record = {"image": str(image), "mask": str(mask)}
         if mask.exists() and (picture.exists() or not overlays) and not again:
             yield {**record, "status": "skipped"}
@@ -145,25 +145,26 @@ def _is_image(path):
     return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
-def require_places_of_their_own(found, out=None):
-    """Raises a ValueError if two images would share a mask, or what is written below `out` would replace an image."""
+def require_distinct_masks(found, out=None):
+    """Raises a ValueError if two images would share a mask, or if a file below `out` would replace an image."""
     first = {}
-    for image, place in found:
-        if first.setdefault(place, image) != image:
+    for image, name in found:
+        if first.setdefault(name, image) != image:
             raise ValueError(
-                f"{first[place]} and {image} would share the mask {place}.png. Fix: name their common folder, whose "
-                "tree is kept, or rename one, or segment them into two folders."
+                f"{first[name]} and {image} would share the mask {name}.png. Fix: pass the folder that holds both, so "
+                "that masks keep their subfolders; or rename one image; or segment them into two folders."
             )
     if out is None:
         return
     out = user_path(out)
     if out.resolve().name == "masks" and (out.resolve().parent / "images").is_dir():
-        raise ValueError(f"{out} stands beside images/: it may hold the truth of a data set. Fix: another folder.")
+        raise ValueError(
+            f"{out} is next to a folder images/, so it may hold the labels of a data set. Fix: choose another folder."
+        )
     images = {image.resolve() for image, _ in found}
-    for image, place in found:
-        for path in (out / f"{place}.png", out / f"{place}.overlay.jpg"):
+    for image, name in found:
+        for path in (out / f"{name}.png", out / f"{name}.overlay.jpg"):
             if path.resolve() in images:
                 raise ValueError(
-                    f"What is made of {image} would take the place of the image {path}. Fix: another folder for the "
-                    "masks."
+                    f"A file made from {image} would replace the image {path}. Fix: choose another folder for masks."
                 )

@@ -1,6 +1,6 @@
 """A model as a function of one image, compiled once: its logits, their softmax, or their argmax.
 
-What comes last, argmax above all, runs on the model's device, so that only the result comes back.
+The softmax or argmax runs on the device of the model, so that only the result is copied back.
 """
 
 import functools
@@ -11,54 +11,62 @@ import keras
 from ..layers.labels import VOID, argmax_labels, two_class_logits
 from .tiling import Tiling
 
-ENDINGS = {
-    "labels": lambda x: keras.ops.cast(argmax_labels(x), id_type(x.shape[-1])),
-    "logits": lambda x: keras.ops.cast(x, "float32"),
-    "probabilities": lambda x: keras.ops.softmax(keras.ops.cast(x, "float32"), axis=-1),
+OUTPUTS = {
+    "argmax": lambda logits: keras.ops.cast(argmax_labels(logits), id_type(logits.shape[-1])),
+    "logits": lambda logits: keras.ops.cast(logits, "float32"),
+    "probabilities": lambda logits: keras.ops.softmax(keras.ops.cast(logits, "float32"), axis=-1),
 }
 
 
-def of(model):
-    """The `Predictor` of a model, which is kept on the model until its variables change.
+def get_predictor(model):
+    """Returns the `Predictor` of a model. It is kept on the model until layers gain or lose variables.
 
     Args:
-        model: Keras model from `(B, H, W, 3)` images to logits `(B, H, W, C)`; one logit is two classes, see
-            `fcn_keras.layers.labels`.
+        model: Keras model from images ``(batch, H, W, 3)`` to logits ``(batch, H, W, C)``. A model with one logit
+            has two classes, see `fcn_keras.layers.labels`.
+
+    Returns:
+        A `Predictor`.
 
     Raises:
-        ValueError: The model is of another kind.
+        ValueError: If `model` is not a Keras model, or has other inputs or outputs.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(21, 1)])
-        >>> of(model) is of(model), of(model).classes
-        (True, 21)
+
+    >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(21, 1)])
+    >>> get_predictor(model) is get_predictor(model), get_predictor(model).classes
+    (True, 21)
     """
     if not isinstance(model, keras.Model):
         fix = f" Fix: fcn_keras.load_model({str(model)!r})." if isinstance(model, str | os.PathLike) else ""
         raise ValueError(f"Found model={model!r}: expected a Keras model from images to logits.{fix}")
-    runner = getattr(model, "_runner", None)
-    if runner is None or not runner.is_current(model):
-        runner = model._runner = Predictor(model)
-    return runner
+    predictor = getattr(model, "_predictor", None)
+    if predictor is None or not predictor.is_current(model):
+        predictor = model._predictor = Predictor(model)
+    return predictor
 
 
 class Predictor:
-    """A model with argmax, softmax or nothing at its end, each compiled once, when first wanted; see `of`.
+    """A model followed by one of `OUTPUTS`, each compiled when it is first used. See `get_predictor`.
 
     Args:
-        model: As in `of`.
+        model: Keras model from images ``(batch, H, W, 3)`` to logits ``(batch, H, W, C)``.
+
+    Raises:
+        ValueError: If the model has other inputs or outputs.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(21, 1)])
-        >>> Predictor(model)("labels", np.zeros((1, 5, 7, 3), "float32")).shape
-        TensorShape([1, 5, 7])
+
+    >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(21, 1)])
+    >>> Predictor(model)("argmax", np.zeros((1, 5, 7, 3), "float32")).shape
+    TensorShape([1, 5, 7])
     """
 
     def __init__(self, model):
         self.variables = _variable_ids(model)
         shape = getattr(model, "input_shape", None) if model.built else None
         if shape is not None and (not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (3, None)):
-            raise ValueError(f"{model.name} takes inputs of shape {shape}; expected one input (B, H, W, 3).")
+            raise ValueError(f"{model.name} takes inputs of shape {shape}: expected one input (batch, H, W, 3).")
         self.input_size = shape[1:3] if shape else (None, None)
         self.images = keras.Input(batch_shape=shape or (None, None, None, 3))
         logits = model(self.images)
@@ -70,16 +78,27 @@ class Predictor:
         self.functions, self.tilings = {}, {}
 
     def is_current(self, model):
-        """False once layers gained or lost variables, as in `quantize` or `enable_lora`."""
+        """Returns False after layers gained or lost variables, as in `quantize` or `enable_lora`."""
         return self.variables == _variable_ids(model)
 
-    def __call__(self, ending, pixels):
-        """Values ``(1, H, W, …)`` of a batch of one image or window."""
+    def __call__(self, output, pixels):
+        """Runs the model on one image or window.
+
+        Args:
+            output: A key of `OUTPUTS`.
+            pixels: Float32 array ``(1, H, W, 3)``, 0–255.
+
+        Returns:
+            Tensor ``(1, H, W)`` for ``"argmax"``, else ``(1, H, W, C)``.
+
+        Raises:
+            ValueError: If the output has another size than the image, or the memory of the device is too small.
+        """
         size = pixels.shape[1:3]
-        if ending not in self.functions:
-            self.functions[ending] = _compiled(keras.Model(self.images, ENDINGS[ending](self.logits)))
+        if output not in self.functions:
+            self.functions[output] = _compiled(keras.Model(self.images, OUTPUTS[output](self.logits)))
         try:
-            values = self.functions[ending](pixels)
+            values = self.functions[output](pixels)
         except Exception as error:  # each backend has its own
             if not _is_out_of_memory(error):
                 raise
@@ -88,36 +107,41 @@ class Predictor:
             ) from error
         if tuple(values.shape[1:3]) != size:
             raise ValueError(
-                f"{self.name} returns maps of {_by(values.shape[1:3])} for an image of {_by(size)}. End it"
-                " with an upsampling to the size of its input, as FCN32s, FCN16s and FCN8s do."
+                f"{self.name} returns maps of {_by(values.shape[1:3])} for an image of {_by(size)}. Fix: end it with "
+                "an upsampling to the size of its input, as FCN32s, FCN16s and FCN8s do."
             )
         return values
 
     def tiling(self, model, tile):
-        """`Tiling.of` the model; following a deep model takes a tenth of a second, so once for each tile."""
+        """Returns ``Tiling.of(model, tile)``, computed once for each `tile`: for a deep model it takes 0.1 s."""
         if repr(tile) not in self.tilings:
             self.tilings[repr(tile)] = Tiling.of(model, tile)
         return self.tilings[repr(tile)]
 
     def require_size(self, size, what):
-        """Raises a ValueError if the model was built for images of another size; `what` has this one."""
+        """Raises a ValueError if the model takes images of another size only.
+
+        Args:
+            size: ``(height, width)``.
+            what: Beginning of the sentence that ends with `size`, such as ``"this one is"``.
+        """
         if any(fixed not in (None, n) for fixed, n in zip(self.input_size, size, strict=True)):
             raise ValueError(
-                f"{self.name} takes images of {_by(self.input_size)} only, {what} {_by(size)}. Build the model with"
-                " input shape (None, None, 3), as any_size does, or resize the image."
+                f"{self.name} takes images of {_by(self.input_size)} only, {what} {_by(size)}. Fix: build the model "
+                "with input shape (None, None, 3), as fcn_keras.models.cloning.any_size does, or resize the image."
             )
 
     def _check_logits(self):
         shape = getattr(self.logits, "shape", None)
         if shape is None or len(shape) != 4 or shape[-1] is None:
             found = "several outputs" if shape is None else f"an output of shape {tuple(shape)}"
-            raise ValueError(f"{self.name} returns {found}; expected logits (B, H, W, classes).")
+            raise ValueError(f"{self.name} returns {found}: expected logits (batch, H, W, classes).")
 
 
 def _compiled(model):
-    """The model as a function of a batch, which on TensorFlow serves every size with one trace.
+    """The model as a function of a batch. On TensorFlow one trace serves images of every size.
 
-    `predict_on_batch` traces the first two sizes, and on a GPU compiles each size with XLA.
+    `predict_on_batch` would trace the first two sizes, and on a GPU compile each size with XLA.
     """
     if keras.backend.backend() != "tensorflow":
         return model.predict_on_batch
@@ -127,23 +151,27 @@ def _compiled(model):
     any_size = tf.function(call, input_signature=[tf.TensorSpec(model.input_shape, "float32")])
     try:
         any_size.get_concrete_function()
-    except Exception:  # a layer that must know its size, as UpSampling2D("bilinear") in Keras 3.15
+    except Exception:  # a layer must know the size, as UpSampling2D("bilinear") in Keras 3.15
         return tf.function(call)
     return any_size
 
 
 def _is_out_of_memory(error):
-    """Whether TensorFlow, JAX or PyTorch says that the memory of the device is full."""
-    words = f"{type(error).__name__} {error}".lower()
-    return any(word in words for word in ("resourceexhausted", "resource_exhausted", "out of memory", "outofmemory"))
+    """Whether TensorFlow, JAX or PyTorch reports that the memory of the device is full."""
+    text = f"{type(error).__name__} {error}".lower()
+    return any(word in text for word in ("resourceexhausted", "resource_exhausted", "out of memory", "outofmemory"))
 
 
 def id_type(classes):
-    """The type of a mask that holds every class: `uint8`, whose 255 is void, or `int32`.
+    """Returns the smallest type of a mask that holds every class: ``uint8``, whose 255 is void, or ``int32``.
+
+    Args:
+        classes: Number of classes.
 
     Example:
-        >>> id_type(21), id_type(256)
-        ('uint8', 'int32')
+
+    >>> id_type(21), id_type(256)
+    ('uint8', 'int32')
     """
     return "uint8" if classes <= VOID else "int32"
 

@@ -1,8 +1,8 @@
-"""Bilinear resizing of any part of an image, without the rest of it.
+"""Bilinear resizing of any part of an image, without computing the rest.
 
-`keras.ops.image.resize` takes a whole image. Here a span of the resized image is computed from the pixels that it
-needs, with the same numbers: half-pixel centres, and a tent that widens when the image shrinks, so that no pixel is
-skipped (``antialias=True``).
+`keras.ops.image.resize` takes a whole image. The functions here compute a span of the resized image from the pixels
+that it needs, with the same result: pixel centres at halves, and a tent that widens when the image shrinks, so that no
+pixel is skipped (``antialias=True``).
 """
 
 import math
@@ -12,10 +12,10 @@ from keras import ops
 
 
 def source_span(span, old, new):
-    """The pixels that a span of a resized axis is computed from.
+    """Returns the pixels from which a span of a resized axis is computed.
 
     Args:
-        span: ``(start, stop)`` on the resized axis, `new` pixels long.
+        span: ``(start, stop)`` on the resized axis, which is `new` pixels long.
         old: Pixels of the axis before resizing.
         new: Pixels of the axis after resizing.
 
@@ -29,24 +29,24 @@ def source_span(span, old, new):
     """
     if old == new:
         return span
-    indices, _ = _taps(span, old, new)
+    indices, _ = _interpolation(span, old, new)
     return int(indices.min()), int(indices.max()) + 1
 
 
 def resize_span(x, axis, span, old, new, start=0):
-    """A span of an image resized along one axis.
+    """Resizes an image along one axis, and returns a span of the result.
 
     Args:
-        x: Float32 array or tensor of rank 4; along `axis` it holds the pixels from `start` on, at least those of
+        x: Float32 array or tensor of rank 4. Along `axis` it holds the pixels from `start` on, at least those of
             `source_span`.
         axis: The axis to resize, 1 for rows and 2 for columns.
         span: ``(start, stop)`` on the resized axis.
         old: Pixels of the whole axis before resizing.
         new: Pixels of the whole axis after resizing.
-        start: Place of the first pixel of `x` on the whole axis.
+        start: Position of the first pixel of `x` on the whole axis.
 
     Returns:
-        Float32 tensor (where nothing is resized, a part of `x`) with the pixels of `span` along `axis`.
+        Float32 tensor with the pixels of `span` along `axis`; a part of `x` if `old` equals `new`.
 
     Example:
 
@@ -57,7 +57,7 @@ def resize_span(x, axis, span, old, new, start=0):
     if old == new:
         return x[(slice(None),) * axis + (slice(span[0] - start, span[1] - start),)]
     x = ops.convert_to_tensor(x)
-    indices, weights = _taps(span, old, new)
+    indices, weights = _interpolation(span, old, new)
     shape = [-1 if i == axis else 1 for i in range(4)]
     total = 0.0
     for index, weight in zip(indices.T - start, weights.T, strict=True):
@@ -65,8 +65,8 @@ def resize_span(x, axis, span, old, new, start=0):
     return total
 
 
-def _taps(span, old, new):
-    """For each resized pixel the pixels it is a mean of, and their weights: arrays ``(stop - start, taps)``."""
+def _interpolation(span, old, new):
+    """The source pixels of each resized pixel, and their weights: two arrays ``(stop - start, sources)``."""
     step = old / new
     reach = max(1.0, step)
     centres = ((np.arange(*span) + 0.5) * step - 0.5)[:, None]

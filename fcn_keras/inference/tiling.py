@@ -1,14 +1,16 @@
-"""Seam-free tiling: the logits of a large image, piece by piece, and the same as those of the whole.
+"""Tiling without seams: the logits of a large image, computed piece by piece, equal those of the whole image.
 
-The logits of a pixel depend on the pixels that its receptive field reaches, and on no others. So each *tile* of the
-image is run inside a *window* that is larger by this reach on every side, the *halo*, and only the tile is kept. The
-windows are laid so that the network cannot tell them from the whole image:
+The logits of a pixel depend only on the pixels in its receptive field. So the model sees each *tile* of the image
+inside a *window* that is larger on every side by the reach of the receptive field, the *halo*, and only the tile is
+kept. In its window, a tile gets the logits that it has in the whole image, since
 
-- they start at multiples of the total stride, so that the units lie where they lie in the whole image;
-- their sides leave the remainder of the image's side modulo the stride, so that ``same`` padding falls as there;
-- at the border of the image they end where it ends, so that zeros stand for pixels only where they do so in the whole.
+- windows start at multiples of the total stride, so that the units have the positions that they have in the whole
+  image;
+- the side of a window and the side of the image leave the same remainder modulo the stride, so that ``same`` padding
+  adds the same number of pixels;
+- at the border of the image a window ends where the image ends, so that zero padding comes at the same place.
 
-All windows of an image have one shape: a backend that compiles for each shape does so once.
+All windows of an image have the same shape: a backend that compiles for each shape compiles once.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3: a unit depends on the input only within its receptive field.
 """
@@ -27,13 +29,13 @@ from ..models.cloning import as_functional
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """How images are cut for a model. Without arguments: not at all, each image is one tile. See `Tiling.of`.
+    """How images are cut into tiles for a model; see `Tiling.of`. Without arguments, each image is one tile.
 
     Args:
-        tile: Largest height and width of a tile in pixels (at the image's border a halo more), or None for the whole
-            image.
-        stride: Total stride of the model along rows and columns.
-        halo: Pixels that a window has around its tile, along rows and columns.
+        tile: Largest height and width of a tile in pixels, or None for the whole image. At the border of the image, a
+            tile may be larger by one halo.
+        stride: Total stride of the model along rows and columns, in pixels.
+        halo: Pixels between a tile and the edges of its window, along rows and columns.
 
     Example:
 
@@ -52,15 +54,18 @@ class Tiling:
 
     @classmethod
     def of(cls, model, tile):
-        """The tiling that gives the same logits as the whole image.
+        """Returns the tiling with which a model gives the same logits as for the whole image.
 
         Args:
-            model: A Functional or Sequential model from images ``(B, H, W, C)`` to logits of their size.
+            model: A Functional or Sequential model from images ``(batch, H, W, 3)`` to logits of their size.
             tile: Largest side of a tile in pixels, or ``(height, width)``; at least the total stride. None for the
-                whole image, which any model can take.
+                whole image, which is possible for every model.
+
+        Returns:
+            A `Tiling`.
 
         Raises:
-            ValueError: If the tile is no such number, if a layer of the model takes in the whole image, as
+            ValueError: If `tile` is none of these, if a layer of the model takes in the whole image, as
                 squeeze-and-excitation and global pooling do, or if `fcn_keras.geometry` cannot follow the model.
 
         Example:
@@ -74,22 +79,23 @@ class Tiling:
         strides, halos = zip(*(_stride_and_halo(model, axis) for axis in (0, 1)), strict=True)
         if any(side < stride for side, stride in zip(tile, strides, strict=True)):
             raise ValueError(
-                f"Found tile={tile}: expected at least the total stride of model {model.name!r}, {strides}. Tiles much "
-                f"smaller than the halo, {halos} pixels on each side, are slow: mend: tile=512 or more."
+                f"Found tile={tile}: expected at least the total stride of model {model.name!r}, {strides}. Fix: "
+                f"tile=512 or more. Tiles much smaller than the halo, {halos} pixels on each side, are slow."
             )
         return cls(tile, strides, halos)
 
     def tiles(self, side, axis=0):
         """Cuts an axis into tiles.
 
-        The first and the last are longer by the halo that their windows do not need at the border.
+        The windows of the first and the last tile need no halo at the border of the image. These tiles are longer by
+        it.
 
         Args:
             side: Pixels of the image along the axis.
             axis: 0 for rows, 1 for columns.
 
         Returns:
-            A list of ``(start, stop)``, without gaps.
+            List of ``(start, stop)``, without gaps.
 
         Example:
 
@@ -100,14 +106,14 @@ class Tiling:
         if self.tile is None:
             return [(0, side)]
         stride, halo = self.stride[axis], self.halo[axis]
-        inner = (side - side % stride - 2 * halo) // stride  # strides that no window at a border labels by its halo
+        inner = (side - side % stride - 2 * halo) // stride  # in strides: what the longer tiles at the border leave
         count = max(1, math.ceil(inner / (self.tile[axis] // stride)))
         length = math.ceil(inner / count) * stride  # as even as whole strides allow
         cuts = [halo + k * length for k in range(1, count)]
         return list(zip([0, *cuts], [*cuts, side], strict=True))
 
     def windows(self, spans, side, axis=0):
-        """The windows in which the model must see spans of an axis.
+        """Returns the windows in which the model must see spans of an axis.
 
         Args:
             spans: List of ``(start, stop)``: the tiles, or the parts of a resized image that they need.
@@ -115,7 +121,7 @@ class Tiling:
             axis: 0 for rows, 1 for columns.
 
         Returns:
-            A list of ``(start, stop)``, all of one length.
+            List of ``(start, stop)``, all of the same length.
 
         Example:
 
@@ -143,8 +149,8 @@ def _pair(tile):
 def _stride_and_halo(model, axis):
     """Total stride of a model along an axis, and the reach of a pixel's logits, in whole strides."""
     calls = _followed(model, axis)
-    for layer, _, behind in calls:
-        if behind is not None and (behind.is_global or _mixes_positions(layer)):
+    for layer, _, after in calls:
+        if after is not None and (after.is_global or _mixes_positions(layer)):
             raise _refusal(
                 model,
                 f"layer {layer.name!r} ({type(layer).__name__}) takes in the whole image, so the logits of a tile are "
@@ -153,14 +159,14 @@ def _stride_and_halo(model, axis):
             )
     (logits, *_) = geometry.of_outputs(model, axis)
     if logits is None:
-        raise _refusal(model, "its output is no map.")
-    stride = math.lcm(*(Fraction(behind.stride).limit_denominator().numerator for _, _, behind in calls if behind))
+        raise _refusal(model, "its output is not a map.")
+    stride = math.lcm(*(Fraction(after.stride).limit_denominator().numerator for _, _, after in calls if after))
     reach = (logits.receptive_field - 1) / 2 + abs(logits.offset) + sum(_slack(*call, axis) for call in calls)
-    return stride, math.ceil(int(reach) / stride) * stride  # the last pixel reached is a whole one
+    return stride, math.ceil(int(reach) / stride) * stride  # int: half a pixel is not reached
 
 
 def _refusal(model, reason):
-    return ValueError(f"Cannot tile model {model.name!r}: {reason} Or label the image whole: tile=None.")
+    return ValueError(f"Cannot tile model {model.name!r}: {reason} Or segment the image in one run: tile=None.")
 
 
 def _followed(model, axis):
@@ -171,7 +177,7 @@ def _followed(model, axis):
 
 
 def _calls(model, axis, incoming=None):
-    """Every layer with the `Geometry` in front of it and behind it, nested models opened."""
+    """Every layer with the `Geometry` before and after it; nested models are replaced by their layers."""
     functional = as_functional(model)
     nodes = [node for node in _keras.calls(functional) if node.input_tensors]
     calls = [(node.operation, node.input_tensors[0], node.output_tensors[0]) for node in nodes]
@@ -179,47 +185,47 @@ def _calls(model, axis, incoming=None):
         if isinstance(layer, keras.Model):
             as_functional(layer)
     probe = keras.Model(functional.inputs, [tensor for _, *pair in calls for tensor in pair])
-    places = geometry.of_outputs(probe, axis, incoming)
-    for (layer, *_), before, behind in zip(calls, places[::2], places[1::2], strict=True):
+    geometries = geometry.of_outputs(probe, axis, incoming)
+    for (layer, *_), before, after in zip(calls, geometries[::2], geometries[1::2], strict=True):
         if isinstance(layer, keras.Model):
             yield from _calls(layer, axis, before)
         else:
-            yield layer, before, behind
+            yield layer, before, after
 
 
 def _mixes_positions(layer):
-    """Whether a layer that `geometry` takes for pointwise works along other axes than the channels."""
+    """Whether a layer that `geometry` treats as pointwise works along other axes than the channels."""
     if not isinstance(layer, keras.layers.LayerNormalization | keras.layers.Softmax):
         return False
     axes = layer.axis if isinstance(layer.axis, tuple | list) else [layer.axis]
     return any(axis not in (-1, 3) for axis in axes)
 
 
-def _slack(layer, before, behind, axis):
-    """Pixels by which a layer may look further than the window that `geometry` puts around a unit's centre."""
-    if before is None or behind is None:
+def _slack(layer, before, after, axis):
+    """Pixels by which a layer may reach beyond the window that `geometry` puts around the centre of a unit."""
+    if before is None or after is None:
         return 0
-    if behind.stride < before.stride:
-        return _upsampling_slack(layer, before, behind, axis)
-    if isinstance(layer, keras.layers.Cropping2D):  # what is padded behind it would lie inside the window
+    if after.stride < before.stride:
+        return _upsampling_slack(layer, before, after, axis)
+    if isinstance(layer, keras.layers.Cropping2D):  # padding that follows would lie inside the window
         return before.stride * max(layer.cropping[axis])
-    if getattr(layer, "padding", None) == "same" and behind.stride > before.stride:
+    if getattr(layer, "padding", None) == "same" and after.stride > before.stride:
         return before.stride * _size_dependent_padding(layer, axis)
     return 0
 
 
-def _upsampling_slack(layer, before, behind, axis):
-    """How far from its middle a pixel can lie in the window of the units that are painted over it."""
+def _upsampling_slack(layer, before, after, axis):
+    """How far a pixel can lie from the middle of the units that contribute to it."""
     kernel = getattr(layer, "kernel_size", None)
     if kernel is None:
-        return (before.stride - behind.stride) / 2  # whatever the kernel, it is no more
+        return (before.stride - after.stride) / 2  # the most, for any kernel
     kernel = kernel[axis] if isinstance(kernel, tuple | list) else kernel
-    units = math.ceil(kernel * behind.stride / before.stride)
-    return (kernel - 1) / 2 * behind.stride - (units - 1) / 2 * before.stride
+    units = math.ceil(kernel * after.stride / before.stride)
+    return (kernel - 1) / 2 * after.stride - (units - 1) / 2 * before.stride
 
 
 def _size_dependent_padding(layer, axis):
-    """Units that ``same`` padding may add in front beyond those for a side that is a multiple of the stride."""
+    """Units that ``same`` padding may add at the start beyond those that it adds to a multiple of the stride."""
     kernel = (getattr(layer, "kernel_size", None) or layer.pool_size)[axis]
     reach = getattr(layer, "dilation_rate", (1, 1))[axis] * (kernel - 1)
     return reach // 2 - max(reach + 1 - layer.strides[axis], 0) // 2

@@ -52,9 +52,9 @@ def test_two_files_that_would_share_a_mask_are_refused(photos):
 
 
 def test_no_mask_takes_the_place_of_an_image(photos):
-    with pytest.raises(ValueError, match=r"take the place of the image .*photos/a\.png.*Fix: another folder"):
+    with pytest.raises(ValueError, match=r"would replace the image .*photos/a\.png.*Fix: choose another folder"):
         find_images([photos], photos)
-    with pytest.raises(ValueError, match=r"take the place of the image .*a\.png"):
+    with pytest.raises(ValueError, match=r"would replace the image .*a\.png"):
         list(segment_files(None, [photos / "a.png"], photos / ".." / "photos", again=True))
     assert find_images([photos / "night"], photos)  # its image is no PNG
 
@@ -66,7 +66,7 @@ def test_the_truth_of_a_data_set_is_no_place_for_masks(model, tmp_path):
     truth = tmp_path / "masks" / "a.png"
     Image.new("L", (8, 8), 1).save(truth)
     before = truth.read_bytes()
-    with pytest.raises(ValueError, match="truth of a data set"):
+    with pytest.raises(ValueError, match="labels of a data set"):
         list(segment_files(model, [tmp_path / "images"], tmp_path / "masks", again=True))
     assert truth.read_bytes() == before
 

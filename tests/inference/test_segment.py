@@ -288,7 +288,7 @@ def test_what_is_no_model_is_told(model):
 
 def test_a_model_of_grey_images_is_told():
     grey = keras.Input((None, None, 1))
-    with pytest.raises(ValueError, match=r"shape \(None, None, None, 1\); expected one input \(B, H, W, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(None, None, None, 1\): expected one input \(batch, H, W, 3\)"):
         segment(keras.Model(grey, keras.layers.Conv2D(2, 1)(grey)), np.zeros((4, 4, 3), "uint8"))
 
 
@@ -299,6 +299,6 @@ def test_an_image_larger_than_the_memory_is_told(words):
     def full(pixels):
         raise RuntimeError(words)
 
-    predictor.of(model).functions["labels"] = full
+    predictor.get_predictor(model).functions["argmax"] = full
     with pytest.raises(ValueError, match="needs more memory than there is for 4 x 5 pixels at once. Fix: tile=1024"):
         segment(model, np.zeros((4, 5, 3), "uint8"))

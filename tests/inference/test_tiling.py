@@ -118,8 +118,8 @@ def test_less_halo_leaves_seams():
     """What the tests above would show if the halo were too small."""
     model, image = randomized(fcn_keras.FCN8s(5, "mini_vgg", weights=None)), photo(33, 478)
     whole = logits(model, image)
-    tiling = predictor.of(model).tiling(model, 64)
-    predictor.of(model).tilings["64"] = dataclasses.replace(tiling, halo=(64, 64))
+    tiling = predictor.get_predictor(model).tiling(model, 64)
+    predictor.get_predictor(model).tilings["64"] = dataclasses.replace(tiling, halo=(64, 64))
     assert np.abs(logits(model, image, 64, progress=False) - whole).max() > 0.01 * np.ptp(whole)
 
 
@@ -271,7 +271,7 @@ def squeezed(x):
     [
         (
             squeezed,
-            r"Cannot tile model 'net': layer 'squeeze' \(GlobalAveragePooling2D\) takes in the whole image.*Mend",
+            r"Cannot tile model 'net': layer 'squeeze' \(GlobalAveragePooling2D\) takes in the whole image.*Fix",
         ),
         (lambda x: keras.layers.LayerNormalization(axis=(1, 2, 3), name="norm")(x), r"layer 'norm' .* whole image"),
         (lambda x: keras.layers.Lambda(lambda x: x, name="odd")(x), r"Cannot tile.*through layer 'odd' \(Lambda\)"),

@@ -1,0 +1,89 @@
+"""Weights and activations in 8 bits, for ONNX and LiteRT: calibration on images."""
+
+import os
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..visualization.colors import rgb
+
+LONGEST = 1024  # pixels; photographs of phones would fill the memory
+
+
+def require_images(calibration):
+    """Raises a ValueError unless `calibration` is a list of images, or an array ``(N, H, W, 3)``."""
+    if not (isinstance(calibration, list | tuple) or getattr(calibration, "ndim", 0) == 4):
+        found = type(calibration).__name__
+        raise ValueError(f"Found calibration of type {found}: expected a list of images, paths or arrays (H, W, 3).")
+    if len(calibration) == 0:
+        raise ValueError("Found no image to calibrate with: expected some like those that the model will see.")
+
+
+def calibration_images(images, size):
+    """Reads images, and brings them to the size that a model takes.
+
+    Args:
+        images: List of paths and arrays ``(H, W, 3)``, RGB, 0–255, of any size.
+        size: ``(height, width)``: each image is scaled until it covers this size, and what sticks out is cut off on
+            both sides. With a None in it, images with a side of more than `LONGEST` pixels are scaled down.
+
+    Returns:
+        List of ``uint8`` arrays ``(1, H, W, 3)``.
+
+    Raises:
+        ValueError: If an image cannot be read; the message names the file.
+
+    Example:
+
+    >>> tall = np.zeros((300, 100, 3), "uint8")
+    >>> [image.shape for image in calibration_images([tall], (50, 50)) + calibration_images([tall], (None, None))]
+    [(1, 50, 50, 3), (1, 300, 100, 3)]
+    """
+    found = []
+    for image in images:
+        picture = Image.fromarray(rgb(image))
+        if None in size:
+            picture.thumbnail((LONGEST, LONGEST), Image.Resampling.BILINEAR)
+        else:
+            picture = ImageOps.fit(picture, size[::-1], Image.Resampling.BILINEAR)
+        found.append(np.asarray(picture)[None])
+    return found
+
+
+def quantize_onnx(path, images):
+    """Replaces an ONNX file by one whose convolutions are int8: weights channel by channel, activations as observed.
+
+    Args:
+        path: The file, with an input ``image`` of float32; other files are written beside it.
+        images: As `calibration_images` returns them.
+    """
+    from onnxruntime import quantization
+
+    class Images(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.batches = ({"image": image.astype("float32")} for image in images)
+
+        def get_next(self):
+            return next(self.batches, None)
+
+    whole = path.with_name("float32.onnx")
+    os.replace(path, whole)
+    prepared = path.with_name("prepared.onnx")
+    quantization.quant_pre_process(whole, prepared, skip_symbolic_shape=True)
+    quantization.quantize_static(
+        prepared, path, Images(), op_types_to_quantize=["Conv"], per_channel=True, reduce_range=False
+    )
+
+
+def litert_options(images):
+    """Returns the options with which `keras.Model.export` writes an int8 LiteRT file.
+
+    Args:
+        images: As `calibration_images` returns them.
+    """
+    import tensorflow as tf
+
+    return {
+        "optimizations": [tf.lite.Optimize.DEFAULT],
+        "representative_dataset": lambda: ([image.astype("float32")] for image in images),
+    }

@@ -49,7 +49,7 @@ def fold_bilinear(model, name=None):
     def copy(layer):
         if isinstance(layer, keras.Model):
             return fold_bilinear(layer)
-        if layer.weights and is_bilinear(layer):
+        if getattr(layer, "weights", None) and is_bilinear(layer):
             folded.add(layer.name)
             if getattr(layer, "padding", None) == "same":
                 crops[layer.name] = _crop(layer)

@@ -87,5 +87,5 @@ def test_a_file_that_cannot_be_written_leaves_the_earlier_one(error, tmp_path):
     with pytest.raises(type(error)) as told:
         _files.atomic_write(path, fails)
     if isinstance(error, OSError):
-        assert told.value.errno == 28 and str(path) in str(told.value) and "Mend" in str(told.value)
+        assert told.value.errno == 28 and str(path) in str(told.value) and "Fix" in str(told.value)
     assert path.read_text() == "whole" and [p.name for p in tmp_path.iterdir()] == ["notes.txt"]

@@ -109,8 +109,8 @@ def loss(how, xla, *, size, batch):
 
 def instances(how, xla, *, backbone, size, batch, learning):
     """Mask R-CNN with the paper's numbers: detections, or a training step with four objects in each image."""
-    settings = dataclasses.replace(fcn_keras.instances.PAPER, least_score=0.0)  # a random net finds the most it may
-    model = fcn_keras.instances.MaskRCNN(CLASSES, backbone, weights=None, settings=settings)
+    config = dataclasses.replace(fcn_keras.instances.PAPER, least_score=0.0)  # a random net finds the most it may
+    model = fcn_keras.instances.MaskRCNN(CLASSES, backbone, weights=None, config=config)
     images = _images(batch, size)
     if not learning:
         return _on(_compiled(lambda x: model(x, training=False), xla), images)

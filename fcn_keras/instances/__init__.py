@@ -1,27 +1,28 @@
 """Instance segmentation: Mask R-CNN, whose mask branch is a small FCN for each object.
 
-Boxes are found first, then each gets a class and a mask, so that two objects of one class that touch stay two.
-`MaskRCNN` learns from `load`, `segment_instances` finds the objects of an image, `average_precision` measures.
+Mask R-CNN finds boxes first. Then it gives each box a class and a mask, so that two objects of one class stay two even
+where they touch. `MaskRCNN` is the network, `load` prepares the data that it learns from, `train` trains it,
+`segment_instances` finds the objects of an image, and `average_precision` measures what was found.
 
 Reference: He, Gkioxari, Dollár & Girshick, *Mask R-CNN* (ICCV 2017).
 """
 
 from .average_precision import average_precision, detect, evaluate
 from .components import components, has_touching_twins
-from .config import PAPER, Settings
+from .config import PAPER, MaskRCNNConfig
 from .data import load, open_source
-from .inference import Instances, paste, segment_instances
+from .inference import Instances, paste_mask, segment_instances
 from .model import MaskRCNN
 from .sources import Source
-from .training import InstanceRun, Recipe, train
+from .training import InstanceRun, MaskRCNNRecipe, train
 
 __all__ = [
     "PAPER",
     "InstanceRun",
     "Instances",
     "MaskRCNN",
-    "Recipe",
-    "Settings",
+    "MaskRCNNConfig",
+    "MaskRCNNRecipe",
     "Source",
     "average_precision",
     "components",
@@ -30,7 +31,7 @@ __all__ = [
     "has_touching_twins",
     "load",
     "open_source",
-    "paste",
+    "paste_mask",
     "segment_instances",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""Anchors: boxes of a few forms around every unit of a pyramid, which the network corrects.
+"""Anchors: boxes of a few sizes and shapes around every unit of the pyramid, which the network corrects.
 
 Reference: Ren, He, Girshick & Sun (NIPS 2015), §3.1; Lin et al. (CVPR 2017), §4.1: one size for each level.
 """
@@ -7,17 +7,18 @@ import numpy as np
 from keras import ops
 
 
-def anchors(places, sizes, scale=8.0, ratios=(0.5, 1.0, 2.0)):
-    """The anchors of all levels, in the order of their units.
+def anchors(geometries, sizes, scale=8.0, ratios=(0.5, 1.0, 2.0)):
+    """Makes the anchors of all levels, in the order of the units.
 
     Args:
-        places: `fcn_keras.geometry.Geometry` of each level.
-        sizes: ``(height, width)`` of each level in units; integers or scalar tensors.
-        scale: Side of a square anchor in units of its level: 8, as in the paper, is 32 pixels at stride 4.
-        ratios: Height over width, for anchors of the same area.
+        geometries: The `fcn_keras.geometry.Geometry` of each level.
+        sizes: ``(height, width)`` of each level in units, as integers or scalar tensors.
+        scale: Side of a square anchor, in units of its level. The paper's 8 is 32 pixels at stride 4.
+        ratios: Height divided by width. All anchors of a level have the same area.
 
     Returns:
-        Tensor ``(N, 4)``: levels, then rows, columns and ratios. Anchors may reach beyond the image.
+        Float32 tensor ``(N, 4)`` of boxes: first by level, then by row, column and ratio. Anchors may reach beyond the
+        image.
 
     Example:
 
@@ -26,15 +27,15 @@ def anchors(places, sizes, scale=8.0, ratios=(0.5, 1.0, 2.0)):
     [[-2.0, -2.0, 6.0, 6.0], [-2.0, 2.0, 6.0, 10.0]]
     """
     levels = []
-    for place, size in zip(places, sizes, strict=True):
-        rows, columns = (place.offset + 0.5 + place.stride * ops.arange(side, dtype="float32") for side in size)
+    for geometry, size in zip(geometries, sizes, strict=True):
+        rows, columns = (geometry.offset + 0.5 + geometry.stride * ops.arange(side, dtype="float32") for side in size)
         centres = ops.stack(ops.meshgrid(rows, columns, indexing="ij"), axis=-1)[..., None, :]
-        halves = _halves(scale * place.stride, ratios)
+        halves = _half_sides(scale * geometry.stride, ratios)
         levels.append(ops.reshape(ops.concatenate([centres - halves, centres + halves], axis=-1), (-1, 4)))
     return ops.concatenate(levels, axis=0)
 
 
-def _halves(side, ratios):
-    """``(ratios, 2)``: half of the height and width of anchors of area ``side²``."""
+def _half_sides(side, ratios):
+    """Half of the height and width of anchors of area ``side²``, as a tensor ``(ratios, 2)``."""
     roots = np.sqrt(np.asarray(ratios, "float32"))
     return ops.convert_to_tensor(side / 2 * np.stack([roots, 1 / roots], axis=-1), dtype="float32")

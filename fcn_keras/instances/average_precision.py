@@ -1,39 +1,43 @@
-"""COCO's average precision, by the implementation that COCO gives out.
+"""COCO's average precision, computed by COCO's own implementation.
 
-Precision is measured at ten overlaps, 0.5, 0.55, …, 0.95, and averaged over recall, classes and overlaps: "AP". AP50
-and AP75 are those of one overlap. Overlap is that of masks, or that of boxes.
+Precision is measured at ten overlaps (IoU 0.5, 0.55, …, 0.95) and averaged over recall, classes and overlaps: that is
+AP. AP50 and AP75 are at one overlap each. The overlap is that of masks, or that of boxes.
 
 Reference: Lin et al. (ECCV 2014); He et al. (ICCV 2017), §4.
 """
 
 import contextlib
-import importlib
+import dataclasses
 import io
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from .inference import Instances, instances_of
+from .coco import pycocotools
+from .inference import Instances, to_instances
 from .matching import CROWD
 
 NAMES = ("AP", "AP50", "AP75")
+KINDS = ("masks", "boxes")
 
 
 def average_precision(truth, found, kind="masks"):
-    """AP, AP50 and AP75 of what was found in some images.
+    """Computes AP, AP50 and AP75 of the objects that were found in some images.
 
     Args:
-        truth: For each image a dict of ``classes`` ``(M,)`` (−1 a crowd), ``masks`` ``(M, H, W)`` of 0 and 1, and for
-            ``"boxes"`` ``boxes`` ``(M, 4)``. A crowd belongs to any class: what lies in it is not held against anyone.
-        found: For each image `Instances`, or a dict of ``classes``, ``scores`` ``(N,)`` and ``masks`` ``(N, H, W)`` or
-            ``boxes`` ``(N, 4)``.
-        kind: ``"masks"`` or ``"boxes"``: what overlaps.
+        truth: For each image a dict of ``classes`` ``(M,)``, ``masks`` ``(M, H, W)`` of 0 and 1, and for ``"boxes"``
+            ``boxes`` ``(M, 4)``. Class −1 is a crowd: what is found in it counts neither as right nor as wrong,
+            whatever its class.
+        found: For each image `Instances`, or a dict of ``classes`` and ``scores`` ``(N,)`` and ``masks`` ``(N, H, W)``
+            or ``boxes`` ``(N, 4)``.
+        kind: ``"masks"`` or ``"boxes"``: which overlap is measured.
 
     Returns:
-        A dict of ``AP``, ``AP50``, ``AP75`` in 0–1, NaN where there are no objects, and ``per_class``: AP by class id.
+        A dict of ``AP``, ``AP50`` and ``AP75`` in 0–1, NaN if there are no objects, and ``per_class``: AP by class id.
 
     Raises:
-        ValueError: If there are not as many images in both.
+        ValueError: If `truth` and `found` have different lengths.
         ImportError: If pycocotools is not installed.
 
     Example:
@@ -44,10 +48,10 @@ def average_precision(truth, found, kind="masks"):
     >>> round(average_precision([truth], [truth | {"scores": np.array([0.9])}])["AP50"], 3)
     1.0
 
-    Reference: pycocotools' ``COCOeval``, which this calls.
+    Reference: pycocotools' ``COCOeval``, which this function calls.
     """
     if len(truth) != len(found):
-        raise ValueError(f"Found {len(truth)} images with objects and {len(found)} with findings: expected as many.")
+        raise ValueError(f"Found the truth of {len(truth)} images and the findings of {len(found)}, expected as many.")
     found = [vars(image) if isinstance(image, Instances) else image for image in found]
     classes = sorted({int(c) for image in truth for c in image["classes"] if c > 0})
     if not classes:
@@ -59,18 +63,18 @@ def average_precision(truth, found, kind="masks"):
     data, evaluation = _coco(truth, classes, annotations)
     with contextlib.redirect_stdout(io.StringIO()):
         data.createIndex()
-        said = data.loadRes(findings) if findings else type(data)()
-        judged = evaluation(data, said, {"masks": "segm", "boxes": "bbox"}[kind])
-        judged.evaluate()
-        judged.accumulate()
-    return _summary(judged, classes)
+        results = data.loadRes(findings) if findings else type(data)()
+        measured = evaluation(data, results, {"masks": "segm", "boxes": "bbox"}[kind])
+        measured.evaluate()
+        measured.accumulate()
+    return _summary(measured, classes)
 
 
 def _annotations(number, image, classes, kind):
     for i, c in enumerate(image["classes"]):
         for category in classes if c == CROWD else [int(c)] * int(c > 0):
-            whose = {"image_id": number, "category_id": category, "iscrowd": int(c == CROWD)}
-            yield whose | _shape(image, i, kind)
+            entry = {"image_id": number, "category_id": category, "iscrowd": int(c == CROWD)}
+            yield entry | _shape(image, i, kind)
 
 
 def _findings(number, image, kind):
@@ -79,43 +83,36 @@ def _findings(number, image, kind):
 
 
 def _shape(image, i, kind):
-    """What COCO's files hold of one object's place."""
+    """The entries of COCO's format that tell where one object is."""
     if kind == "boxes":
         top, left, bottom, right = (float(edge) for edge in image["boxes"][i])
         return {"bbox": [left, top, right - left, bottom - top], "area": (bottom - top) * (right - left)}
-    mask_tools = _tool("mask")
+    mask_tools = pycocotools("mask")
     runs = mask_tools.encode(np.asfortranarray(image["masks"][i], "uint8"))
     area, bbox = float(mask_tools.area(runs)), [float(side) for side in mask_tools.toBbox(runs)]
     return {"segmentation": runs, "area": area, "bbox": bbox}
 
 
 def _coco(truth, classes, annotations):
-    """The annotations as COCO's own object, and its judge."""
-    data = _tool("coco").COCO()
+    """The annotations as COCO's own object, and the class that evaluates."""
+    data = pycocotools("coco").COCO()
     data.dataset = {
         "images": [{"id": number} | _size(image) for number, image in enumerate(truth, 1)],
         "categories": [{"id": c} for c in classes],
         "annotations": annotations,
     }
-    return data, _tool("cocoeval").COCOeval
+    return data, pycocotools("cocoeval").COCOeval
 
 
 def _size(image):
     return dict(zip(("height", "width"), image["masks"].shape[1:], strict=True)) if "masks" in image else {}
 
 
-def _tool(name):
-    try:
-        return importlib.import_module(f"pycocotools.{name}")
-    except ImportError as error:
-        raise ImportError('Average precision needs pycocotools. Fix: pip install "fcn-keras[instances]"') from error
-
-
-def _summary(judged, classes):
-    """Precision by overlap, recall, class, range of areas and number of findings; −1 where there is nothing."""
-    precision = judged.eval["precision"][:, :, :, 0, -1]
+def _summary(measured, classes):
+    """Means over the entries that exist: COCO marks the others with −1."""
+    precision = measured.eval["precision"][:, :, :, 0, -1]  # overlap, recall, class; all areas, most findings
     by_overlap = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
-    found = {name: _mean(precision[where]) for name, where in by_overlap.items()}
+    found = {name: _mean(precision[overlaps]) for name, overlaps in by_overlap.items()}
     return found | {"per_class": {c: _mean(precision[:, :, i]) for i, c in enumerate(classes)}}
 
 
@@ -125,39 +122,41 @@ def _mean(precision):
 
 
 def evaluate(model, dataset, verbose=0):
-    """Average precision of a model's masks and boxes on labelled images.
+    """Computes the average precision of a model's masks and boxes on labelled images.
 
     Args:
-        model, dataset, verbose: As in `detect`.
+        model: A `fcn_keras.instances.MaskRCNN`.
+        dataset: Batches, as from `fcn_keras.instances.load`.
+        verbose: 1 shows a progress bar.
 
     Returns:
         A dict of two dicts, ``masks`` and ``boxes``, as from `average_precision`.
 
     Example:
 
-    >>> model = fcn_keras.instances.MaskRCNN(10, "mini_vgg", weights=None, settings={"channels": 16, "width": 32})
+    >>> model = fcn_keras.instances.MaskRCNN(10, "mini_vgg", weights=None, config={"channels": 16, "width": 32})
     >>> data = fcn_keras.instances.load("shapes", "validation", batch=2)
     >>> sorted(evaluate(model, data))
     ['boxes', 'masks']
     """
     truth, found = detect(model, dataset, verbose)
-    return {kind: average_precision(truth, found, kind) for kind in ("masks", "boxes")}
+    return {kind: average_precision(truth, found, kind) for kind in KINDS}
 
 
 def detect(model, dataset, verbose=0):
-    """What is in labelled images, and what a model finds there: all of it, whatever the score.
+    """Collects what is in labelled images and what a model finds there, whatever its score.
 
     Args:
         model: A `fcn_keras.instances.MaskRCNN`.
-        dataset: Batches as from `fcn_keras.instances.load`.
-        verbose: 1 shows a bar.
+        dataset: Batches, as from `fcn_keras.instances.load`.
+        verbose: 1 shows a progress bar.
 
     Returns:
         Two lists for `average_precision`: dicts of the truth, and `Instances`.
 
     Example:
 
-    >>> model = fcn_keras.instances.MaskRCNN(10, "mini_vgg", weights=None, settings={"channels": 16, "width": 32})
+    >>> model = fcn_keras.instances.MaskRCNN(10, "mini_vgg", weights=None, config={"channels": 16, "width": 32})
     >>> truth, found = detect(model, fcn_keras.instances.load("shapes", "validation", batch=2))
     >>> len(truth) == len(found), sorted(truth[0])
     (True, ['boxes', 'classes', 'masks'])
@@ -169,8 +168,48 @@ def detect(model, dataset, verbose=0):
         guesses = model.predict_on_batch(np.asarray(batch["image"]))
         for i in range(len(guesses["scores"])):
             truth.append({name: values[i] for name, values in objects.items()})
-            found.append(
-                instances_of({name: values[i] for name, values in guesses.items()}, truth[-1]["masks"].shape[1:])
-            )
+            size = truth[-1]["masks"].shape[1:]
+            found.append(to_instances({name: values[i] for name, values in guesses.items()}, size))
         bar.add(1)
     return truth, found
+
+
+@dataclasses.dataclass(frozen=True)
+class InstanceEvaluation:
+    """What `evaluate` has measured, in the form in which a training run writes it down.
+
+    Args:
+        found: Dict from `evaluate`.
+        class_names: Names of the classes, background included.
+
+    Example:
+
+    >>> row = {"AP": 0.5, "AP50": 0.75, "AP75": 0.25, "per_class": {1: 0.5}}
+    >>> print(InstanceEvaluation({"masks": row, "boxes": row}, ["ground", "disc"]).table())
+    | of | AP | AP50 | AP75 |
+    |---|---|---|---|
+    | masks | 50.0 | 75.0 | 25.0 |
+    | boxes | 50.0 | 75.0 | 25.0 |
+    <BLANKLINE>
+    | class | mask AP |
+    |---|---|
+    | disc | 50.0 |
+    <BLANKLINE>
+    """
+
+    found: dict
+    class_names: Sequence[str]
+
+    def summary(self):
+        """Returns the numbers, for JSON."""
+        return self.found
+
+    def table(self):
+        """Returns two Markdown tables in percent: average precision of all classes, and mask AP of each class."""
+        lines = ["| of | AP | AP50 | AP75 |", "|---|---|---|---|"]
+        for kind in KINDS:
+            lines.append(f"| {kind} | {' | '.join(f'{100 * self.found[kind][name]:.1f}' for name in NAMES)} |")
+        lines += ["", "| class | mask AP |", "|---|---|"]
+        per_class = self.found["masks"]["per_class"]
+        lines += [f"| {self.class_names[int(c)]} | {100 * ap:.1f} |" for c, ap in per_class.items()]
+        return "\n".join(lines) + "\n"

@@ -1,8 +1,9 @@
-"""Files in COCO's format: one JSON of annotations, one folder of images.
+"""Files in COCO's format: one JSON file of annotations and one folder of images.
 
-Reference: Lin et al. (ECCV 2014), *Microsoft COCO*; its page "Data format": polygons, run lengths for crowds.
+Reference: Lin et al. (ECCV 2014), *Microsoft COCO*; its page "Data format": polygons, and run lengths for crowds.
 """
 
+import importlib
 import json
 
 import numpy as np
@@ -15,18 +16,19 @@ from .sources import Source
 
 
 def of_file(annotations, images):
-    """The images of a file of annotations, each with its objects. The file is read here, once; an image when needed.
+    """Opens images and their objects. The JSON file is read once, here; an image is read when it is needed.
 
     Args:
-        annotations: Path of the JSON file: ``images``, ``categories``, ``annotations`` with a ``segmentation``, as
-            polygons or run lengths. `pycocotools` draws them.
+        annotations: Path of the JSON file with ``images``, ``categories`` and ``annotations``. Each annotation has a
+            ``segmentation``, polygons or run lengths, which `pycocotools` draws.
         images: Folder of the images.
 
     Returns:
-        A `Source` of the images' numbers. Classes count from 1, in the order of the categories' ids; a crowd has −1.
+        A `Source` of the numbers of the images. Classes count from 1, in the order of the ids of the categories; a
+        crowd has class −1.
 
     Raises:
-        ValueError: If the file is no such JSON, or an annotation lacks what is needed; the message names it.
+        ValueError: If the file is not such a JSON file, or an annotation lacks something; the message names it.
         ImportError: If pycocotools is not installed.
 
     Example:
@@ -43,11 +45,12 @@ def of_file(annotations, images):
         _require(annotation, ids, objects, annotations)
         objects[annotation["image_id"]].append(annotation)
     files = [(user_path(images) / image["file_name"], objects[image["id"]]) for image in content["images"]]
+    tools = pycocotools("mask")
 
     def example(number):
         path, own = files[number]
         pixels = read_image(path)
-        masks = [_mask(one["segmentation"], *pixels.shape[:2]) for one in own]
+        masks = [_mask(tools, one["segmentation"], *pixels.shape[:2]) for one in own]
         classes = [CROWD if one.get("iscrowd") else ids[one["category_id"]] for one in own]
         empty = np.zeros((0, *pixels.shape[:2]), "uint8")
         return pixels, np.stack(masks) if masks else empty, np.array(classes, "int32")
@@ -64,6 +67,32 @@ def of_file(annotations, images):
     return Source(tf.data.Dataset.range(len(files)), decode, names)
 
 
+def pycocotools(module):
+    """Imports a module of COCO's own tools.
+
+    Args:
+        module: ``"mask"``, ``"coco"`` or ``"cocoeval"``.
+
+    Returns:
+        The module.
+
+    Raises:
+        ImportError: If pycocotools is not installed.
+
+    Example:
+
+    >>> pycocotools("mask").__name__
+    'pycocotools.mask'
+    """
+    try:
+        return importlib.import_module(f"pycocotools.{module}")
+    except ImportError as error:
+        raise ImportError(
+            "COCO's masks and average precision need pycocotools, which is not installed. "
+            'Fix: pip install "fcn-keras[instances]".'
+        ) from error
+
+
 def _content(path):
     try:
         content = json.loads(user_path(path).read_text(encoding="utf-8"))
@@ -78,22 +107,20 @@ def _content(path):
 def _require(annotation, ids, objects, path):
     name = f"{path}: annotation {annotation.get('id')}"
     if annotation.get("image_id") not in objects:
-        raise ValueError(f"{name} is of image {annotation.get('image_id')}, which is not among the images.")
+        raise ValueError(f"{name} belongs to image {annotation.get('image_id')}, which is not among the images.")
     if annotation.get("category_id") not in ids:
-        raise ValueError(f"{name} has category {annotation.get('category_id')}: expected one of {sorted(ids)}.")
+        raise ValueError(f"{name} has category {annotation.get('category_id')}, expected one of {sorted(ids)}.")
     if not annotation.get("segmentation"):
-        raise ValueError(f"{name} has no segmentation: expected polygons or run lengths. Fix: leave boxes alone out.")
+        raise ValueError(
+            f"{name} has no segmentation, expected polygons or run lengths. Fix: leave out objects that have only a box."
+        )
 
 
-def _mask(segmentation, height, width):
-    try:
-        from pycocotools import mask
-    except ImportError as error:
-        raise ImportError('COCO\'s masks need pycocotools. Fix: pip install "fcn-keras[instances]"') from error
+def _mask(tools, segmentation, height, width):
     if isinstance(segmentation, list):
-        runs = mask.merge(mask.frPyObjects(segmentation, height, width))
+        runs = tools.merge(tools.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation["counts"], list):
-        runs = mask.frPyObjects(segmentation, height, width)
+        runs = tools.frPyObjects(segmentation, height, width)
     else:
         runs = segmentation
-    return mask.decode(runs)
+    return tools.decode(runs)

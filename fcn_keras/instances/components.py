@@ -1,6 +1,6 @@
-"""What anyone would try first: the connected regions of each class in a mask, taken for objects.
+"""The simplest way from a mask of classes to objects: each connected region of a class is one object.
 
-It works until two objects of one class touch, or one lies across another.
+It works until two objects of one class touch, or an object lies across another and cuts it in two.
 """
 
 import numpy as np
@@ -8,15 +8,15 @@ from scipy import ndimage
 
 
 def components(probabilities, smallest=10):
-    """Objects from the class probabilities of an image.
+    """Finds the connected regions of each class.
 
     Args:
         probabilities: Array ``(H, W, C)``, as from `fcn_keras.inference.probabilities`; class 0 is background.
-        smallest: Regions of fewer pixels are left out.
+        smallest: Regions with fewer pixels are dropped.
 
     Returns:
-        A dict as `fcn_keras.instances.average_precision` takes it: ``classes`` and ``scores`` ``(N,)``, the mean
-        probability of the class within the region, ``boxes`` ``(N, 4)``, ``masks`` ``(N, H, W)``.
+        A dict, as `fcn_keras.instances.average_precision` takes it: ``classes`` and ``scores`` ``(N,)``, ``boxes``
+        ``(N, 4)`` and ``masks`` ``(N, H, W)``. The score is the mean probability of the class in the region.
 
     Example:
 
@@ -46,12 +46,15 @@ def components(probabilities, smallest=10):
 
 
 def has_touching_twins(classes, masks, gap=3):
-    """Whether two objects of one class lie within `gap` pixels of each other: where components fail.
+    """Tells whether two objects of one class lie so close that `components` would join them.
 
     Args:
-        classes: Array ``(M,)``; 0 are empty rows, −1 crowds, and neither is an object.
+        classes: Array ``(M,)``. Rows of class 0 are empty and rows of class −1 are crowds; neither is an object.
         masks: Array ``(M, H, W)`` of 0 and 1.
-        gap: Pixels, of which void rims take some.
+        gap: Largest distance in pixels that counts as touching. A rim of void pixels lies between many objects.
+
+    Returns:
+        Whether there are two such objects.
 
     Example:
 

@@ -1,35 +1,46 @@
-"""The numbers of Mask R-CNN: those of the paper, or smaller ones for small images and few objects."""
+"""The numbers of Mask R-CNN: those of the paper, or smaller ones for small images with few objects."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """Sizes, thresholds and how many boxes; defaults for images of about 128 pixels, `PAPER` for photographs.
+class MaskRCNNConfig:
+    """Sizes and thresholds of the model, and how many boxes it looks at.
+
+    The defaults are for images of about 128 pixels. `PAPER` is for photographs.
 
     Args:
-        channels, width, mask_width: Channels of the pyramid, units of the box head, channels of the mask head.
-        mask_size: Cells along a side of a mask, an even number: the mask head has half as many and doubles them.
-        samples: Points that are read along a side of each cell.
-        anchor_scale: Side of an anchor in units of its level; see `fcn_keras.instances.anchors`.
-        ratios: Height over width of the anchors.
-        canonical: Side of a box that is read from stride 16; see `fcn_keras.instances.roi_align.levels_of`.
-        candidates: Boxes that non-maximum suppression looks at, in each image.
-        train_proposals, detect_proposals: Proposals that are left, to learn from and to detect with.
-        detections: The most that is found in an image.
-        proposal_overlap, detection_overlap: Boxes that overlap a better one by more than this go.
-        least_score: Detections below are left out.
-        smallest: Height and width in pixels that a proposal must have.
-        anchors_drawn, regions_drawn, positive_share: Boxes that a step learns from, and how many may be objects'.
-        anchor_overlaps, region_overlaps: Background below the first, an object's from the second on.
-        proposal_scale, box_scale: What offsets are divided by; see `fcn_keras.instances.boxes.encode`.
+        channels: Channels of the maps of the pyramid.
+        width: Units of the dense layers of the box head.
+        mask_width: Channels of the convolutions of the mask head.
+        mask_size: Cells along each side of a mask. It must be even, because the mask head doubles the size.
+        samples: Points along each side of a cell in RoIAlign.
+        anchor_scale: Side of a square anchor, in units of its level; see `fcn_keras.instances.anchors`.
+        ratios: Height divided by width of the anchors.
+        canonical: Side, in pixels, of a box that is read at stride 16; see
+            `fcn_keras.instances.roi_align.assign_levels`.
+        candidates: Boxes that enter non-maximum suppression (NMS) in each image.
+        train_proposals: Proposals that leave NMS in training.
+        detect_proposals: Proposals that leave NMS in detection.
+        detections: Largest number of objects found in an image.
+        proposal_overlap: Largest IoU of two proposals.
+        detection_overlap: Largest IoU of two detections of the same class.
+        least_score: Detections with a lower score are dropped.
+        smallest: Least height and width of a proposal, in pixels.
+        anchors_drawn: Anchors of an image that a training step learns from.
+        regions_drawn: Proposals of an image that a training step learns from.
+        positive_share: Largest share of objects' boxes among `regions_drawn`.
+        anchor_overlaps: IoU below which an anchor is background, and from which on it belongs to an object.
+        region_overlaps: The same for proposals.
+        proposal_scale: What the offsets of the RPN head are divided by; see `fcn_keras.instances.boxes.encode`.
+        box_scale: The same for the box head.
 
     Raises:
-        ValueError: If numbers do not fit each other.
+        ValueError: If the numbers contradict each other.
 
     Example:
 
-    >>> Settings(channels=32).channels, PAPER.candidates
+    >>> MaskRCNNConfig(channels=32).channels, PAPER.candidates
     (32, 1000)
 
     Reference: He et al. (ICCV 2017), §3.1; Lin et al. (CVPR 2017), §4 and §5.
@@ -61,27 +72,29 @@ class Settings:
 
     def __post_init__(self):
         for field in ("ratios", "anchor_overlaps", "region_overlaps", "proposal_scale", "box_scale"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))  # a saved model brings lists
+            object.__setattr__(self, field, tuple(getattr(self, field)))  # JSON has lists
         if not self.candidates >= max(self.train_proposals, self.detect_proposals, self.detections):
             raise ValueError(
-                f"Found candidates={self.candidates}: expected at least train_proposals ({self.train_proposals}), "
-                f"detect_proposals ({self.detect_proposals}) and detections ({self.detections})."
+                f"Found candidates={self.candidates}, expected at least train_proposals ({self.train_proposals}), "
+                f"detect_proposals ({self.detect_proposals}) and detections ({self.detections}). Fix: raise candidates."
             )
-        if self.train_proposals < self.regions_drawn or not 0 < self.positive_share < 1:
+        if self.train_proposals < self.regions_drawn:
             raise ValueError(
-                f"Found train_proposals={self.train_proposals}, regions_drawn={self.regions_drawn}, positive_share="
-                f"{self.positive_share}: expected as many proposals as regions at least, and a share between 0 and 1."
+                f"Found train_proposals={self.train_proposals}, expected at least regions_drawn "
+                f"({self.regions_drawn}). Fix: draw fewer regions."
             )
+        if not 0 < self.positive_share < 1:
+            raise ValueError(f"Found positive_share={self.positive_share}, expected a number between 0 and 1.")
         if self.mask_size % 2:
-            raise ValueError(f"Found mask_size={self.mask_size}: expected an even number, as the mask head doubles.")
+            raise ValueError(f"Found mask_size={self.mask_size}, expected an even number: the mask head doubles it.")
 
     def as_dict(self):
-        """The fields, for JSON."""
+        """Returns the fields as a dict, for JSON."""
         return dataclasses.asdict(self)
 
 
-#: The paper's numbers, for photographs whose shorter side is 800 pixels.
-PAPER = Settings(
+#: The numbers of the paper, for photographs whose shorter side has 800 pixels.
+PAPER = MaskRCNNConfig(
     channels=256,
     width=1024,
     mask_width=256,

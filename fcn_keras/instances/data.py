@@ -1,8 +1,8 @@
 """Images with their objects, in batches of one shape: what Mask R-CNN learns from.
 
-An object has a class, a mask and the box around its mask; an image has as many rows as `objects` says, empty ones at
-the end. Sources are the instance masks of `fcn_keras.datasets` (shapes, voc) and files in COCO's format
-(`fcn_keras.instances.coco`).
+An object has a class, a mask and the box around its mask. All images have the same number of rows for objects; unused
+rows are empty and come last. Sources are the data sets of `fcn_keras.datasets` that have instance masks (shapes, voc)
+and files in COCO's format (`fcn_keras.instances.coco`).
 """
 
 import tensorflow as tf
@@ -16,25 +16,26 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
     """Loads a split as batches for `fcn_keras.instances.MaskRCNN`.
 
     Args:
-        name: ``"shapes"``, ``"voc"``, or ``"coco"``: a file of annotations and a folder of images; or a `Source`, as
-            from `open_source`, which spares reading COCO's file again for each epoch.
-        split: As in `fcn_keras.datasets.load`; not for coco.
-        size: ``(height, width)`` that images are resized to fit into, and padded to.
-        objects: Rows for objects; if an image has more, the smallest are left out.
-        batch: Images in a batch; the last one is smaller, or, of shuffled images, left out: what learns has one shape.
-        seed: An integer shuffles, and fixes every draw; each epoch its own.
-        augment: Whether to mirror at random, and to vary scale and place.
-        **where: ``config``, ``source``, ``data_dir`` as in `fcn_keras.datasets.prepare`; for coco ``annotations`` and
-            ``images``, see `fcn_keras.instances.coco.of_file`.
+        name: ``"shapes"``, ``"voc"``, or ``"coco"`` for a file of annotations and a folder of images. Or a `Source` from
+            `open_source`, so that COCO's file is not read again for each epoch.
+        split: As in `fcn_keras.datasets.load`. It is ignored for ``"coco"`` and for a `Source`.
+        size: ``(height, width)`` in pixels. Images are scaled to fit into it, and padded.
+        objects: Rows for objects. If an image has more objects, the smallest are dropped.
+        batch: Images in a batch. The last batch is smaller, or dropped where images are shuffled, because a training
+            step is compiled for one shape.
+        seed: An integer shuffles the images and fixes every random draw; take another for each epoch. None keeps the
+            order.
+        augment: Whether to flip, scale and shift the images at random.
+        **where: ``config``, ``source`` and ``data_dir``, as in `fcn_keras.datasets.prepare`. For ``"coco"``
+            ``annotations`` and ``images``; see `fcn_keras.instances.coco.of_file`.
 
     Returns:
         A `tf.data.Dataset` of dicts: ``image`` float32 ``(batch, H, W, 3)`` in 0–255, ``boxes`` float32 ``(batch, M,
-        4)``, ``classes`` int32 ``(batch, M)`` (0 an empty row, −1 a crowd), ``masks`` uint8 ``(batch, M, H, W)``.
-
-        At most six batches of decoded images are in memory at a time, however many images there are.
+        4)``, ``classes`` int32 ``(batch, M)``, 0 for an empty row and −1 for a crowd, and ``masks`` uint8 ``(batch, M,
+        H, W)``. At most six batches of decoded images are in memory at a time, however many images there are.
 
     Raises:
-        ValueError: If `augment` is asked for without a seed, or as `fcn_keras.datasets.prepare` does.
+        ValueError: If `augment` is True without a seed, or as in `open_source`.
 
     Example:
 
@@ -43,7 +44,7 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
     (TensorShape([2, 128, 128, 3]), TensorShape([2, 8, 4]), TensorShape([2, 8, 128, 128]))
     """
     if augment and seed is None:
-        raise ValueError("augment=True needs a seed: found None. Fix: seed=0, and another number for each epoch.")
+        raise ValueError("Found augment=True and seed=None. Fix: pass a seed, and another one for each epoch.")
     source = name if isinstance(name, Source) else open_source(name, split, **where)
     numbered = source.undecoded.enumerate()
     if seed is not None:
@@ -53,7 +54,7 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
         example = source.decode(undecoded)
         image, masks, classes = example["image"], example["masks"], example["classes"]
         draws = _draws(seed, index) if augment else None
-        image, masks = _framed(tf.cast(image, tf.float32), masks, size, draws)
+        image, masks = _fit(tf.cast(image, tf.float32), masks, size, draws)
         if draws is not None:
             image, masks = tf.cond(draws[3] < 0.5, lambda: (image[:, ::-1], masks[:, :, ::-1]), lambda: (image, masks))
         return {"image": tf.ensure_shape(image, (*size, 3)), **_rows(masks, classes, objects, size)}
@@ -66,10 +67,18 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
 
 
 def open_source(name, split="train", **where):
-    """The examples of a split, to be loaded again and again; arguments as in `load`.
+    """Opens a split, so that it can be loaded again and again.
+
+    Args:
+        name: As in `load`.
+        split: As in `load`.
+        **where: As in `load`.
 
     Returns:
         A `Source`.
+
+    Raises:
+        ValueError: If there are no such data, or they have no instance masks.
 
     Example:
 
@@ -81,12 +90,15 @@ def open_source(name, split="train", **where):
 
 
 def _draws(seed, index):
-    """Scale, place and side, a function of the seed and the example's number."""
+    """Four random numbers for scale, place and flip, which depend on the seed and the number of the example only."""
     return tf.random.stateless_uniform((4,), tf.stack([tf.constant(seed, tf.int64), index]))
 
 
-def _framed(image, masks, size, draws):
-    """Resizes to fit and pads behind; with `draws`, to 0.8 to 1.25 times that, at a random place, cut where it must."""
+def _fit(image, masks, size, draws):
+    """Scales an image and its masks to fit into `size`, and pads them on the right and below.
+
+    With `draws` the scale is 0.8 to 1.25 times that, the place is random, and what reaches beyond `size` is cut off.
+    """
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     factor = tf.reduce_min(tf.cast(size, tf.float32) / sides)
     if draws is not None:
@@ -94,10 +106,10 @@ def _framed(image, masks, size, draws):
     fitted = tf.maximum(tf.cast(tf.round(sides * factor), tf.int32), 1)
     image = tf.image.resize(image, fitted) - MEAN_COLOUR
     masks = tf.image.resize(masks[..., None], fitted, method="nearest")
-    room = tf.constant(size) - fitted
+    free = tf.constant(size) - fitted
     share = (0.0, 0.0) if draws is None else (draws[1], draws[2])
-    place = tf.cast(tf.cast(tf.abs(room) + 1, tf.float32) * tf.stack(share), tf.int32)
-    cut, before = (tf.where(where, place, 0) for where in (room < 0, room > 0))
+    place = tf.cast(tf.cast(tf.abs(free) + 1, tf.float32) * tf.stack(share), tf.int32)
+    cut, before = (tf.where(where, place, 0) for where in (free < 0, free > 0))
     kept = tf.minimum(fitted, size)
     margins = tf.stack([before, size - kept - before], axis=1)
 
@@ -109,14 +121,16 @@ def _framed(image, masks, size, draws):
 
 
 def _rows(masks, classes, objects, size):
-    """Boxes around the masks; objects of no pixel are gone, and of more than there are rows the largest stay."""
+    """Boxes around the masks. Objects without a pixel are dropped, and the smallest where there are too many."""
     order = tf.argsort(tf.reduce_sum(tf.cast(masks, tf.int32), axis=(1, 2)), direction="DESCENDING", stable=True)
     masks, classes = tf.gather(masks, order)[:objects], tf.gather(classes, order)[:objects]
     there = tf.logical_and(tf.reduce_any(masks > 0, axis=(1, 2)), classes != 0)
     masks, classes = tf.boolean_mask(masks, there), tf.boolean_mask(classes, there)
     edges = []
     for axis, side in ((2, size[0]), (1, size[1])):
-        line = tf.cast(tf.reduce_max(masks, axis=axis), tf.int32)  # (M, side): whether the object is in this row
+        line = tf.cast(
+            tf.reduce_max(masks, axis=axis), tf.int32
+        )  # (M, side): whether the object has pixels in this row
         edges.append((tf.argmax(line, axis=1), side - tf.argmax(line[:, ::-1], axis=1)))
     boxes = tf.cast(tf.stack([edges[0][0], edges[1][0], edges[0][1], edges[1][1]], axis=1), tf.float32)
     empty = objects - tf.shape(masks)[0]

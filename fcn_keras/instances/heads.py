@@ -1,4 +1,4 @@
-"""The three heads of Mask R-CNN: what is an object, which and where exactly, and its outline.
+"""The three heads of Mask R-CNN: where is an object, which class and box has it, and which pixels belong to it.
 
 Reference: He et al. (ICCV 2017), §3 and Figure 4, right; Ren et al. (NIPS 2015), §3.1.
 """
@@ -9,7 +9,9 @@ from ..layers.upsampling import BilinearConv2DTranspose
 
 
 def rpn_head(channels, per_unit, name="rpn"):
-    """From a map of the pyramid to what it thinks of its anchors; one head for all levels.
+    """Builds the head of the region proposal network (RPN), which judges the anchors of a map of the pyramid.
+
+    The same head is used on all levels.
 
     Args:
         channels: Channels of the map.
@@ -17,7 +19,7 @@ def rpn_head(channels, per_unit, name="rpn"):
         name: Name of the model.
 
     Returns:
-        A model from ``(batch, h, w, channels)`` to logits ``(batch, h · w · per_unit)``, that there is an object, and
+        A model from ``(batch, h, w, channels)`` to logits ``(batch, h · w · per_unit)``, for "here is an object", and
         offsets ``(batch, h · w · per_unit, 4)``.
 
     Example:
@@ -27,19 +29,19 @@ def rpn_head(channels, per_unit, name="rpn"):
     """
     units = keras.Input((None, None, channels))
     x = keras.layers.Conv2D(channels, 3, padding="same", activation="relu", name="shared")(units)
-    logits = _said(per_unit, "objectness")(x)
-    offsets = _said(4 * per_unit, "offsets")(x)
+    logits = _output_conv(per_unit, "objectness")(x)
+    offsets = _output_conv(4 * per_unit, "offsets")(x)
     flat = [keras.layers.Reshape((-1,))(logits), keras.layers.Reshape((-1, 4))(offsets)]
     return keras.Model(units, flat, name=name)
 
 
 def box_head(channels, num_classes, width=1024, size=7, name="box_head"):
-    """From the map below a proposal to its class, and for each class to a better box.
+    """Builds the head that gives each proposal a class, and for each class a better box.
 
     Args:
-        channels: Channels of the map.
+        channels: Channels of the map below the proposal.
         num_classes: Number of classes, background (class 0) included.
-        width: Units of the two dense layers; the paper has 1,024.
+        width: Units of the two dense layers; 1,024 in the paper.
         size: Height and width of the map.
         name: Name of the model.
 
@@ -55,21 +57,24 @@ def box_head(channels, num_classes, width=1024, size=7, name="box_head"):
     x = keras.layers.Flatten()(cells)
     for i in (6, 7):
         x = keras.layers.Dense(width, activation="relu", kernel_initializer="he_normal", name=f"fc{i}")(x)
-    logits = keras.layers.Dense(num_classes, kernel_initializer=_quiet(), dtype="float32", name="classes")(x)
-    offsets = keras.layers.Dense(4 * num_classes, kernel_initializer=_quiet(), dtype="float32", name="offsets")(x)
+    logits = keras.layers.Dense(num_classes, kernel_initializer=_small_normal(), dtype="float32", name="classes")(x)
+    offsets = keras.layers.Dense(4 * num_classes, kernel_initializer=_small_normal(), dtype="float32", name="offsets")(
+        x
+    )
     return keras.Model(cells, [logits, keras.layers.Reshape((num_classes, 4))(offsets)], name=name)
 
 
 def mask_head(channels, num_classes, width=256, size=14, name="mask_head"):
-    """From the map below a box to a mask of twice its size for each class: a small FCN.
+    """Builds the head that segments the object in each box: a small FCN.
 
-    Four 3×3 convolutions, a transposed convolution ×2 that starts bilinear, scores by a 1×1 convolution. Each class has
-    a mask of its own, a logit against nothing but background: which class it is, the box head has said.
+    Four 3×3 convolutions, a transposed convolution that doubles the size and starts as bilinear upsampling, and a 1×1
+    convolution for the scores. Each class has a mask of its own, whose logits separate it from the background only.
+    The box head has already decided which class it is.
 
     Args:
-        channels: Channels of the map.
-        num_classes: Number of classes, background included; its mask is never asked for.
-        width: Channels of the convolutions; the paper has 256.
+        channels: Channels of the map below the box.
+        num_classes: Number of classes, background included. The mask of the background is never used.
+        width: Channels of the convolutions; 256 in the paper.
         size: Height and width of the map.
         name: Name of the model.
 
@@ -88,15 +93,18 @@ def mask_head(channels, num_classes, width=256, size=14, name="mask_head"):
         conv = keras.layers.Conv2D(width, 3, padding="same", activation="relu", kernel_initializer="he_normal")
         conv.name = f"conv{i}"
         x = conv(x)
-    x = BilinearConv2DTranspose(width, 2, name="upsample")(x)  # one pixel too many on each side: its kernel is 4 wide
+    x = BilinearConv2DTranspose(width, 2, name="upsample")(x)  # a 4×4 kernel: one pixel too many on each side
     x = keras.layers.ReLU()(keras.layers.Cropping2D(1, name="crop")(x))
-    return keras.Model(cells, _said(num_classes, "score")(x), name=name)
+    return keras.Model(cells, _output_conv(num_classes, "score")(x), name=name)
 
 
-def _quiet():
-    """Initializer of the layers that say something: at first, next to nothing."""
-    return keras.initializers.RandomNormal(stddev=0.01)  # one for each layer, as it draws its seed when it is made
+def _output_conv(filters, name):
+    return keras.layers.Conv2D(filters, 1, kernel_initializer=_small_normal(), dtype="float32", name=name)
 
 
-def _said(filters, name):
-    return keras.layers.Conv2D(filters, 1, kernel_initializer=_quiet(), dtype="float32", name=name)
+def _small_normal():
+    """The initializer of output layers, whose first predictions should be close to zero.
+
+    Each layer gets its own, because an initializer draws its seed when it is made.
+    """
+    return keras.initializers.RandomNormal(stddev=0.01)

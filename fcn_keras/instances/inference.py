@@ -1,4 +1,4 @@
-"""An image in, its objects out: boxes, classes, scores, and masks of the image's size."""
+"""From an image to its objects: boxes, classes, scores, and masks of the size of the image."""
 
 import dataclasses
 
@@ -14,15 +14,15 @@ class Instances:
     """The objects of one image, best first.
 
     Args:
-        boxes: float32 ``(N, 4)``: top, left, bottom, right, pixel edges.
-        classes: int32 ``(N,)``: class ids, from 1.
-        scores: float32 ``(N,)`` in 0–1.
-        masks: Boolean ``(N, H, W)``; masks of two objects may overlap.
+        boxes: float32 array ``(N, 4)``: top, left, bottom and right edge, in pixels.
+        classes: int32 array ``(N,)`` of class ids, from 1.
+        scores: float32 array ``(N,)`` in 0–1.
+        masks: Boolean array ``(N, H, W)``. The masks of two objects may overlap.
 
     Example:
 
-    >>> none = Instances(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), np.zeros((0, 5, 7), bool))
-    >>> len(none), none.id_mask().shape
+    >>> nothing = Instances(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), np.zeros((0, 5, 7), bool))
+    >>> len(nothing), nothing.id_mask().shape
     (0, (5, 7))
     """
 
@@ -35,7 +35,12 @@ class Instances:
         return len(self.scores)
 
     def id_mask(self):
-        """Integer mask ``(H, W)``: 0 where there is no object, else its number, from 1; the better lies on top."""
+        """Draws all objects into one mask.
+
+        Returns:
+            int32 array ``(H, W)``: the number of the object, from 1, or 0 where there is none. Where two objects
+            overlap, the one with the higher score is on top.
+        """
         ids = np.zeros(self.masks.shape[1:], "int32")
         for number in reversed(range(len(self))):
             ids[self.masks[number]] = number + 1
@@ -48,19 +53,19 @@ def segment_instances(model, image, least_score=0.5, size=None):
     Args:
         model: A trained `MaskRCNN`.
         image: Path, array or tensor ``(H, W, 3)``, RGB, 0–255, of any size.
-        least_score: Objects with a lower score are left out; 0.05 and below keeps all that the model says.
-        size: The image is looked at with this shorter side, in pixels, and what is found is brought back to its own
-            size; None looks at it as it is. The paper: 800.
+        least_score: Objects with a lower score are dropped. At 0.05 and below, all that the model finds are kept.
+        size: Length in pixels to which the shorter side of the image is scaled before the model sees it. The results
+            are scaled back. None leaves the image as it is; the paper has 800.
 
     Returns:
         `Instances`, in pixels of the image.
 
     Raises:
-        ValueError: If the image is none.
+        ValueError: If `image` is not an image.
 
     Example:
 
-    >>> model = fcn_keras.instances.MaskRCNN(10, "mini_vgg", weights=None, settings={"channels": 16, "width": 32})
+    >>> model = fcn_keras.instances.MaskRCNN(10, "mini_vgg", weights=None, config={"channels": 16, "width": 32})
     >>> segment_instances(model, np.zeros((50, 70, 3), "uint8")).masks.shape[1:]
     (50, 70)
 
@@ -73,76 +78,80 @@ def segment_instances(model, image, least_score=0.5, size=None):
     if factor != 1:
         shape = [max(1, round(side * factor)) for side in (height, width)]
         seen = keras.ops.image.resize(seen, shape, antialias=True)
-    found = {name: to_numpy(value)[0] for name, value in _detect(model)(seen).items()}
+    found = {name: to_numpy(value)[0] for name, value in _compiled(model)(seen).items()}
     found["boxes"] = found["boxes"] * np.array([height / seen.shape[1], width / seen.shape[2]] * 2, "float32")
-    return instances_of(found, (height, width), least_score)
+    return to_instances(found, (height, width), least_score)
 
 
-def instances_of(found, size, least_score=0.0):
-    """`Instances` of one image from what the model returns for it: empty rows gone, masks pasted.
+def to_instances(found, size, least_score=0.0):
+    """Converts what the model returns for one image: drops empty rows and pastes the masks into the image.
 
     Args:
         found: Dict of arrays: ``boxes`` ``(D, 4)``, ``classes`` and ``scores`` ``(D,)``, ``masks`` ``(D, m, m)``.
         size: ``(height, width)`` of the image.
-        least_score: Rows with a lower score are left out.
+        least_score: Rows with a lower score are dropped.
+
+    Returns:
+        `Instances`.
 
     Example:
 
     >>> row = {"boxes": np.zeros((1, 4)), "classes": np.zeros(1, int), "scores": np.zeros(1)}
-    >>> instances_of(row | {"masks": np.zeros((1, 28, 28))}, (5, 7)).masks.shape  # a score of 0: an empty row
+    >>> to_instances(row | {"masks": np.zeros((1, 28, 28))}, (5, 7)).masks.shape  # a score of 0 is an empty row
     (0, 5, 7)
     """
     keep = (found["scores"] >= least_score) & (found["scores"] > 0)
     boxes, classes, scores, small = (found[name][keep] for name in ("boxes", "classes", "scores", "masks"))
-    masks = [paste(mask, box, size) for mask, box in zip(small, boxes, strict=True)]
+    masks = [paste_mask(mask, box, size) for mask, box in zip(small, boxes, strict=True)]
     return Instances(boxes, classes, scores, np.stack(masks) if masks else np.zeros((0, *size), bool))
 
 
-def _detect(model):
-    """The model as one function for images of every size."""
+def _compiled(model):
+    """The model as one function for images of every size, so that TensorFlow traces it once."""
     if keras.backend.backend() != "tensorflow":
         return model
     import tensorflow as tf
 
-    if not hasattr(model, "_detect"):
-        model._detect = tf.function(
+    if not hasattr(model, "_compiled_for_any_size"):
+        model._compiled_for_any_size = tf.function(
             lambda x: model(x, training=False),
             input_signature=[tf.TensorSpec((None, None, None, 3), "float32")],
             autograph=False,
         )
-    return model._detect
+    return model._compiled_for_any_size
 
 
-def paste(mask, box, size, threshold=0.5):
-    """A box's mask as a mask of the whole image.
+def paste_mask(mask, box, size, threshold=0.5):
+    """Scales the mask of a box to its place in the image.
 
-    Cell ``i`` of ``m`` is centred ``(i + 0.5) / m`` into the box, pixel ``p`` of the image at ``p + 0.5``; between the
-    centres it is interpolated, beyond the outermost it falls to 0 within a cell.
+    The centre of cell ``i`` of ``m`` lies ``(i + 0.5) / m`` into the box, the centre of pixel ``p`` of the image at
+    ``p + 0.5``. Between the centres the values are interpolated. Outside the outermost centres they fall to 0 within one
+    cell.
 
     Args:
         mask: Array ``(m, m)`` of probabilities.
         box: ``(top, left, bottom, right)``.
         size: ``(height, width)`` of the image.
-        threshold: Least probability of a pixel of the object; None returns the probabilities.
+        threshold: Least probability of a pixel of the object. None returns the probabilities.
 
     Returns:
-        Boolean array ``(height, width)``.
+        Boolean array ``(height, width)``, or float32 where `threshold` is None.
 
     Example:
 
-    >>> paste(np.ones((28, 28)), (0, 1, 2, 3), (2, 5)).astype(int).tolist()
+    >>> paste_mask(np.ones((28, 28)), (0, 1, 2, 3), (2, 5)).astype(int).tolist()
     [[0, 1, 1, 0, 0], [0, 1, 1, 0, 0]]
 
     Reference: He et al. (ICCV 2017), §3.1: "the m×m floating-number mask output is then resized to the RoI size, and
-    binarized at a threshold of 0.5"; as ``paste_masks_in_image`` of Detectron2, whose half pixels these are.
+    binarized at a threshold of 0.5". The half pixels are those of ``paste_masks_in_image`` of Detectron2.
     """
     mask = np.asarray(mask, "float32")
-    rows, columns = (_line(mask.shape[axis], box[axis], box[axis + 2], side) for axis, side in enumerate(size))
+    rows, columns = (_shares(mask.shape[axis], box[axis], box[axis + 2], side) for axis, side in enumerate(size))
     values = rows @ mask @ columns.T
     return values if threshold is None else values >= threshold
 
 
-def _line(cells, low, high, pixels):
-    """``(pixels, cells)``: the share of each cell in each pixel, along one side."""
+def _shares(cells, low, high, pixels):
+    """The share of each cell in each pixel along one side, as an array ``(pixels, cells)``."""
     place = (np.arange(pixels) + 0.5 - low) / max(high - low, 1e-6) * cells - 0.5
     return np.maximum(1 - np.abs(place[:, None] - np.arange(cells)), 0).astype("float32")

@@ -1,6 +1,6 @@
-"""The five losses of Mask R-CNN, each from what is said, what is true, and what counts.
+"""The five losses of Mask R-CNN: each compares a prediction with the truth where a weight says that it counts.
 
-Reference: Ren et al. (NIPS 2015), equation 1, the region proposal network's two; He et al. (ICCV 2017), §3:
+Reference: Ren et al. (NIPS 2015), equation 1: the two of the region proposal network (RPN). He et al. (ICCV 2017), §3:
 ``L = L_cls + L_box + L_mask``.
 """
 
@@ -9,22 +9,34 @@ from keras import ops
 
 
 def objectness_loss(logits, labels, weights):
-    """Binary cross-entropy of the anchors that were drawn, their mean.
+    """Binary cross-entropy of the anchors that were drawn: is there an object?
 
     Args:
-        logits, labels, weights: Tensors ``(batch, R)``; labels are 0 or 1, and weight 0 leaves an anchor out.
+        logits: Tensor ``(batch, R)``.
+        labels: Tensor ``(batch, R)``: 1 for an object, 0 for background.
+        weights: Tensor ``(batch, R)``: 1 for anchors that were drawn, else 0.
+
+    Returns:
+        Scalar tensor: the mean over the anchors that were drawn.
 
     Example:
 
     >>> float(objectness_loss(ops.zeros((1, 2)), ops.array([[1.0, 0.0]]), ops.array([[1.0, 0.0]])))  # ln 2
     0.6931471824645996
     """
-    losses = ops.softplus(logits) - logits * ops.cast(labels, logits.dtype)
-    return _mean(losses, weights)
+    return _mean(_binary_crossentropy(logits, labels), weights)
 
 
 def class_loss(logits, labels, weights):
-    """Cross-entropy of the proposals that were drawn, their mean; `logits` ``(batch, R, C)``.
+    """Cross-entropy of the regions that were drawn: which class is it?
+
+    Args:
+        logits: Tensor ``(batch, R, C)``.
+        labels: Integer tensor ``(batch, R)``.
+        weights: Tensor ``(batch, R)``: 1 for regions that were drawn, else 0.
+
+    Returns:
+        Scalar tensor: the mean over the regions that were drawn.
 
     Example:
 
@@ -35,16 +47,20 @@ def class_loss(logits, labels, weights):
 
 
 def box_loss(offsets, targets, positive, weights, beta=1.0):
-    """Smooth L1 of objects' boxes, summed over the four offsets, by the number of all boxes that were drawn.
+    """Smooth L1 loss of the boxes that belong to objects: where exactly is it?
 
-    By the number of all, not of objects' boxes: so each counts the same, however few there are, and the loss keeps its
-    place beside that of the classes.
+    It is summed over the four offsets and divided by the number of all boxes that were drawn, background included.
+    So each box of an object counts the same, however few there are.
 
     Args:
-        offsets, targets: Tensors ``(batch, R, 4)``.
-        positive: Tensor ``(batch, R)``: 1 for objects' boxes.
-        weights: Tensor ``(batch, R)``: 1 for boxes that were drawn.
-        beta: Where the parabola ends and the straight line begins.
+        offsets: Tensor ``(batch, R, 4)``.
+        targets: Tensor ``(batch, R, 4)``.
+        positive: Tensor ``(batch, R)``: 1 for boxes that belong to objects, else 0.
+        weights: Tensor ``(batch, R)``: 1 for boxes that were drawn, else 0.
+        beta: Distance at which the parabola becomes a straight line.
+
+    Returns:
+        Scalar tensor.
 
     Example:
 
@@ -54,27 +70,37 @@ def box_loss(offsets, targets, positive, weights, beta=1.0):
 
     Reference: Girshick (ICCV 2015), equation 3.
     """
-    away = ops.abs(offsets - targets)
-    losses = ops.where(away < beta, 0.5 * away**2 / beta, away - 0.5 * beta)
+    distance = ops.abs(offsets - targets)
+    losses = ops.where(distance < beta, 0.5 * distance**2 / beta, distance - 0.5 * beta)
     return ops.sum(ops.sum(losses, axis=-1) * positive) / ops.maximum(ops.sum(weights), 1.0)
 
 
 def mask_loss(logits, targets, weights):
-    """Binary cross-entropy of the masks of objects' boxes, each of its own class: the mean over their pixels.
+    """Binary cross-entropy of the masks of objects: which pixels belong to it?
+
+    The logits are those of the object's own class. The masks of the other classes add nothing, so classes do not
+    compete for pixels.
 
     Args:
-        logits, targets: Tensors ``(batch, R, m, m)``.
-        weights: Tensor ``(batch, R)``: 1 for boxes that have an object.
+        logits: Tensor ``(batch, R, m, m)``.
+        targets: Tensor ``(batch, R, m, m)`` of 0 and 1.
+        weights: Tensor ``(batch, R)``: 1 for boxes that belong to objects, else 0.
+
+    Returns:
+        Scalar tensor: the mean over the pixels of those masks.
 
     Example:
 
     >>> float(mask_loss(ops.zeros((1, 1, 2, 2)), ops.ones((1, 1, 2, 2)), ops.ones((1, 1))))
     0.6931471824645996
 
-    Reference: He et al. (ICCV 2017), §3: the loss of the other classes' masks is not there, so classes do not compete.
+    Reference: He et al. (ICCV 2017), §3.
     """
-    losses = ops.softplus(logits) - logits * ops.cast(targets, logits.dtype)
-    return _mean(ops.mean(losses, axis=(2, 3)), weights)
+    return _mean(ops.mean(_binary_crossentropy(logits, targets), axis=(2, 3)), weights)
+
+
+def _binary_crossentropy(logits, labels):
+    return ops.softplus(logits) - logits * ops.cast(labels, logits.dtype)
 
 
 def _mean(losses, weights):

@@ -1,68 +1,72 @@
-"""What each box is to learn: which object it belongs to, and which boxes a step learns from.
+"""Which object each box belongs to, and which boxes a training step learns from.
 
-Shapes are static: every image has as many boxes and as many rows of objects, rows without an object have class 0, and
-crowds class −1. What is not learned from has weight 0.
+Shapes are static: every image has the same number of boxes and of rows for objects. A row without an object has class
+0, a crowd has class −1, and what a step does not learn from has weight 0.
 
 Reference: Ren et al. (NIPS 2015), §3.1.2; He et al. (ICCV 2017), §3.1.
 """
 
 from keras import ops
 
-from .boxes import area, covered, iou
+from .boxes import area, intersection_over_area, iou
 
 CROWD = -1
 
 
-def match(boxes, objects, classes, low, high, best_too=False):
-    """Assigns boxes to objects by their overlap.
+def assign(boxes, objects, classes, low, high, keep_best=False):
+    """Assigns boxes to objects by their intersection over union (IoU).
 
     Args:
         boxes: Tensor ``(batch, N, 4)``.
-        objects: Tensor ``(batch, M, 4)``.
-        classes: Integer tensor ``(batch, M)``: above 0 an object, 0 an empty row, −1 a crowd, which is no object and
-            nothing is held against a box that lies in it.
-        low, high: A box is background below `low` and its object's from `high` on; in between it is ignored.
-        best_too: Whether the boxes that overlap an object most are its own, however little that is.
+        objects: Tensor ``(batch, M, 4)``: the boxes of the objects.
+        classes: Integer tensor ``(batch, M)``: the class of an object, from 1; 0 for an empty row; −1 for a crowd. A
+            box that lies in a crowd is not counted as background, but ignored.
+        low: A box whose IoU with every object is lower than this is background.
+        high: A box whose IoU with an object is at least this belongs to it. Between `low` and `high` it is ignored.
+        keep_best: Whether the boxes with the largest IoU with an object also belong to it, however small that is.
 
     Returns:
-        ``(labels, owners)``, int32 ``(batch, N)``: 1 an object's, 0 background, −1 ignored; and the object's row.
+        Two int32 tensors ``(batch, N)``: the labels, 1 for a box that belongs to an object, 0 for background, −1 for an
+        ignored box; and the row of the object that overlaps the box most.
 
     Example:
 
     >>> boxes = ops.array([[[0.0, 0, 4, 4], [0, 0, 4, 8], [9, 9, 10, 10]]])
-    >>> labels, owners = match(boxes, boxes[:, :1], ops.array([[3]]), low=0.3, high=0.7)
-    >>> labels.numpy().tolist()  # the second overlaps by a half
+    >>> labels, rows = assign(boxes, boxes[:, :1], ops.array([[3]]), low=0.3, high=0.7)
+    >>> labels.numpy().tolist()  # the IoU of the second is 0.5
     [[1, -1, 0]]
     """
     is_object = ops.logical_and(classes > 0, area(objects) > 0)
     overlaps = ops.where(is_object[:, None, :], iou(boxes, objects), 0.0)
-    most, owners = ops.max(overlaps, axis=-1), ops.cast(ops.argmax(overlaps, axis=-1), "int32")
-    in_crowd = covered(boxes, ops.where((classes == CROWD)[..., None], objects, 0.0)) >= 0.5
+    most, rows = ops.max(overlaps, axis=-1), ops.cast(ops.argmax(overlaps, axis=-1), "int32")
+    crowds = ops.where((classes == CROWD)[..., None], objects, 0.0)
+    in_crowd = ops.max(intersection_over_area(boxes, crowds), axis=-1) >= 0.5
     labels = ops.where(most >= high, 1, ops.where(ops.logical_or(most >= low, in_crowd), -1, 0))
-    if best_too:
+    if keep_best:
         best = ops.max(overlaps, axis=1, keepdims=True)
-        is_best = ops.logical_and(overlaps >= best - 1e-6, best > 0)  # ties: all of them
-        own = ops.where(is_best, overlaps, 0.0)
+        is_best = ops.logical_and(overlaps >= best - 1e-6, best > 0)  # with equal overlaps, all of them
+        best_rows = ops.cast(ops.argmax(ops.where(is_best, overlaps, 0.0), axis=-1), "int32")
         labels = ops.where(ops.any(is_best, axis=-1), 1, labels)
-        owners = ops.where(ops.any(is_best, axis=-1), ops.cast(ops.argmax(own, axis=-1), "int32"), owners)
-    return ops.cast(labels, "int32"), owners
+        rows = ops.where(ops.any(is_best, axis=-1), best_rows, rows)
+    return ops.cast(labels, "int32"), rows
 
 
-def sample(labels, count, positive_share, random):
-    """Draws boxes to learn from: at most a share of objects', background for the rest.
+def subsample(labels, count, positive_share, random):
+    """Draws the boxes that a step learns from: at most a share of objects' boxes, and background for the rest.
 
     Args:
-        labels: int32 ``(batch, N)``, as from `match`; N at least `count`.
+        labels: int32 tensor ``(batch, N)``, as from `assign`, with N at least `count`.
         count: Boxes to draw from each image.
-        positive_share: The most that may be objects', as a share.
+        positive_share: Largest share of objects' boxes among them.
         random: Tensor ``(batch, N)`` of random numbers in ``[0, 1)``, which decide.
 
     Returns:
-        ``(indices, weights)``, ``(batch, count)``: objects' boxes first. Weight 0: there were not enough.
+        Indices and weights, int32 and float32 ``(batch, count)``, objects' boxes first. The weight is 1, or 0 where
+        there were not enough boxes.
 
     Example:
 
-    >>> indices, weights = sample(ops.array([[0, 1, 0, -1]]), count=3, positive_share=0.5, random=ops.zeros((1, 4)))
+    >>> indices, weights = subsample(ops.array([[0, 1, 0, -1]]), count=3, positive_share=0.5, random=ops.zeros((1, 4)))
     >>> sorted(indices.numpy()[0][:2].tolist()), weights.numpy().tolist()
     ([0, 1], [[1.0, 1.0, 1.0]])
     """
@@ -70,20 +74,7 @@ def sample(labels, count, positive_share, random):
     is_object = labels == 1
     rank = ops.where(is_object, 1.0 + random, 0.0)
     allowed, _ = ops.top_k(rank, max(most, 1))
-    keeps = ops.logical_and(is_object, ops.logical_and(rank >= allowed[:, -1:], most > 0))
-    rank = ops.where(keeps, 2.0 + random, ops.where(labels == 0, 1.0 + random, -1.0))
-    chosen, indices = ops.top_k(rank, count)
-    return ops.cast(indices, "int32"), ops.cast(chosen >= 0, "float32")
-
-
-def batched_gather(values, indices):
-    """``values[b, indices[b]]`` for each image ``b``: ``(batch, N, …)`` and ``(batch, R)`` to ``(batch, R, …)``.
-
-    Example:
-
-    >>> batched_gather(ops.array([[10, 20, 30]]), ops.array([[2, 0]])).numpy().tolist()
-    [[30, 10]]
-    """
-    batch, count = ops.shape(values)[:2]
-    flat = ops.reshape(values, (batch * count, *ops.shape(values)[2:]))
-    return ops.take(flat, indices + ops.arange(batch)[:, None] * count, axis=0)
+    positive = ops.logical_and(is_object, ops.logical_and(rank >= allowed[:, -1:], most > 0))
+    rank = ops.where(positive, 2.0 + random, ops.where(labels == 0, 1.0 + random, -1.0))
+    drawn, indices = ops.top_k(rank, count)
+    return ops.cast(indices, "int32"), ops.cast(drawn >= 0, "float32")

@@ -1,4 +1,4 @@
-"""Non-maximum suppression with static shapes: of boxes that overlap, the best stays."""
+"""Non-maximum suppression (NMS) with static shapes: of boxes that overlap, it keeps the best."""
 
 from keras import ops
 
@@ -6,24 +6,26 @@ from .boxes import iou
 
 
 def non_max_suppression(boxes, threshold, groups=None):
-    """Which boxes stay: a box goes if a better one that stays overlaps it by more than the threshold.
+    """Decides which boxes to keep: a box is dropped if a better box that is kept overlaps it too much.
 
-    The usual loop from the best box down cannot be batched. That sentence is also an equation for "stays" on both of
-    its sides; it has one solution, and to repeat it from "all stay" finds it: after ``n`` rounds the first ``n`` boxes
-    are settled, and chains of boxes that suppress one another are a few boxes long, so a few rounds do.
+    Whether a box is kept depends on which better boxes are kept. The usual algorithm therefore walks from the best box
+    down, one box at a time, which cannot be batched. Here all boxes apply the rule at the same time: first as if every
+    box were kept, then with the result, and so on until nothing changes. After ``n`` rounds the decision on the first
+    ``n`` boxes is final, so the result is that of the walk. A few rounds are enough in practice, because chains of
+    boxes that suppress one another are short.
 
     Args:
         boxes: Tensor ``(batch, N, 4)``, best first.
-        threshold: Overlap, as intersection over union.
-        groups: Tensor ``(batch, N)``; boxes of different groups, such as classes, let each other live.
+        threshold: Largest intersection over union that two boxes may have and both be kept.
+        groups: Tensor ``(batch, N)``. Boxes of different groups, such as classes, do not suppress one another.
 
     Returns:
-        Boolean tensor ``(batch, N)``.
+        Boolean tensor ``(batch, N)``, True for boxes that are kept.
 
     Example:
 
     >>> boxes = ops.array([[[0.0, 0, 4, 4], [0, 1, 4, 5], [0, 2, 4, 6]]])  # each overlaps the next by 0.6
-    >>> non_max_suppression(boxes, threshold=0.5).numpy().tolist()  # the third would be suppressed by one that is gone
+    >>> non_max_suppression(boxes, threshold=0.5).numpy().tolist()  # the second, which is dropped, spares the third
     [[True, False, True]]
     """
     count = boxes.shape[1]
@@ -33,13 +35,13 @@ def non_max_suppression(boxes, threshold, groups=None):
         suppresses = ops.logical_and(suppresses, groups[:, :, None] == groups[:, None, :])
     suppresses = ops.cast(suppresses, "float32")
 
-    def stay(before):
-        return 1.0 - ops.minimum(ops.matmul(suppresses, before[..., None])[..., 0], 1.0)
+    def apply_rule(kept):
+        return 1.0 - ops.minimum(ops.matmul(suppresses, kept[..., None])[..., 0], 1.0)
 
     everything = ops.ones_like(boxes[..., 0], dtype="float32")
-    _, stays = ops.while_loop(
+    _, kept = ops.while_loop(
         lambda before, after: ops.any(before != after),
-        lambda before, after: (after, stay(after)),
-        (everything, stay(everything)),
+        lambda before, after: (after, apply_rule(after)),
+        (everything, apply_rule(everything)),
     )
-    return stays > 0.5
+    return kept > 0.5

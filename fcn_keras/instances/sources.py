@@ -1,4 +1,4 @@
-"""Where examples come from: small while they are shuffled, decoded afterwards."""
+"""Where examples come from: elements that are small while they are shuffled, and are decoded afterwards."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -12,13 +12,13 @@ from .. import datasets
 class Source:
     """Examples that are not decoded yet, and the function that decodes one of them.
 
-    An image with its masks takes a hundred times the memory of its file, and a file a thousand times that of its
-    number. So the order is drawn among elements that are small.
+    A decoded image with its masks takes about a hundred times the memory of its files, and its number takes next to
+    nothing. So examples are shuffled as files or as numbers.
 
     Args:
         undecoded: A `tf.data.Dataset` of known length: the bytes of an example's files, or its number.
         decode: Function from an element to a dict of ``image`` uint8 ``(H, W, 3)``, ``masks`` uint8 ``(M, H, W)`` and
-            ``classes`` int32 ``(M,)``: −1 for a crowd.
+            ``classes`` int32 ``(M,)``, −1 for a crowd.
         class_names: Names of the classes, ``background`` first.
 
     Example:
@@ -34,18 +34,20 @@ class Source:
 
 
 def of_builder(name, split, **where):
-    """The examples of a data set with instance masks; the class mask below an object tells its class.
+    """Opens a data set that has instance masks.
+
+    The class of an object is that of the class mask below it.
 
     Args:
         name: ``"shapes"`` or ``"voc"``.
         split: As in `fcn_keras.datasets.load`.
-        **where: ``config``, ``source``, ``data_dir`` as in `fcn_keras.datasets.prepare`.
+        **where: ``config``, ``source`` and ``data_dir``, as in `fcn_keras.datasets.prepare`.
 
     Returns:
         A `Source` of the bytes of the files.
 
     Raises:
-        ValueError: If the data set has no instance masks, or as `fcn_keras.datasets.prepare` does.
+        ValueError: If the data set has no instance masks, or as in `fcn_keras.datasets.prepare`.
 
     Example:
 
@@ -55,13 +57,15 @@ def of_builder(name, split, **where):
     builder = datasets.prepare(name, **{"config": datasets.config_of(name, split), **where})
     features = builder.info.features
     if "instance_mask" not in features:
-        raise ValueError(f"{builder.info.full_name} has no instance masks: expected shapes, voc, or coco's format.")
+        raise ValueError(
+            f"{builder.info.full_name} has no instance masks. Fix: take shapes or voc, or files in COCO's format."
+        )
     void = int(builder.info.metadata["void"])
     undecoded = datasets.undecoded(builder, split, "image", "segmentation_mask", "instance_mask")
     for example in undecoded.take(1):
         if tf.reduce_all(features["instance_mask"].decode_example(example["instance_mask"]) == void):
             raise ValueError(
-                f"{builder.info.full_name} was prepared from a folder without instance masks. Fix: a folder with "
+                f"{builder.info.full_name} was prepared from a folder without instance masks. Fix: take a folder with "
                 "SegmentationObject (of SBD: inst), and another data_dir."
             )
 

@@ -1,7 +1,6 @@
 """Training Mask R-CNN: a `fcn_keras.training.Run`, which can be killed at any moment and goes on."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -9,13 +8,11 @@ import numpy as np
 from .._files import atomic_write
 from ..training import AdamW, Polynomial, Run, layer_rates
 from ..training.averages import averaging
-from .average_precision import NAMES, evaluate
-from .config import Settings
+from .average_precision import KINDS, NAMES, InstanceEvaluation, evaluate
+from .config import MaskRCNNConfig
 from .data import load, open_source
 from .inference import segment_instances
 from .model import MaskRCNN
-
-KINDS = ("masks", "boxes")
 
 
 @dataclasses.dataclass
@@ -58,7 +55,7 @@ class InstanceRun(Run):
         return bare
 
     def _evaluate(self, model):
-        return _Evaluation(evaluate(model, self.validation), self.class_names)
+        return InstanceEvaluation(evaluate(model, self.validation), self.class_names)
 
     def _draw(self, model, history):
         from .. import visualization
@@ -73,50 +70,12 @@ class InstanceRun(Run):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Evaluation:
-    """What `evaluate` has found, as a `Run` writes it down."""
-
-    found: dict
-    class_names: Sequence[str]
-
-    def summary(self):
-        return self.found
-
-    def table(self):
-        return table(self.found, self.class_names)
-
-
-def table(found, class_names):
-    """Average precision as Markdown, in percent: of all classes, then mask AP of each.
-
-    Example:
-
-    >>> row = {"AP": 0.5, "AP50": 0.75, "AP75": 0.25, "per_class": {1: 0.5}}
-    >>> print(table({"masks": row, "boxes": row}, ["ground", "disc"]))
-    | of | AP | AP50 | AP75 |
-    |---|---|---|---|
-    | masks | 50.0 | 75.0 | 25.0 |
-    | boxes | 50.0 | 75.0 | 25.0 |
-    <BLANKLINE>
-    | class | mask AP |
-    |---|---|
-    | disc | 50.0 |
-    <BLANKLINE>
-    """
-    lines = ["| of | AP | AP50 | AP75 |", "|---|---|---|---|"]
-    lines += [f"| {kind} | {' | '.join(f'{100 * found[kind][name]:.1f}' for name in NAMES)} |" for kind in KINDS]
-    lines += ["", "| class | mask AP |", "|---|---|"]
-    lines += [f"| {class_names[int(c)]} | {100 * ap:.1f} |" for c, ap in found["masks"]["per_class"].items()]
-    return "\n".join(lines) + "\n"
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
+class MaskRCNNRecipe:
     """How Mask R-CNN is trained; defaults are for the shapes on two CPU cores, half an hour.
 
     Args:
         backbone, weights: As in `MaskRCNN`.
-        settings: `Settings`.
+        config: `MaskRCNNConfig`.
         epochs, batch: Passes over the training data, images in a batch.
         size, objects: As in `load`.
         learning_rate: At the start, of the layers behind the backbone; it falls to zero (``power`` 0.9).
@@ -127,13 +86,13 @@ class Recipe:
 
     Example:
 
-    >>> Recipe(epochs=2).epochs
+    >>> MaskRCNNRecipe(epochs=2).epochs
     2
     """
 
     backbone: object = "mini_vgg"
     weights: str | None = "pretrained"
-    settings: Settings = dataclasses.field(default_factory=Settings)
+    config: MaskRCNNConfig = dataclasses.field(default_factory=MaskRCNNConfig)
     epochs: int = 20
     batch: int = 4
     size: tuple = (256, 256)
@@ -154,7 +113,7 @@ class Recipe:
         """The fields, for JSON."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         named = {} if isinstance(self.backbone, str) else {"backbone": type(self.backbone).__name__}
-        return fields | named | {"settings": self.settings.as_dict()}
+        return fields | named | {"config": self.config.as_dict()}
 
 
 def train(
@@ -165,7 +124,7 @@ def train(
     Args:
         data: Name of a data set for `fcn_keras.instances.load`.
         directory: Folder of the run; see `InstanceRun`.
-        recipe: `Recipe`; by default its defaults.
+        recipe: `MaskRCNNRecipe`; by default its defaults.
         splits: What to train on and what to measure on.
         validation: Arguments of `load` for what to measure on where it lies elsewhere, as coco's files do.
         seed: Seed of the run.
@@ -183,7 +142,7 @@ def train(
     >>> run = train("shapes", "runs/mask-rcnn")  # doctest: +SKIP
     >>> run.results()["masks"]["AP50"]  # doctest: +SKIP
     """
-    recipe, where = recipe or Recipe(), where or {}
+    recipe, where = recipe or MaskRCNNRecipe(), where or {}
     source = open_source(data, splits[0], **where)
     shared = {"size": recipe.size, "objects": recipe.objects, "batch": recipe.batch}
 
@@ -192,7 +151,7 @@ def train(
 
     run = InstanceRun(
         directory,
-        lambda: MaskRCNN(len(source.class_names), recipe.backbone, recipe.weights, recipe.settings, seed),
+        lambda: MaskRCNN(len(source.class_names), recipe.backbone, recipe.weights, recipe.config, seed),
         recipe.optimizer_for,
         batches,
         load(data, splits[1], **shared, **(where | (validation or {}))),

@@ -66,7 +66,7 @@ def test_images_without_objects():
     assert np.isnan(instances.average_precision([none], [objects(scores=[])])["AP"])
     truth, guess = [none, objects((0, 0))], [objects((3, 3), scores=[0.95]), objects((0, 0), scores=[0.9])]
     assert instances.average_precision(truth, guess)["AP50"] == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="Found 1 images with objects and 2"):
+    with pytest.raises(ValueError, match="Found the truth of 1 images and the findings of 2"):
         instances.average_precision([none], guess)
 
 

@@ -22,7 +22,7 @@ from fcn_keras.models.loading import load_model
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return instances.MaskRCNN(4, "mini_vgg", weights=None, settings=SMALL)
+    return instances.MaskRCNN(4, "mini_vgg", weights=None, config=SMALL)
 
 
 def batch(count=2, size=(64, 64), objects=3):
@@ -55,7 +55,7 @@ def test_detections_of_any_size(model, size):
 
 def test_it_learns_what_it_is_shown():
     keras.utils.set_random_seed(1)
-    model, shown = instances.MaskRCNN(4, "mini_vgg", settings=SMALL), batch(4)
+    model, shown = instances.MaskRCNN(4, "mini_vgg", config=SMALL), batch(4)
     model.compile(keras.optimizers.Adam(3e-3), jit_compile=False)
     first = model.train_on_batch(shown, return_dict=True)
     for _ in range(60):
@@ -112,7 +112,7 @@ def test_a_backbone_of_ones_own_is_saved_too(tmp_path):
     model = instances.MaskRCNN(4, own, None, SMALL)
     model.save(tmp_path / "model.keras")
     again = load_model(tmp_path / "model.keras")
-    assert [(p.stride, p.offset) for p in again.places] == [(p.stride, p.offset) for p in model.places]
+    assert [(p.stride, p.offset) for p in again.geometries] == [(p.stride, p.offset) for p in model.geometries]
     image = batch(1)["image"]
     for name, value in model(image).items():
         np.testing.assert_allclose(again(image)[name], value, atol=1e-5, err_msg=name)
@@ -152,14 +152,14 @@ def test_levels_are_laid_on_each_other():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="num_classes=1: expected 2 or more"):
+    with pytest.raises(ValueError, match="num_classes=1, expected 2 or more"):
         instances.MaskRCNN(1, "mini_vgg", weights=None)
-    with pytest.raises(ValueError, match="candidates=10: expected at least"):
-        instances.Settings(candidates=10)
-    with pytest.raises(ValueError, match="as many proposals as regions"):
-        instances.Settings(train_proposals=10)
-    with pytest.raises(ValueError, match="mask_size=7: expected an even number"):
-        instances.Settings(mask_size=7)
+    with pytest.raises(ValueError, match="candidates=10, expected at least"):
+        instances.MaskRCNNConfig(candidates=10)
+    with pytest.raises(ValueError, match="train_proposals=10, expected at least regions_drawn"):
+        instances.MaskRCNNConfig(train_proposals=10)
+    with pytest.raises(ValueError, match="mask_size=7, expected an even number"):
+        instances.MaskRCNNConfig(mask_size=7)
 
 
 SCRIPT = textwrap.dedent("""

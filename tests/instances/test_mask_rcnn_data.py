@@ -13,7 +13,7 @@ from stand_ins import ids_of, write_voc
 
 from fcn_keras import datasets, instances
 from fcn_keras.instances import coco
-from fcn_keras.instances.data import _framed, _rows
+from fcn_keras.instances.data import _fit, _rows
 
 
 def arrays(dataset):
@@ -128,7 +128,9 @@ def test_cocos_file_is_read_once(tmp_path, monkeypatch):
     pytest.importorskip("pycocotools", reason="pycocotools is not installed")
     path, reads, loads = write_coco(tmp_path), [], json.loads
     monkeypatch.setattr(coco.json, "loads", lambda text: reads.append(text) or loads(text))
-    recipe = instances.Recipe(settings=instances.Settings(**SMALL), weights=None, epochs=3, batch=2, size=(32, 32))
+    recipe = instances.MaskRCNNRecipe(
+        config=instances.MaskRCNNConfig(**SMALL), weights=None, epochs=3, batch=2, size=(32, 32)
+    )
     where = {"annotations": path, "images": tmp_path}
     monkeypatch.setattr(instances.InstanceRun, "run", lambda run: [run.train(seed) for seed in range(3)])
     instances.train("coco", tmp_path / "run", recipe, where=where, verbose=0)
@@ -149,7 +151,7 @@ def test_augmentation_moves_image_and_masks_alike():
     mask[10:25, 20:50] = 1
     for draws in np.random.default_rng(0).uniform(size=(20, 3)).astype("float32"):
         image = np.repeat(255.0 * mask[..., None], 3, axis=-1).astype("float32")
-        image, masks = _framed(tf.constant(image), tf.constant(mask[None]), (48, 48), tf.constant(draws))
+        image, masks = _fit(tf.constant(image), tf.constant(mask[None]), (48, 48), tf.constant(draws))
         assert image.shape == (48, 48, 3) and masks.shape == (1, 48, 48)
         bright = image.numpy()[..., 0] > 190
         assert (bright != masks.numpy()[0].astype(bool)).sum() < 0.12 * masks.numpy().sum() + 12
@@ -207,8 +209,8 @@ def test_coco(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"annotations": [{"id": 5, "image_id": 8}]}, "annotation 5 is of image 8, which is not among the images"),
-        ({"annotations": [{"id": 5, "image_id": 7, "category_id": 1}]}, r"category 1: expected one of \[3, 90\]"),
+        ({"annotations": [{"id": 5, "image_id": 8}]}, "annotation 5 belongs to image 8, which is not among the images"),
+        ({"annotations": [{"id": 5, "image_id": 7, "category_id": 1}]}, r"category 1, expected one of \[3, 90\]"),
         ({"annotations": [{"id": 5, "image_id": 7, "category_id": 3}]}, "annotation 5 has no segmentation"),
     ],
 )
@@ -227,7 +229,7 @@ def test_no_coco_file(tmp_path):
 
 
 def test_augmentation_wants_a_seed_and_instances_are_needed(few_scenes):
-    with pytest.raises(ValueError, match="augment=True needs a seed"):
+    with pytest.raises(ValueError, match="augment=True and seed=None"):
         instances.load("shapes", "train", augment=True, data_dir=few_scenes)
 
 

@@ -9,12 +9,12 @@ from keras import ops
 from fcn_keras.geometry import Geometry
 from fcn_keras.instances import losses
 from fcn_keras.instances.anchors import anchors
-from fcn_keras.instances.boxes import clip, covered, decode, encode, iou
-from fcn_keras.instances.inference import paste
-from fcn_keras.instances.matching import CROWD, batched_gather, match, sample
+from fcn_keras.instances.boxes import batched_gather, clip, decode, encode, intersection_over_area, iou
+from fcn_keras.instances.inference import paste_mask
+from fcn_keras.instances.matching import CROWD, assign, subsample
 from fcn_keras.instances.model import mask_targets
 from fcn_keras.instances.nms import non_max_suppression
-from fcn_keras.instances.roi_align import levels_of, roi_align
+from fcn_keras.instances.roi_align import assign_levels, roi_align
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_roi_align_knows_where_maps_lie():
 
 
 def test_levels_are_torchvisions(theirs):
-    np.testing.assert_array_equal(numpy(levels_of(ops.array(theirs["level_boxes"]), 4)), theirs["levels"])
+    np.testing.assert_array_equal(numpy(assign_levels(ops.array(theirs["level_boxes"]), 4)), theirs["levels"])
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
@@ -97,7 +97,7 @@ def test_offsets_are_torchvisions(theirs):
 
 def test_masks_are_pasted_as_grid_sample_does(theirs):
     for mask, box, expected in zip(theirs["pasted_masks"], yxyx(theirs["pasted_boxes"]), theirs["pasted"], strict=True):
-        np.testing.assert_allclose(paste(mask, box, (30, 40), threshold=None), expected, atol=1e-5)
+        np.testing.assert_allclose(paste_mask(mask, box, (30, 40), threshold=None), expected, atol=1e-5)
 
 
 def test_what_is_cut_out_is_pasted_back():
@@ -106,7 +106,7 @@ def test_what_is_cut_out_is_pasted_back():
     disc = ((y - 30.3) ** 2 + (x - 41.7) ** 2 < 17.2**2).astype("uint8")
     box = np.array([12.4, 23.1, 48.9, 60.3], "float32")
     target = numpy(mask_targets(disc[None, None], ops.array(box[None, None]), np.array([[0]])))[0, 0]
-    pasted = paste(target, box, disc.shape)
+    pasted = paste_mask(target, box, disc.shape)
     assert (pasted & (disc > 0)).sum() / (pasted | (disc > 0)).sum() > 0.95
     rows, columns = (np.average(axis, weights=pasted) for axis in (y, x))
     assert abs(rows - 30.3) < 0.1 and abs(columns - 41.7) < 0.1  # no shift of half a pixel
@@ -130,15 +130,15 @@ def test_boxes_belong_to_objects_crowds_or_the_background():
     boxes = np.array(
         [[[0.0, 0, 10, 9], [0, 0, 10, 5.5], [0, 0, 10, 2], [45, 45, 50, 50], [80, 80, 90, 90], [20, 20, 30, 23]]]
     )
-    labels, owners = match(ops.array(boxes), ops.array(objects), classes, 0.3, 0.7)
+    labels, rows = assign(ops.array(boxes), ops.array(objects), classes, 0.3, 0.7)
     assert numpy(labels).tolist() == [[1, -1, 0, -1, 0, -1]]
-    labels, owners = match(ops.array(boxes), ops.array(objects), classes, 0.3, 0.7, best_too=True)
+    labels, rows = assign(ops.array(boxes), ops.array(objects), classes, 0.3, 0.7, keep_best=True)
     assert numpy(labels).tolist() == [[1, -1, 0, -1, 0, 1]]  # little of the second object, and the most there is
-    assert numpy(owners)[0, [0, 5]].tolist() == [0, 1]
+    assert numpy(rows)[0, [0, 5]].tolist() == [0, 1]
 
 
 def test_nothing_is_matched_in_an_empty_image():
-    labels, _ = match(ops.ones((1, 5, 4)), ops.zeros((1, 3, 4)), ops.zeros((1, 3), "int32"), 0.3, 0.7, best_too=True)
+    labels, _ = assign(ops.ones((1, 5, 4)), ops.zeros((1, 3, 4)), ops.zeros((1, 3), "int32"), 0.3, 0.7, keep_best=True)
     assert numpy(labels).tolist() == [[0] * 5]
 
 
@@ -146,7 +146,7 @@ def test_nothing_is_matched_in_an_empty_image():
 def test_draws_are_balanced(objects):
     random = np.random.default_rng(0)
     labels = np.array([[1] * objects + [-1] * 20 + [0] * (80 - objects)] * 2)
-    indices, weights = map(numpy, sample(labels, 32, 0.25, random.uniform(size=labels.shape).astype("float32")))
+    indices, weights = map(numpy, subsample(labels, 32, 0.25, random.uniform(size=labels.shape).astype("float32")))
     drawn = labels[np.arange(2)[:, None], indices]
     most = min(objects, 8)
     assert (drawn[:, :most] == 1).all() and (drawn[:, most:] == 0).all() and (weights == 1).all()
@@ -154,13 +154,13 @@ def test_draws_are_balanced(objects):
 
 
 def test_too_few_boxes_weigh_nothing():
-    _, weights = sample(np.array([[1, 0, -1, -1]]), 4, 0.5, np.full((1, 4), 0.5, "float32"))
+    _, weights = subsample(np.array([[1, 0, -1, -1]]), 4, 0.5, np.full((1, 4), 0.5, "float32"))
     assert numpy(weights).tolist() == [[1, 1, 0, 0]]
 
 
 def test_shares_that_crowds_cover():
-    boxes = np.array([[[0.0, 0, 4, 4], [2, 2, 4, 4]]])
-    assert numpy(covered(ops.array(boxes), ops.array([[[0.0, 0, 4, 2], [2, 2, 9, 9]]]))).tolist() == [[0.5, 1]]
+    boxes, crowds = ops.array([[[0.0, 0, 4, 4], [2, 2, 4, 4]]]), ops.array([[[0.0, 0, 4, 2], [2, 2, 9, 9]]])
+    assert numpy(intersection_over_area(boxes, crowds)).tolist() == [[[0.5, 0.25], [0, 1]]]
 
 
 def test_boxes_are_cut_at_the_borders():

@@ -28,7 +28,7 @@ SCRIPT = textwrap.dedent(f"""
     from fcn_keras import instances
 
     tf.config.experimental.enable_op_determinism()
-    recipe = instances.Recipe(settings=instances.Settings(**{FEW}), **{RECIPE})
+    recipe = instances.MaskRCNNRecipe(config=instances.MaskRCNNConfig(**{FEW}), **{RECIPE})
     instances.train("shapes", sys.argv[1], recipe, where={{"data_dir": sys.argv[2]}}, samples=1, checkpoint_steps=1)
 """)
 
@@ -59,7 +59,7 @@ def test_killed_and_resumed_is_unbroken(few_scenes, tmp_path):
 
 
 def test_a_run_tells_its_results_and_refuses_other_settings(few_scenes, tmp_path):
-    recipe = instances.Recipe(settings=instances.Settings(**FEW), **(RECIPE | {"epochs": 1}))
+    recipe = instances.MaskRCNNRecipe(config=instances.MaskRCNNConfig(**FEW), **(RECIPE | {"epochs": 1}))
     where = {"data_dir": few_scenes}
     run = instances.train("shapes", tmp_path / "run", recipe, where=where, samples=0, validate_every=1, verbose=0)
     results = run.results()
@@ -81,7 +81,7 @@ def test_what_is_saved_is_what_was_measured(few_scenes, tmp_path, monkeypatch):
         "_evaluate",
         lambda run, model: measured.append(model.get_weights()) or evaluate(run, model),
     )
-    recipe = instances.Recipe(settings=instances.Settings(**FEW), **(RECIPE | {"epochs": 1, "ema": 1.0}))
+    recipe = instances.MaskRCNNRecipe(config=instances.MaskRCNNConfig(**FEW), **(RECIPE | {"epochs": 1, "ema": 1.0}))
     instances.train("shapes", tmp_path / "run", recipe, where={"data_dir": few_scenes}, samples=0, verbose=0)
     saved = load_model(tmp_path / "run" / "last.keras").get_weights()
     for a, b in zip(saved, measured[0], strict=True):

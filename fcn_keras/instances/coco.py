@@ -112,7 +112,7 @@ def _require(annotation, ids, objects, path):
         raise ValueError(f"{name} has category {annotation.get('category_id')}, expected one of {sorted(ids)}.")
     if not annotation.get("segmentation"):
         raise ValueError(
-            f"{name} has no segmentation, expected polygons or run lengths. Fix: leave out objects that have only a box."
+            f"{name} has no segmentation, expected polygons or run lengths. Fix: leave out objects with a box alone."
         )
 
 

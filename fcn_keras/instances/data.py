@@ -16,8 +16,8 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
     """Loads a split as batches for `fcn_keras.instances.MaskRCNN`.
 
     Args:
-        name: ``"shapes"``, ``"voc"``, or ``"coco"`` for a file of annotations and a folder of images. Or a `Source` from
-            `open_source`, so that COCO's file is not read again for each epoch.
+        name: ``"shapes"``, ``"voc"``, or ``"coco"`` for a file of annotations and a folder of images. Or a `Source`
+            from `open_source`, so that COCO's file is not read again for each epoch.
         split: As in `fcn_keras.datasets.load`. It is ignored for ``"coco"`` and for a `Source`.
         size: ``(height, width)`` in pixels. Images are scaled to fit into it, and padded.
         objects: Rows for objects. If an image has more objects, the smallest are dropped.

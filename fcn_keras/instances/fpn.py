@@ -22,8 +22,8 @@ def feature_pyramid(backbone="mobilenet_v2", weights="pretrained", channels=256,
     """Builds the pyramid on a backbone.
 
     Args:
-        backbone: As in `fcn_keras.FCN32s`; or a pyramid that this function has returned, which is used as it is. The map
-            at stride 4, C2, is the last one that every path through the network passes; see
+        backbone: As in `fcn_keras.FCN32s`; or a pyramid that this function has returned, which is used as it is. The
+            map at stride 4, C2, is the last one that every path through the network passes; see
             `fcn_keras.models.feature_layers`.
         weights: As in `fcn_keras.FCN32s`.
         channels: Channels of each map; 256 in the paper.

@@ -125,8 +125,8 @@ def paste_mask(mask, box, size, threshold=0.5):
     """Scales the mask of a box to its place in the image.
 
     The centre of cell ``i`` of ``m`` lies ``(i + 0.5) / m`` into the box, the centre of pixel ``p`` of the image at
-    ``p + 0.5``. Between the centres the values are interpolated. Outside the outermost centres they fall to 0 within one
-    cell.
+    ``p + 0.5``. Between the centres the values are interpolated. Outside the outermost centres they fall to 0 within
+    one cell.
 
     Args:
         mask: Array ``(m, m)`` of probabilities.

@@ -75,7 +75,7 @@ class MaskRCNN(keras.Model):
 
     def call(self, inputs, training=False):
         if isinstance(inputs, dict):
-            return self._losses(inputs, training)
+            return self._five_losses(inputs, training)
         maps, logits, offsets, frames = self._judge_anchors(inputs, training)
         proposals, real = self._proposals(logits, offsets, frames, inputs, self.config.detect_proposals)
         return self._detections(maps, proposals, real, inputs)
@@ -160,7 +160,7 @@ class MaskRCNN(keras.Model):
         own = ops.take_along_axis(logits, ops.reshape(ids, (-1, 1, 1, 1)), axis=-1)
         return ops.reshape(own, (-1, boxes.shape[1], side, side))
 
-    def _losses(self, inputs, training):
+    def _five_losses(self, inputs, training):
         images, objects = inputs["image"], ops.cast(inputs["boxes"], "float32")
         classes = ops.cast(inputs["classes"], "int32")
         maps, logits, offsets, frames = self._judge_anchors(images, training)
@@ -184,7 +184,7 @@ class MaskRCNN(keras.Model):
         }
 
     def _head_losses(self, maps, proposals, real, objects, classes, masks):
-        """The losses of the proposals drawn. The boxes of the objects join them, so that no step is without an object."""
+        """The losses of the proposals drawn. The objects' own boxes join them, so that no step lacks objects."""
         config = self.config
         boxes = ops.concatenate([proposals, objects], axis=1)
         real = ops.concatenate([real, classes > 0], axis=1)

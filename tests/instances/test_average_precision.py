@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcn_keras import instances, visualization
-from fcn_keras.instances.training import table
+from fcn_keras.instances.average_precision import InstanceEvaluation
 
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
@@ -104,5 +104,5 @@ def test_drawn_are_a_box_and_a_name_for_each():
 
 def test_the_table_is_in_percent():
     row = {"AP": 0.123, "AP50": 0.5, "AP75": float("nan"), "per_class": {2: 0.123}}
-    text = table({"masks": row, "boxes": row}, ["ground", "disc", "box"])
+    text = InstanceEvaluation({"masks": row, "boxes": row}, ["ground", "disc", "box"]).table()
     assert "| masks | 12.3 | 50.0 | nan |" in text and "| box | 12.3 |" in text

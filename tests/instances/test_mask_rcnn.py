@@ -74,7 +74,7 @@ def test_images_without_objects_are_learned_from(model, empty):
     for name in ("boxes", "classes", "masks"):
         shown[name] = shown[name].copy()
         shown[name][: 1 if empty == "one image" else 2] = 0
-    model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False, run_eagerly=True)
     found = model.train_on_batch(shown, return_dict=True)
     assert all(np.isfinite(float(value)) for value in found.values())
     assert (float(found["mask"]) == 0) == (empty == "all") and float(found["objectness"]) > 0
@@ -89,7 +89,7 @@ def test_hard_objects_are_learned_from(model, what):
     )
     shown["boxes"][0, 0], shown["classes"] = (top, left, bottom, right), np.zeros_like(shown["classes"])
     shown["masks"][0, 0, top:bottom, left:right], shown["classes"][0, 0] = 1, -1 if what == "a crowd" else 2
-    model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False, run_eagerly=True)
     found = {name: float(value) for name, value in model.train_on_batch(shown, return_dict=True).items()}
     assert all(map(np.isfinite, found.values()))
     if what == "a crowd":  # which covers everything: only of anchors that reach beyond the image something is learned

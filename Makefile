@@ -48,9 +48,10 @@ site: $(READY) ## render chapters and API reference as they are, build/site/inde
 	$(PY) -m sphinx -q -W --keep-going -c docs -d build/site-doctrees build/site-source build/site $(ARGS)
 	@echo build/site/index.html
 
-# As a file, not as a module: it starts where `import fcn_keras` fails.
-doctor: $(READY) ## say what this machine has, what it lacks, and the mend
-	$(PY) fcn_keras/cli/doctor.py $(ARGS)
+# It needs no .venv: where there is none, or its Python is gone, it runs with any other.
+doctor: ## say what this machine has, what it lacks, and how to fix that
+	@if $(PY) -c '' 2>/dev/null; then python=$(PY); else $(find_python); fi; \
+	$$python -m fcn_keras.cli.doctor $(ARGS)
 
 test: lint ## lint, then run every test (ARGS="tests/test_metrics.py")
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -86,7 +87,7 @@ $(READY): requirements.lock pyproject.toml $(if $(realpath $(PY)),,FORCE)
 	@echo '{"IPKernelApp": {"capture_fd_output": false}}' > .venv/etc/ipython/ipython_kernel_config.json
 	@touch $@
 
-# No .ready here: the lock can be mended while it cannot be installed.
+# No .ready here: the lock can be fixed while it cannot be installed.
 $(UV):
 	@$(find_python); "$$python" -m venv --clear build/uv
 	build/uv/bin/python -m pip install --disable-pip-version-check --quiet uv

@@ -26,6 +26,23 @@ def user_path(path):
     return pathlib.Path(os.path.expanduser(path))
 
 
+def data_home():
+    """The folder of generated and prepared data.
+
+    Returns:
+        A `pathlib.Path`: the environment variable ``FCN_KERAS_DATA``, which may begin with ``~``; else ``data/`` of the
+        project that the package is run from; else ``~/fcn_keras_data``.
+
+    Example:
+
+    >>> data_home().is_absolute()
+    True
+    """
+    project = pathlib.Path(__file__).parents[1]
+    default = project / "data" if (project / "pyproject.toml").exists() else "~/fcn_keras_data"
+    return user_path(os.environ.get("FCN_KERAS_DATA") or default)
+
+
 def atomic_write(path, write):
     """Lets `write` fill a file beside `path`, then renames it: under its final name a file is whole, always.
 

@@ -107,6 +107,14 @@ def test_make_starts_over_when_its_python_is_gone(machine):
     assert machine.make("lint")[::2] == (0, SET_UP + LINT)
 
 
+def test_make_doctor_needs_no_environment(machine):
+    machine.program("python3", PYTHON.format(suitable=0))
+    assert machine.make("doctor")[0] == 0 and machine.log.read_text() == "-m fcn_keras.cli.doctor\n"
+    machine.make("lint")  # makes .venv, whose Python it then is
+    (machine.bin / "python3").unlink()
+    assert machine.make("doctor")[0] == 0 and machine.log.read_text() == "-m fcn_keras.cli.doctor\n"
+
+
 def test_make_says_what_is_missing(machine):
     machine.program("python3", PYTHON.format(suitable=1))
     code, said, asked = machine.make("test", "PYTHON=/opt/my/python")

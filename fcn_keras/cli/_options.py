@@ -1,9 +1,10 @@
-"""What several commands take: a model, data, scales, and choices from the package's tables."""
+"""What several commands share: a model, data, scales, and a quiet start of TensorFlow."""
 
 import contextlib
-import enum
+import os
 import pathlib
 import sys
+import tempfile
 from typing import Annotated
 
 import typer
@@ -12,24 +13,13 @@ Data = Annotated[str, typer.Argument(help="A data set (shapes, camvid, voc, pets
 Source = Annotated[str | None, typer.Option(help="Folder that a data set is read from; needed the first time.")]
 DataDir = Annotated[str | None, typer.Option(help="Folder of the prepared data; by default data/.")]
 Model = Annotated[pathlib.Path, typer.Argument(help="A .keras file, such as runs/mine/best.keras.")]
-Scales = Annotated[list[float] | None, typer.Option("--scale", help="Average over these scales.")]
-Flip = Annotated[bool, typer.Option("--flip", help="Average over the mirrored image, too.")]
+Scales = Annotated[list[float] | None, typer.Option("--scale", help="Average the predictions at these scales.")]
+Flip = Annotated[bool, typer.Option("--flip", help="Also average with the prediction for the mirrored image.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
 
 
-def choice(name, values):
-    """The names in a table of the package as an enumeration, which Typer offers and checks.
-
-    Example:
-
-    >>> choice("Net", ["FCN-8s"])("FCN-8s").value
-    'FCN-8s'
-    """
-    return enum.StrEnum(name, {value: value for value in values})
-
-
 def aside(as_json):
-    """With ``--json``, what is told on the way (data that are prepared) goes to the error stream: JSON stands alone.
+    """With ``--json``, progress goes to the error stream, so that the output is nothing but JSON.
 
     Example:
 
@@ -37,3 +27,44 @@ def aside(as_json):
     ...     print("Preparing shapes")
     """
     return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def quiet_start():
+    """Holds back what TensorFlow writes about the machine when it is imported.
+
+    It writes these lines whatever ``TF_CPP_MIN_LOG_LEVEL`` says (https://github.com/tensorflow/tensorflow/issues/100442).
+    They are shown if the import fails, and nothing is held back if that variable is set.
+
+    Example:
+
+    >>> with quiet_start():
+    ...     import tensorflow
+    """
+    asked = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for later: the search for a driver, XLA
+    with contextlib.nullcontext() if asked or sys.__stderr__ is None else hold_back(sys.__stderr__.fileno()):
+        yield
+
+
+@contextlib.contextmanager
+def hold_back(descriptor):
+    """What any library writes to a file descriptor meanwhile is shown only if an exception ends the block.
+
+    Example:
+
+    >>> with hold_back(sys.__stderr__.fileno()):
+    ...     _ = os.write(sys.__stderr__.fileno(), b"not shown")
+    """
+    shown = os.dup(descriptor)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), descriptor)
+        try:
+            yield
+        except BaseException:
+            file.seek(0)
+            os.write(shown, file.read())
+            raise
+        finally:
+            os.dup2(shown, descriptor)
+            os.close(shown)

@@ -1,17 +1,20 @@
-"""The commands, and what all of them do alike: exit status, errors in one line, Ctrl-C."""
+"""The commands, and what they have in common: exit status, errors in one line, Ctrl-C."""
 
 import functools
 import sys
 
-import tensorflow as tf
 import typer
 
-from . import check, evaluate, export, segment, train
+from . import doctor as machine
+from ._options import Json
+from .check import check
+from .evaluate import evaluate
+from .export import export
+from .seg11valid import seg11valid
+from .segment import segment
+from .train import train
 
-STOPPED = "Stopped. What was finished is kept: the same command goes on behind the last whole epoch, image or frame."
-
-# What the package raises where something is asked for that cannot be; TensorFlow's, of labels outside the classes.
-REFUSALS = (ValueError, ImportError, OSError, FloatingPointError, tf.errors.InvalidArgumentError)
+STOPPED = "Stopped. What is finished is kept. Run the same command again to continue after it."
 
 app = typer.Typer(
     name="fcn-keras",
@@ -24,37 +27,45 @@ app = typer.Typer(
 )
 
 
-def main(arguments=None):
-    """Runs a command.
+def doctor(as_json: Json = False):
+    """Say what this machine has, what it lacks, and how to fix that.
 
-    Args:
-        arguments: Words of the command; by default those of the process.
+    Exit status 1 if something is broken. Where this command does not start: python -m fcn_keras.cli.doctor
 
-    Returns:
-        Exit status: 0 done; 1 done, but something was found (errors in data, files that could not be read); 2 refused;
-        130 stopped by Ctrl-C.
+    Python: fcn_keras.cli.doctor.main
 
-    Example:
+    Examples:
 
-    >>> main(["ladder", "shapes", "--directory", "runs/shapes"])  # doctest: +SKIP
-    0
+        fcn-keras doctor
+
+        fcn-keras doctor --json
     """
-    try:
-        app(arguments, prog_name="fcn-keras")
-    except SystemExit as end:
-        return end.code or 0
-    return 0
+    return machine.main(as_json)
+
+
+def _refusals():
+    """What the package raises if it is asked for something that cannot be done.
+
+    TensorFlow has an error of its own for labels outside the classes. It need not be imported to be recognised: whoever
+    raised it imported it.
+    """
+    tensorflow = sys.modules.get("tensorflow")
+    return ValueError, OSError, FloatingPointError, *([tensorflow.errors.InvalidArgumentError] if tensorflow else [])
 
 
 def _command(function):
-    """Registers a command: what it returns is its exit status, and what it raises is told in one line."""
+    """Registers a command: what the function returns is its exit status, and what it raises becomes one line."""
 
     @app.command(function.__name__)
     @functools.wraps(function)
     def run(*args, **kwargs):
         try:
             status = function(*args, **kwargs)
-        except REFUSALS as error:
+        except ImportError as error:
+            fix = "" if "Fix:" in str(error) else " Fix: fcn-keras doctor says what is missing."
+            print(f"fcn_keras: {error}{fix}", file=sys.stderr)
+            status = 2
+        except _refusals() as error:
             print(f"fcn_keras: {error}", file=sys.stderr)
             status = 2
         except KeyboardInterrupt:
@@ -63,14 +74,5 @@ def _command(function):
         raise typer.Exit(status or 0)
 
 
-for function in (
-    check.check,
-    train.train,
-    evaluate.evaluate,
-    segment.segment,
-    evaluate.ladder,
-    evaluate.seg11valid,
-    export.export,
-    check.doctor,
-):
+for function in (check, train, evaluate, segment, seg11valid, export, doctor):
     _command(function)

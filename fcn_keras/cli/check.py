@@ -1,13 +1,11 @@
-"""The commands that look before anything is trained: ``check`` for data, ``doctor`` for the machine."""
+"""The command ``check``: reads a data set before anything is trained on it."""
 
 import pathlib
 from typing import Annotated
 
 import typer
 
-from ..datasets import check as checking
-from . import doctor as machine
-from ._options import Json
+from ._options import Json, quiet_start
 
 
 def check(
@@ -26,22 +24,9 @@ def check(
 
         fcn-keras check VOCdevkit --json
     """
-    report = checking.check(source)
+    with quiet_start():
+        from ..datasets.check import check
+
+    report = check(source)
     print(report.to_json() if as_json else report)
     return int(not report.ok)
-
-
-def doctor(as_json: Json = False):
-    """Say what this machine has, what it lacks, and the mend.
-
-    Exit status 1 if something is broken. Where fcn_keras itself cannot be imported: python fcn_keras/cli/doctor.py
-
-    Python: fcn_keras.cli.doctor.main
-
-    Examples:
-
-        fcn-keras doctor
-
-        fcn-keras doctor --json
-    """
-    return machine.main(["--json"] if as_json else [])

@@ -2,16 +2,13 @@
 
 import json
 import pathlib
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from ..export import formats
-from ..inference.files import find_images
-from ..models.loading import load_model
-from ._options import Json, Model, choice
+from ._options import Json, Model, quiet_start
 
-Format = choice("Format", formats.WRITERS)
+Format = Literal["saved_model", "onnx", "openvino", "litert"]
 
 
 def export(
@@ -23,7 +20,7 @@ def export(
     calibration: Annotated[
         pathlib.Path | None, typer.Option(help="Folder of images, of any size: weights and activations become int8.")
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many of these images at most.")] = 100,
+    images: Annotated[int, typer.Option(min=1, help="How many images of --calibration to use at most.")] = 100,
     as_json: Json = False,
 ):
     """Write a model for a runtime without Python, such as ONNX Runtime, OpenVINO or LiteRT.
@@ -40,18 +37,17 @@ def export(
 
         fcn-keras export runs/mine/best.keras small.tflite --size 360 480 --calibration photos/
     """
+    with quiet_start():
+        from ..export import export_model
+        from ..inference.files import find_images
+        from ..models import load_model
+
     found = None
     if calibration is not None:
         found = [image for image, _ in find_images([calibration])[:images]]
-    written = formats.export_model(
-        load_model(model), path, format and format.value, size=size, labels=labels, calibration=found
-    )
-    files = [written] if written.is_file() else [file for file in written.rglob("*") if file.is_file()]
-    bytes_written = sum(file.stat().st_size for file in [*files, *_beside(written)])
-    record = {"path": str(written), "bytes": bytes_written, "labels": labels, "int8": found is not None}
-    print(json.dumps(record, indent=1) if as_json else f"{written}: {bytes_written / 1e6:.1f} MB.")
-
-
-def _beside(path):
-    """The weights of an OpenVINO model."""
-    return [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+    written = export_model(load_model(model), path, format, size=size, labels=labels, calibration=found)
+    files = [file for file in written.rglob("*") if file.is_file()] if written.is_dir() else [written]
+    files += [written.with_suffix(".bin")] if written.suffix == ".xml" else []  # the weights of an OpenVINO model
+    size_in_bytes = sum(file.stat().st_size for file in files)
+    record = {"path": str(written), "bytes": size_in_bytes, "labels": labels, "int8": found is not None}
+    print(json.dumps(record, indent=1) if as_json else f"{written}: {size_in_bytes / 1e6:.1f} MB.")

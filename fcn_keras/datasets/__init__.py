@@ -9,12 +9,11 @@ import contextlib
 import difflib
 import importlib
 import logging
-import os
 import pathlib
 import re
 import sys
 
-from .._files import did_you_mean, user_path
+from .._files import data_home, did_you_mean, user_path
 from .pipeline import pipeline
 
 __all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "named", "pipeline", "prepare", "undecoded"]
@@ -29,17 +28,6 @@ BUILDERS = {
 }
 _CACHED = {}  # (folder, when it was prepared, split) → its examples in memory; every epoch of a run loads them anew
 CONFIG_OF_SPLIT = {"voc": {"sbd_train": "2011_sbd", "seg11valid": "2011_sbd", "trainaug": "2012_sbd"}}
-
-
-def data_home():
-    """The folder that generated and prepared data lie in.
-
-    The environment variable ``FCN_KERAS_DATA``, which may begin with ``~``, else ``data/`` of the project that the
-    package is run from, else ``~/fcn_keras_data``.
-    """
-    project = pathlib.Path(__file__).parents[2]
-    default = project / "data" if (project / "pyproject.toml").exists() else "~/fcn_keras_data"
-    return user_path(os.environ.get("FCN_KERAS_DATA") or default)
 
 
 def named(data, source=None):

@@ -4,25 +4,46 @@ import dataclasses
 import inspect
 import json
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
 import sys
+import typing
 
 import keras
 import numpy as np
 import pytest
+import stand_ins
 import typer
 from PIL import Image
-from test_check import write as write_folder
 
 from fcn_keras import FCN32s, datasets, segment, training
-from fcn_keras.cli import app, main
+from fcn_keras.cli import export, main, seg11valid, train
+from fcn_keras.cli.app import app
+from fcn_keras.export import formats
 from fcn_keras.inference import evaluate
-from fcn_keras.models import backbones
+from fcn_keras.models import BACKBONES, backbones
+from fcn_keras.paper.seg11valid import NETS as PAPER_NETS
+from fcn_keras.training import RECIPES, STAGED_RECIPES, recipes
 
 COMMANDS = typer.main.get_command(app).commands
 SMALL = ["--backbone", "mini_vgg", "--from-scratch", "--size", "64", "64", "--epochs", "2"]
+
+
+def write_folder(root):
+    """Ten images and masks as people draw them, of three classes and some void, and two lists of names."""
+    names = [f"{i:02d}" for i in range(10)]
+    generator = np.random.default_rng(0)
+    for name in names:
+        ids = np.kron(generator.integers(0, 3, (4, 5)), np.ones((10, 12), int)).astype("uint8")
+        ids[:3] = 255
+        for folder, array in (("images", generator.integers(0, 256, (*ids.shape, 3)).astype("uint8")), ("masks", ids)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(root / folder / f"{name}.png")
+    stand_ins.write_list(root / "train.txt", names[:-3])
+    stand_ins.write_list(root / "validation.txt", names[-3:])
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +76,7 @@ def test_help_says_what_it_does_and_its_examples_parse(name, capsys, monkeypatch
         COMMANDS[name].make_context(name, arguments)  # raises where an option is unknown or missing
     python = re.search(r"Python: (.+)$", words, flags=re.MULTILINE)[1]
     for path in python.split(", "):
-        found = sys.modules["fcn_keras"]
-        for part in path.split(".")[1:]:
-            found = getattr(found, part)
-        assert callable(found), path
+        assert callable(pkgutil.resolve_name(path)), path
 
 
 def test_every_option_is_explained():
@@ -74,26 +92,78 @@ def test_as_a_module_and_as_a_program():
         assert all(name in done.stdout for name in COMMANDS)
 
 
-PROGRAM = [sys.executable, "-c", "import sys, fcn_keras_program; sys.exit(fcn_keras_program.main())"]
+LIGHT = """
+import sys
+from fcn_keras.cli import main
+status = main(sys.argv[1:])
+heavy = {"tensorflow", "keras", "numpy", "PIL", "scipy", "matplotlib", "tensorflow_datasets"} & set(sys.modules)
+assert not heavy, heavy
+sys.exit(status)
+"""
 
 
-def test_the_program_keeps_tensorflows_words_back_unless_asked():
-    bare = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    quiet = subprocess.run([*PROGRAM, "check", "nowhere"], capture_output=True, text=True, env=bare)
+@pytest.mark.parametrize("words", [[], ["check"], ["train"], ["evaluate"], ["segment"], ["export"], ["seg11valid"]])
+def test_help_loads_neither_keras_nor_numpy(words):
+    """So it answers in a second; `python -X importtime -m fcn_keras --help` shows what it loads."""
+    done = subprocess.run([sys.executable, "-c", LIGHT, *words, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: fcn-keras" in done.stdout
+
+
+def test_choices_and_defaults_in_help_are_those_of_the_package():
+    """The commands name them as literals, since the package's own tables need Keras."""
+    tables = {
+        train.Recipe: RECIPES,
+        train.Net: recipes.NETS,
+        train.Backbone: BACKBONES,
+        train.Optimizer: recipes.OPTIMIZERS,
+        train.Precision: recipes.PRECISIONS,
+        export.Format: formats.WRITERS,
+        seg11valid.Net: PAPER_NETS,
+    }
+    for literal, table in tables.items():
+        assert typing.get_args(literal) == tuple(table)
+    told = {parameter.name: parameter.help for parameter in COMMANDS["train"].params}
+    for name in (
+        "net",
+        "backbone",
+        "epochs",
+        "batch",
+        "size",
+        "scales",
+        "optimizer",
+        "learning_rate",
+        "class_weights",
+        "ema",
+    ):
+        for recipe in RECIPES:
+            value = getattr(RECIPES[recipe], name)
+            value = " ".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else value
+            assert f"{recipe}: {value}" in told[name]
+
+
+PROGRAM = [sys.executable, "-m", "fcn_keras"]
+BARE = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+
+
+def test_tensorflows_words_are_held_back_unless_asked():
+    quiet = subprocess.run([*PROGRAM, "evaluate", "no.keras", "nowhere"], capture_output=True, text=True, env=BARE)
     assert quiet.returncode == 2 and quiet.stderr.startswith("fcn_keras: There is no nowhere in ")
-    asked = bare | {"TF_CPP_MIN_LOG_LEVEL": "0"}
-    told = subprocess.run([*PROGRAM, "check", "nowhere"], capture_output=True, text=True, env=asked)
+    asked = BARE | {"TF_CPP_MIN_LOG_LEVEL": "0"}
+    told = subprocess.run([*PROGRAM, "evaluate", "no.keras", "nowhere"], capture_output=True, text=True, env=asked)
     assert told.returncode == 2 and told.stderr.endswith(quiet.stderr) and len(told.stderr) > len(quiet.stderr)
 
 
-def test_the_program_shows_all_where_tensorflow_cannot_start(tmp_path):
+def test_all_is_shown_if_tensorflow_cannot_start(tmp_path):
     (tmp_path / "tensorflow").mkdir()
-    broken = "import os\nos.write(2, b'words of C++')\nraise ImportError('no AVX')\n"
+    broken = "import os\nos.write(2, b'words of C++\\n')\nraise ImportError('no AVX')\n"
     (tmp_path / "tensorflow" / "__init__.py").write_text(broken)
-    bare = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    paths = os.pathsep.join([str(tmp_path), *filter(None, [bare.get("PYTHONPATH")])])
-    done = subprocess.run([*PROGRAM, "check"], capture_output=True, text=True, env=bare | {"PYTHONPATH": paths})
-    assert done.returncode == 1 and "words of C++" in done.stderr and "no AVX. Fix: run `make doctor`" in done.stderr
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [BARE.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [*PROGRAM, "evaluate", "no.keras", "shapes"], capture_output=True, text=True, env=BARE | {"PYTHONPATH": paths}
+    )
+    assert done.returncode == 2
+    assert done.stderr == "words of C++\nfcn_keras: no AVX Fix: fcn-keras doctor says what is missing.\n"
 
 
 # --- train, evaluate, segment ---
@@ -142,7 +212,7 @@ def test_evaluate_averages_over_scales(data, tmp_path, capsys):
         (["--scale", "1", "--scale", "2", "--flip"], {"scales": (1, 2), "flip": True}),
     ):
         assert main([*words, *options]) == 0
-        expected = evaluate.evaluate(model, batches, **arguments).confusion
+        expected = evaluate(model, batches, **arguments).confusion
         assert json.loads(capsys.readouterr().out)["confusion"] == expected.tolist()
         assert (expected.sum(axis=0) > 0).sum() > 2  # it says several things
 
@@ -154,7 +224,7 @@ def test_segment_writes_masks_in_the_colours_of_the_run(trained, tmp_path, capsy
     Image.fromarray(pixels).save(photos / "a.png")
     words = ["segment", str(trained / "best.keras"), str(photos), "--out", str(out), "--overlays"]
     assert main(words) == 0
-    assert "1 done, 0 there already, 0 could not be read" in capsys.readouterr().out
+    assert "1 done, 0 existed already, 0 could not be read" in capsys.readouterr().out
     with Image.open(out / "a.png") as mask:
         palette = np.reshape(mask.getpalette(), (-1, 3))[:10]
         ids = np.asarray(mask)
@@ -177,7 +247,7 @@ def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(data, trained,
     with monkeypatch.context() as patch:
         patch.setattr(training.Run, "_publish", stop)
         assert main(words) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "Run the same command again to continue" in capsys.readouterr().err
     assert (tmp_path / "run" / "checkpoint.npz").exists() and not (tmp_path / "run" / "metrics.json").exists()
     assert main(words) == 0
     found, unbroken = (json.loads((run / "metrics.json").read_text()) for run in (tmp_path / "run", trained))
@@ -190,6 +260,26 @@ def test_json_of_a_finished_run(data, trained, capsys):
     told = json.loads(capsys.readouterr().out)
     kept = json.loads((trained / "metrics.json").read_text())
     assert told == {"directory": str(trained)} | {name: kept[name] for name in list(told)[1:]} and len(told) == 5
+
+
+def test_stages(data, tmp_path, capsys, monkeypatch):
+    """One epoch for each stage; options that the stages share may be changed."""
+    recipe = STAGED_RECIPES["shapes"]
+    few = tuple(dataclasses.replace(stage, epochs=1) for stage in recipe.rungs)
+    monkeypatch.setitem(STAGED_RECIPES, "shapes", dataclasses.replace(recipe, rungs=few))
+    words = ["train", "shapes", "--stages", "--data-dir", str(data), "--directory", str(tmp_path / "run")]
+    words += ["--from-scratch", "--batch", "4"]
+    assert main(words) == 0
+    table = capsys.readouterr().out
+    names = ["FCN-32s-fixed", "FCN-32s", "FCN-16s", "FCN-8s"]
+    assert all(f"| {name} |" in table for name in names) and (tmp_path / "run" / "table.md").read_text() in table
+    settings = json.loads((tmp_path / "run" / "FCN-8s" / "config.json").read_text())
+    assert settings["batch"] == 4 and settings["weights"] is None
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((tmp_path / "run" / "table.json").read_text()) and list(told) == names
+    assert main(["train", "pets", "--stages"]) == 2
+    assert "Found --stages for pets with the recipe light: expected shapes, camvid or voc" in capsys.readouterr().err
 
 
 # --- check ---
@@ -232,6 +322,7 @@ def test_a_folder_of_ones_own_is_trained_and_measured(tmp_path, capsys):
         (["evaluate", "no.keras", "shapes"], "no.keras"),
         (["segment", "no.keras", "a.png"], "no.keras"),
         (["train", "tests", "--source", "x"], "expected one of the two"),
+        (["train", "shapes", "--stages"], "Found --stages with --epochs: each stage has its own"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line_with_status_2(words, told, data, tmp_path, capsys):

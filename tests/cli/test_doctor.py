@@ -11,32 +11,61 @@ from collections import namedtuple
 import pytest
 
 from fcn_keras.cli import doctor
-from fcn_keras.cli.doctor import Check
+from fcn_keras.cli.doctor import CHECKS
 
-FILE = pathlib.Path(doctor.__file__)
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def run(*command, **environment):
-    process = subprocess.run(
-        [sys.executable, *command],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    return process.returncode, process.stdout
+    process = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=os.environ | environment)
+    return process.returncode, process.stdout, process.stderr
 
 
-def statuses(text):
-    return {check["name"]: check["status"] for check in json.loads(text)}
+def by_name(text):
+    return {check["name"]: check for check in json.loads(text)}
 
 
 def test_as_a_module():
-    code, text = run("-m", "fcn_keras.cli.doctor", "--json")
-    found = statuses(text)
+    code, text, _ = run("-m", "fcn_keras.cli.doctor", "--json")
+    found = {name: check["status"] for name, check in by_name(text).items()}
+    assert list(found) == list(CHECKS)
     for name in ("Python", "TensorFlow", "Keras", "backend", "disk", "data"):
         assert found[name] == "OK", text
     assert set(found.values()) <= {"OK", "WARN", "FAIL"}
     assert code == int("FAIL" in found.values())
+
+
+BARE = """
+import runpy, sys
+assert not any("site-packages" in path for path in sys.path)
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        root = name.partition(".")[0]
+        if root not in sys.stdlib_module_names and root != "fcn_keras":
+            raise AssertionError(f"{name} is not of the standard library")
+sys.meta_path.insert(0, Refuse())
+sys.path.append(sys.argv.pop(1))
+import importlib.util
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name == "tensorflow" else find_spec(name)
+sys.executable = sys.argv.pop(1)
+runpy.run_module("fcn_keras.cli.doctor", run_name="__main__")
+"""
+
+
+def test_where_nothing_is_installed(tmp_path):
+    """Without site-packages, and with a child that has none either; a look for another library raises."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')
+    python.chmod(0o755)
+    code, text, errors = run("-S", "-I", "-c", BARE, ROOT, python, "--json", KERAS_BACKEND="")
+    assert code == 1 and not errors, errors
+    found = by_name(text)
+    assert found["TensorFlow"]["found"] == "ModuleNotFoundError: No module named 'tensorflow'"
+    assert found["backend"]["status"] == "FAIL" and "is not installed" in found["backend"]["found"]
+    assert found["packages"]["status"] == "WARN" and "absl-py missing (locked: " in found["packages"]["found"]
+    assert "make setup" in found["packages"]["fix"] and "make test" not in text
+    assert [name for name in found if "broke" in found[name]["found"]] == []
 
 
 @pytest.mark.parametrize(
@@ -48,41 +77,36 @@ def test_as_a_module():
         ("import os; os._exit(9)", "exit code 9"),
     ],
 )
-def test_survives_a_broken_tensorflow(tmp_path, body, said):
+def test_survives_a_broken_tensorflow(tmp_path, monkeypatch, body, said):
     (tmp_path / "tensorflow.py").write_text(body)
-    code, text = run(str(FILE), "--json", PYTHONPATH=str(tmp_path))
-    assert code == 1
-    found = {check["name"]: check for check in json.loads(text)}
-    assert found["TensorFlow"]["status"] == "FAIL"
-    assert said in found["TensorFlow"]["found"]
-    assert "requirements.lock" in found["TensorFlow"]["mend"]
-    assert found["GPU"]["status"] == "WARN"
-    assert found["Python"]["status"] == "OK"
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "_probe", doctor._probe.__wrapped__)
+    status, found, fix = CHECKS["TensorFlow"]()
+    assert status == "FAIL" and said in found and "make setup" in fix and "requirements.lock" in fix
+    assert CHECKS["GPU"]() == ("WARN", "not known: TensorFlow does not start", "fix TensorFlow first")
 
 
-def test_one_line_per_check(monkeypatch, capsys):
-    checks = (lambda: Check("disk", "OK", "much"), lambda: Check("GPU", "WARN", "none", "buy one"))
+def test_one_line_for_each_check(monkeypatch, capsys):
+    checks = {"disk": lambda: ("OK", "much"), "GPU": lambda: ("WARN", "none", "buy one")}
     monkeypatch.setattr(doctor, "CHECKS", checks)
-    assert doctor.main([]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "OK    disk        much",
-        "WARN  GPU         none. Fix: buy one",
-    ]
+    assert doctor.main() == 0
+    assert capsys.readouterr().out.splitlines() == ["OK    disk        much", "WARN  GPU         none. Fix: buy one"]
 
 
 def test_a_broken_check_is_a_failure_and_the_others_go_on(monkeypatch, capsys):
-    def check_moon():
+    def moon():
         raise OSError("no moon")
 
-    monkeypatch.setattr(doctor, "CHECKS", (check_moon, doctor.check_python))
-    assert doctor.main(["--json"]) == 1
-    assert statuses(capsys.readouterr().out) == {"moon": "FAIL", "Python": "OK"}
+    monkeypatch.setattr(doctor, "CHECKS", {"moon": moon, "Python": CHECKS["Python"]})
+    assert doctor.main(as_json=True) == 1
+    found = by_name(capsys.readouterr().out)
+    assert {name: check["status"] for name, check in found.items()} == {"moon": "FAIL", "Python": "OK"}
 
 
 @pytest.mark.parametrize(("version", "status"), [((3, 10), "FAIL"), ((3, 11), "OK"), ((3, 14), "FAIL")])
 def test_python(monkeypatch, version, status):
     monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
-    assert doctor.check_python().status == status
+    assert CHECKS["Python"]()[0] == status
 
 
 @pytest.mark.parametrize(
@@ -102,18 +126,18 @@ def test_backend(monkeypatch, tmp_path, settings, variable, status, said):
     monkeypatch.setenv("KERAS_BACKEND", variable)
     if settings:
         (tmp_path / "keras.json").write_text(settings)
-    check = doctor.check_backend()
-    assert check.status == status
-    assert said in str(check)
+    found = CHECKS["backend"]()
+    assert found[0] == status
+    assert said in " ".join(found)
 
 
 def test_backend_that_is_not_installed(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
-    assert doctor.check_backend().status == "FAIL"
-    assert "pip install torch" in doctor.check_backend().mend
-    monkeypatch.setattr(doctor, "probe", lambda: {"keras": {"error": "ImportError: torch"}})
-    assert doctor.check_keras().mend == "see backend"
+    status, _, fix = CHECKS["backend"]()
+    assert status == "FAIL" and "pip install torch" in fix
+    monkeypatch.setattr(doctor, "_probe", lambda: {"Keras": {"error": "ImportError: torch"}})
+    assert CHECKS["Keras"]() == ("FAIL", "ImportError: torch", "see backend")
 
 
 @pytest.mark.parametrize(
@@ -122,15 +146,15 @@ def test_backend_that_is_not_installed(monkeypatch):
         ({"found": ["NVIDIA A", "NVIDIA B"]}, True, "OK", "NVIDIA A, NVIDIA B"),
         ({"found": []}, True, "WARN", "sees no GPU"),
         ({"found": []}, False, "WARN", "CPU"),
-        ({"error": "ImportError"}, False, "WARN", "mend TensorFlow"),
+        ({"error": "ImportError"}, False, "WARN", "fix TensorFlow"),
     ],
 )
 def test_gpu(monkeypatch, answer, driver, status, said):
-    monkeypatch.setattr(doctor, "probe", lambda: {"gpus": answer})
+    monkeypatch.setattr(doctor, "_probe", lambda: {"GPU": answer})
     monkeypatch.setattr(doctor.shutil, "which", lambda name: name if driver else None)
-    check = doctor.check_gpu()
-    assert check.status == status
-    assert said in str(check)
+    found = CHECKS["GPU"]()
+    assert found[0] == status
+    assert said in " ".join(found)
 
 
 @pytest.mark.parametrize(("free", "status"), [(0.5, "FAIL"), (5, "WARN"), (50, "OK")])
@@ -138,57 +162,84 @@ def test_disk(monkeypatch, tmp_path, free, status):
     usage = namedtuple("usage", "free")(free * doctor.GIB)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
     monkeypatch.setenv("FCN_KERAS_DATA", str(tmp_path / "not" / "there"))
-    assert doctor.check_disk().status == status
+    assert CHECKS["disk"]()[0] == status
 
 
-def test_versions(tmp_path, monkeypatch):
-    lock = tmp_path / "requirements.lock"
-    text = """# a comment
-aa==1.0 \\
+LOCKED = r"""# a comment
+aa==1.0 \
     --hash=sha256:00
-bb==2.0 ; python_full_version >= '3.11' \\
+bb==2.0 ; python_full_version < '3.12' \
     --hash=sha256:00
-cc==3.0 ; python_full_version < '3' \\
+bb==2.1 ; python_full_version >= '3.12' \
+    --hash=sha256:00
+for-windows==3.0 ; sys_platform == 'win32' \
     --hash=sha256:00
 """
-    assert doctor.check_versions(lock).status == "OK"  # an installed package has no lock beside it
-    lock.write_text(text)
-    monkeypatch.setattr(doctor.importlib.metadata, "version", {"aa": "1.0", "bb": "2.0"}.get)
-    assert doctor.check_versions(lock) == Check("versions", "OK", "all 2 as in requirements.lock")
-    monkeypatch.setattr(doctor.importlib.metadata, "version", {"aa": "1.0", "bb": "2.1"}.get)
-    assert doctor.check_versions(lock).found == "bb 2.1 (locked: 2.0)"
-    assert doctor.check_versions(lock).status == "WARN"
 
 
-def test_data_home_is_that_of_the_datasets(monkeypatch):
-    from fcn_keras import datasets
+@pytest.mark.parametrize(
+    ("installed", "pip", "expected"),
+    [
+        ({"aa": "1.0", "bb": "2.1"}, (0, ""), ("OK", "they fit together; as in requirements.lock")),
+        ({"aa": "1.0", "bb": "2.1"}, (1, ""), ("OK", "pip is not here to ask; as in requirements.lock")),
+        ({"aa": "1.0", "bb": "2.2"}, (0, ""), ("WARN", "bb 2.2 (locked: 2.0 or 2.1)", doctor.INSTALL)),
+        ({"bb": "2.0"}, (0, ""), ("WARN", "aa missing (locked: 1.0)", doctor.INSTALL)),
+        (
+            {"aa": "1.0", "bb": "2.0"},
+            (1, "aa 1.0 requires cc, which is not installed.\n"),
+            ("WARN", "aa 1.0 requires cc, which is not installed.", doctor.INSTALL),
+        ),
+    ],
+)
+def test_packages(tmp_path, monkeypatch, installed, pip, expected):
+    def version(name):
+        if name not in installed:
+            raise doctor.importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
 
-    assert doctor.data_home() == datasets.data_home()
-    monkeypatch.delenv("FCN_KERAS_DATA")
-    assert doctor.data_home() == datasets.data_home()
+    done = subprocess.CompletedProcess([], pip[0], stdout=pip[1])
+    monkeypatch.setattr(doctor.subprocess, "run", lambda command, **options: done)
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    monkeypatch.setattr(doctor, "LOCK", tmp_path / "requirements.lock")
+    (tmp_path / "requirements.lock").write_text(LOCKED)
+    assert CHECKS["packages"]() == expected
+
+
+def test_packages_of_an_installed_package_have_no_lock_beside_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "LOCK", tmp_path / "requirements.lock")
+    assert CHECKS["packages"]()[1].endswith("; no requirements.lock to compare with")
 
 
 def test_data(monkeypatch, tmp_path):
     monkeypatch.setenv("FCN_KERAS_DATA", str(tmp_path))
-    assert "none yet" in doctor.check_data().found
+    assert "none yet" in CHECKS["data"]()[1]
     unfinished = tmp_path / "voc" / "incomplete.X_1.0.0"
     for folder in (tmp_path / "shapes" / "scenes" / "1.0.0", unfinished):
         folder.mkdir(parents=True)
         (folder / "dataset_info.json").touch()
-    assert doctor.check_data().found == f"shapes/scenes/1.0.0 at {tmp_path}"
+    assert CHECKS["data"]() == ("OK", f"shapes/scenes/1.0.0 at {tmp_path}")
+
+
+def test_data_home_is_that_of_the_datasets_and_may_begin_with_a_tilde(monkeypatch, tmp_path):
+    from fcn_keras import datasets
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FCN_KERAS_DATA", "~/prepared")
+    assert doctor.data_home is datasets.data_home
+    assert CHECKS["data"]()[1].endswith(f" at {tmp_path / 'prepared'}")
 
 
 def test_imagenet(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert doctor.check_imagenet().status == "WARN"
+    assert CHECKS["ImageNet"]()[0] == "WARN"
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / doctor.IMAGENET_WEIGHTS["MobileNetV2"]).touch()
-    found, _, missing = doctor.check_imagenet().found.partition("; not there: ")
+    found, _, missing = CHECKS["ImageNet"]()[1].partition("; not there: ")
     assert found == f"MobileNetV2 at {tmp_path / 'models'}"
     assert missing.split(", ") == [name for name in doctor.IMAGENET_WEIGHTS if name != "MobileNetV2"]
     for file in doctor.IMAGENET_WEIGHTS.values():
         (tmp_path / "models" / file).touch()
-    assert doctor.check_imagenet().status == "OK"
+    assert CHECKS["ImageNet"]()[0] == "OK"
 
 
 def test_imagenet_file_names_are_those_of_keras(monkeypatch):
@@ -209,9 +260,12 @@ def test_imagenet_file_names_are_those_of_keras(monkeypatch):
 
 
 def test_mini_vgg(tmp_path):
+    from fcn_keras.models.mini_vgg import WEIGHTS
+
     file = tmp_path / "mini_vgg.weights.h5"
-    assert "missing" in doctor.check_mini_vgg(file).found
+    assert doctor._mini_vgg()[0] == "OK" and doctor._mini_vgg.__defaults__ == (WEIGHTS / "mini_vgg.weights.h5",)
+    assert "missing" in doctor._mini_vgg(file)[1]
     file.write_text("version https://git-lfs.github.com/spec/v1")
-    assert doctor.check_mini_vgg(file).status == "FAIL"
+    assert doctor._mini_vgg(file)[0] == "FAIL"
     file.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    assert doctor.check_mini_vgg(file).status == "OK"
+    assert doctor._mini_vgg(file)[0] == "OK"

@@ -1,7 +1,7 @@
 """Schedules of a ladder: data, epochs and learning rates of each rung, and the recipe that the rungs share.
 
 Measured for shapes and CamVid; voc on a part of it; paper, the authors' schedule on VGG16, on nothing yet. From the
-command line: ``python -m fcn_keras ladder shapes``.
+command line: ``python -m fcn_keras train shapes --stages``.
 """
 
 import dataclasses

@@ -1,11 +1,11 @@
-"""Mask R-CNN beside what anyone would try first: connected components of FCN-8s' masks. Average precision on shapes.
+"""Average precision of Mask R-CNN on shapes, beside the connected components of FCN-8s' masks.
 
     python -m benchmarks.instances [--seed 0] [--directory runs/instances-0]
 
-from the project's root. Trains both (on two CPU cores a quarter of an hour and half an hour; stopped, the same command
-goes on), and measures them on the 200 validation scenes at their own size: on all, and on those where two objects of
-one class touch or nearly touch. A third row has the components of faultless class masks. Leaves results.json,
-instances.png and, of the ladder that ends in FCN-8s, ladder.png.
+Run it from the project's root. It trains both (a quarter of an hour and half an hour on two CPU cores; when it was
+stopped, the same command continues). It measures them on the 200 validation scenes at their own size: on all scenes,
+and on those in which two objects of one class touch or nearly touch. A third row has the components of perfect class
+masks. It leaves results.json, instances.png and, of the nets of Table 2, stages.png.
 """
 
 import argparse
@@ -27,10 +27,10 @@ def main(arguments=None):
     """Trains, measures, prints a table; returns the exit status."""
     found = parsed(arguments)
     where = {"data_dir": found.data_dir}
-    ladder = training.train_stages("shapes", found.directory / "ladder", seed=found.seed, **where)
-    ladder.run()
+    staged = training.train_stages("shapes", found.directory / "stages", seed=found.seed, **where)
+    staged.run()
     run = instances.train("shapes", found.directory / "mask-rcnn", seed=found.seed, where=where, validate_every=4)
-    fcn8s, mask_rcnn, size = ladder.model("FCN-8s"), run.model(), run.settings["size"][0]
+    fcn8s, mask_rcnn, size = staged.model("FCN-8s"), run.model(), run.settings["size"][0]
     scenes = scenes_of("validation", where)
     by_way = {
         "Mask R-CNN": [instances.segment_instances(mask_rcnn, scene["image"], 0.0, size) for scene in scenes],
@@ -40,8 +40,8 @@ def main(arguments=None):
     results = {name: measured(scenes, objects) for name, objects in by_way.items()}
     write_json(found.directory / "results.json", results)
     picture(scenes, by_way).savefig(found.directory / "instances.png", dpi=80)
-    rungs = {name: ladder.model(name) for name in ladder.results()}
-    picture_of_rungs(scenes, rungs).savefig(found.directory / "ladder.png", dpi=100)
+    nets = {name: staged.model(name) for name in staged.results()}
+    picture_of_nets(scenes, nets).savefig(found.directory / "stages.png", dpi=100)
     print(table(results))
     return 0
 
@@ -51,7 +51,7 @@ def parsed(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--directory", type=pathlib.Path, help="default: runs/instances-SEED")
-    parser.add_argument("--data-dir", help="where the prepared data lie")
+    parser.add_argument("--data-dir", help="folder of the prepared data")
     found = parser.parse_args(arguments)
     found.directory = found.directory or pathlib.Path(f"runs/instances-{found.seed}")
     return found
@@ -68,13 +68,13 @@ def scenes_of(split, where):
 
 
 def perfect(labels):
-    """A class mask as probabilities of 0 and 1; void pixels belong to the nearest that is labelled."""
+    """A class mask as probabilities of 0 and 1. A void pixel gets the class of the nearest labelled pixel."""
     _, nearest = ndimage.distance_transform_edt(labels == VOID, return_indices=True)
     return np.eye(len(CLASS_NAMES), dtype="float32")[labels[tuple(nearest)]]
 
 
 def measured(scenes, found):
-    """Average precision of masks and boxes, on all scenes and on those with touching twins."""
+    """Average precision of masks and boxes: on all scenes, and on those where objects of one class touch."""
     touching = [scene["touching"] for scene in scenes]
     some = [[x for x, wanted in zip(xs, touching, strict=True) if wanted] for xs in (scenes, found)]
     return {
@@ -86,7 +86,7 @@ def measured(scenes, found):
 
 
 def picture(scenes, by_way, shown=(66, 22)):
-    """Two scenes with touching twins, by components and by Mask R-CNN."""
+    """Two scenes where objects of one class touch: components, and Mask R-CNN."""
     columns = {name: by_way[name] for name in ("components of FCN-8s", "Mask R-CNN")}
     nothing = {name: np.zeros(0) for name in ("boxes", "classes", "masks", "scores")}
     columns = {"image": [nothing] * len(scenes)} | columns
@@ -95,23 +95,27 @@ def picture(scenes, by_way, shown=(66, 22)):
     return visualization.show_instances(images, found, CLASS_NAMES, titles=titles)
 
 
-def picture_of_rungs(scenes, rungs, shown=(11, 15, 19)):
+def picture_of_nets(scenes, nets, shown=(11, 15, 19)):
     """Three scenes, the mask of each net, the truth."""
     chosen = [scenes[i] for i in shown]
-    columns = {name: [fcn_keras.segment(net, scene["image"]) for scene in chosen] for name, net in rungs.items()}
+    columns = {name: [fcn_keras.segment(net, scene["image"]) for scene in chosen] for name, net in nets.items()}
     columns["truth"] = [scene["labels"] for scene in chosen]
     return visualization.compare([scene["image"] for scene in chosen], columns, CLASS_NAMES, PALETTE)
 
 
 def confident(found, least_score=0.5):
-    """What is found with this score or more."""
+    """The objects with at least this score."""
     found = vars(found) if isinstance(found, instances.Instances) else found
     return {name: values[found["scores"] >= least_score] for name, values in found.items()}
 
 
 def table(results):
     """Markdown, in percent."""
-    kinds = {"masks": "all scenes, masks", "boxes": "all scenes, boxes", "masks_touching": "touching twins, masks"}
+    kinds = {
+        "masks": "all scenes, masks",
+        "boxes": "all scenes, boxes",
+        "masks_touching": "scenes where objects of one class touch, masks",
+    }
     lines = ["| | of | AP | AP50 | AP75 |", "|---|---|---|---|---|"]
     for name, result in results.items():
         for kind, title in kinds.items():

@@ -1,9 +1,10 @@
-"""What int8 costs and brings: size, mean IU and time of a trained net's exports, beside Keras.
+"""What int8 costs and gains: size, mean IoU and time of the exports of a trained net, beside Keras.
 
     python -m benchmarks.int8 runs/camvid-0/last.keras camvid --source PATH [--images 32]
 
-from the project's root. Calibrated on training images, measured on the validation split, all images of one size. Each
-runtime runs in this process, one after another for every image, so that what else the machine does meets all alike.
+Run it from the project's root. The exports are calibrated on training images and measured on the validation split; all
+images have one size. All runtimes run in this process and take turns with every image, so that other work on the
+machine affects all of them alike.
 """
 
 import argparse
@@ -18,7 +19,6 @@ import tensorflow as tf
 import fcn_keras
 from fcn_keras import datasets
 from fcn_keras.metrics import SegmentationMetrics
-from fcn_keras.models.loading import load_model
 
 from .speed.runtime_side import RUNTIMES, SUFFIXES
 
@@ -26,7 +26,8 @@ from .speed.runtime_side import RUNTIMES, SUFFIXES
 def main(arguments=None):
     """Exports, measures, prints a table; returns the exit status."""
     found = parsed(arguments)
-    model, where = load_model(found.model, compile=False), {"source": found.source, "data_dir": found.data_dir}
+    model = fcn_keras.load_model(found.model, compile=False)
+    where = {"source": found.source, "data_dir": found.data_dir}
     calibration = [image.numpy() for image, _ in datasets.load(found.data, f"train[:{found.images}]", **where)]
     size = calibration[0].shape[:2]
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +40,7 @@ def main(arguments=None):
                 logits = run(image.numpy()[None])
                 times[name].append(time.perf_counter() - started)
                 metrics[name].update_state(mask[None], logits)
-    print("| runtime | MB | mean IU | median, ms |\n|---|---|---|---|")
+    print("| runtime | MB | mean IoU | median, ms |\n|---|---|---|---|")
     for name, metric in metrics.items():
         mean_iou = 100 * float(metric.result()["mean_iou"])
         print(f"| {name} | {sizes[name] / 1e6:.1f} | {mean_iou:.1f} | {1000 * statistics.median(times[name]):.0f} |")
@@ -50,10 +51,12 @@ def parsed(arguments):
     """The arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a .keras file")
-    parser.add_argument("data", help="a data set of fcn_keras.datasets.load")
-    parser.add_argument("--source", help="where the data lie")
-    parser.add_argument("--data-dir", help="where the prepared data lie")
-    parser.add_argument("--images", type=int, default=32, help="to calibrate with; default: %(default)s")
+    parser.add_argument("data", help="a data set, as in fcn_keras.datasets.load")
+    parser.add_argument("--source", help="folder of the data")
+    parser.add_argument("--data-dir", help="folder of the prepared data")
+    parser.add_argument(
+        "--images", type=int, default=32, help="training images to calibrate with; default: %(default)s"
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,11 +1,11 @@
-"""Time and memory of `fcn_keras.segment`, whole and tile by tile.
+"""Time and memory of `fcn_keras.segment`, for the whole image and in tiles.
 
     python benchmarks/tiling.py [--tile 512 1024 2048] [--small 3700 5000] [--large 6000 8000] [--rounds 3]
 
-FCN-8s on MobileNetV2, 21 classes, random weights, generated images. Every run is a process of its own, so that its peak
-of memory is its own: what is printed is the peak beyond that of the same process after it has loaded everything and
-segmented one small image. The image (3 bytes for a pixel) and the mask (1 byte) are part of it. The small image is run
-whole and tiled, in turns, several rounds; the large one tiled only.
+FCN-8s on MobileNetV2, 21 classes, random weights, generated images. Every run has its own process, and so its own peak
+of memory. The table prints the peak beyond the one that the process had when everything was loaded and one small image
+was segmented. It includes the image (3 bytes a pixel) and the mask (1 byte). The small image is segmented whole and in
+tiles, in turns, for several rounds; the large one in tiles only.
 """
 
 import argparse
@@ -43,10 +43,12 @@ def main():
 
 
 def parsed():
-    """The arguments; ``--run`` is how the program starts itself."""
+    """The arguments. The program calls itself with ``--run``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tile", type=int, nargs="+", default=[512, 1024, 2048])
-    parser.add_argument("--small", type=int, nargs=2, default=[3700, 5000], help="run whole, too: about 6 GB")
+    parser.add_argument(
+        "--small", type=int, nargs=2, default=[3700, 5000], help="also segmented whole, which takes about 6 GB"
+    )
     parser.add_argument("--large", type=int, nargs=2, default=[6000, 8000], help="0 0 leaves it out")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--run", type=int, nargs=3, help=argparse.SUPPRESS)
@@ -55,12 +57,12 @@ def parsed():
 
 
 def row_name(size, tile):
-    """As it stands in the table."""
+    """The first two columns of the table."""
     return f"{size[0]:,} × {size[1]:,}", f"tile={tile}" if tile else "whole"
 
 
 def in_process(size, tile, folder):
-    """One measurement in a process of its own; its mask is left in the folder."""
+    """One measurement in its own process, which writes the mask to the folder."""
     command = [sys.executable, __file__, "--run", *map(str, (*size, tile)), "--mask", mask_path(folder, size, tile)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -69,7 +71,7 @@ def in_process(size, tile, folder):
 
 
 def mask_path(folder, size, tile):
-    """Where a run leaves its mask."""
+    """The file that a run writes its mask to."""
     return os.path.join(folder, f"{size[0]}_{size[1]}_{tile}.npy")
 
 
@@ -94,7 +96,7 @@ def measured(height, width, tile, mask_path=None):
 
 
 def peak():
-    """The most memory that this process has held, in MB."""
+    """Peak of the memory of this process, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if platform.system() == "Darwin" else 1e3)
 
 
@@ -117,7 +119,7 @@ def random_model():
 
 
 def generated(height, width):
-    """Waves of many lengths and noise, made in strips so that making it takes no memory to speak of."""
+    """Waves of many lengths, and noise. It is made in strips, which takes little memory."""
     import numpy as np
 
     generator, image = np.random.default_rng(0), np.empty((height, width, 3), "uint8")
@@ -133,7 +135,7 @@ def generated(height, width):
 
 
 def agreement(folder, size, tile):
-    """Share of pixels whose label is that of the whole image."""
+    """Share of pixels whose label is the one that the whole image gives."""
     import numpy as np
 
     whole, mask = (np.load(mask_path(folder, size, n), mmap_mode="r") for n in (0, tile))
@@ -144,7 +146,7 @@ def print_table(results, agreements):
     """Markdown, with the medians over the rounds."""
     loaded = statistics.median(run["loaded"] for runs in results.values() for run in runs)
     print(f"{platform.machine()}, {os.cpu_count()} cores; the loaded runtime holds {loaded:.0f} MB.\n")
-    print("| image | run | seconds | peak memory beyond the runtime, MB | pixels labelled as by the whole |")
+    print("| image | run | seconds | peak memory beyond the runtime, MB | pixels labelled as in the whole image |")
     print("|---|---|---|---|---|")
     for name, runs in results.items():
         seconds = [run["seconds"] for run in runs]

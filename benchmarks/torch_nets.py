@@ -1,7 +1,7 @@
-"""Peers in PyTorch, as they are written there: backbones with maps at strides 8, 16 and 32, and FCNs above them.
+"""Peers in plain PyTorch: backbones with maps at strides 8, 16 and 32, and FCNs on top of them.
 
-The layers are those of `keras.applications`, so that the same work is compared and weights can be copied. Upsampling is
-the dense `ConvTranspose2d` with a bilinear start that PyTorch's FCNs have.
+The layers are those of `keras.applications`, so that the same work is compared, and weights can be copied. Upsampling
+is the dense `ConvTranspose2d` with a bilinear start, as in FCNs written in PyTorch.
 """
 
 import torch
@@ -16,8 +16,8 @@ class MobileNetV2(nn.Sequential):
     """The layers of `keras.applications.MobileNetV2` without top, from images in −1 to 1 to the last map.
 
     Args:
-        output_stride: 32 as published; with 16 or 8 the strides beyond are dropped and what follows is dilated, so
-            that weights and fields of view stay.
+        output_stride: 32 as published. With 16 or 8, later strides become 1 and the layers after them are dilated, so
+            that weights and receptive fields stay the same.
     """
 
     def __init__(self, output_stride=32):
@@ -50,14 +50,14 @@ class Block(nn.Module):
 
 
 def convolution(channels, filters, kernel, stride=1, dilation=1, groups=1):
-    """Padding as Keras' MobileNetV2 has it, convolution without bias, batch normalisation."""
+    """Padding as in Keras' MobileNetV2, a convolution without bias, batch normalisation."""
     padding = 0 if stride == 2 else dilation * (kernel // 2)
     layer = nn.Conv2d(channels, filters, kernel, stride, padding, dilation, groups, bias=False)
     return [*([PadBehind()] if stride == 2 else []), layer, nn.BatchNorm2d(filters, eps=1e-3)]
 
 
 class PadBehind(nn.Module):
-    """One pixel below and to the right; where a side is odd, one in front of it as well."""
+    """One pixel at the bottom and right; where a side is odd, also one at the top or left."""
 
     def forward(self, x):
         height, width = x.shape[-2:]
@@ -133,7 +133,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50Maps(nn.Module):
-    """The ends of stages 3, 4 and 5; strides on the first convolution of a block, as Keras has them."""
+    """The ends of stages 3, 4 and 5; strides are on the first convolution of a block, as in Keras."""
 
     channels = (512, 1024, 2048)
 

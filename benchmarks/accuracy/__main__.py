@@ -1,10 +1,11 @@
-"""Accuracy of three FCNs on the same photographs: keras.io's recipe, torchvision's, ours.
+"""Accuracy of three FCNs on the same photographs, by the recipes of keras.io, of torchvision and of this package.
 
     python -m benchmarks.accuracy --source FOLDER [--epochs 40] [--seed 0] [--only NAME] [--directory runs/accuracy]
 
-from the project's root; FOLDER holds CamVid (train, trainannot, val, valannot). All get the same backbone (MobileNetV2,
-ImageNet), the same crops in the same order, and the same number of steps. Each is a process of its own and leaves
-NAME-SEED.json; who has finished is not run again. At the end, a table. README.md beside this file says more.
+Run it from the project's root. FOLDER holds CamVid (train, trainannot, val, valannot). All get the same backbone
+(MobileNetV2, ImageNet), the same crops in the same order, and the same number of steps. Each runs in its own process
+and writes NAME-SEED.json; a contestant that has finished is not run again. At the end, a table is printed. README.md in
+this folder says more.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
-# Beside other work, PyTorch's threads that spin while they wait made its steps five times as slow.
+# PyTorch's threads spin while they wait. Beside other work, that made its steps five times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 CONTESTANTS = {"keras.io": "keras_io", "torchvision": "torch_head", "ours": "ours"}
@@ -39,24 +40,24 @@ def main(arguments=None):
             if finished(name, task, found.directory) is None:
                 command = [sys.executable, "-m", __spec__.parent, *arguments, "--run", name]
                 if subprocess.run(command).returncode:
-                    print(f"{name} did not finish: see above. The same command goes on there.", file=sys.stderr)
+                    print(f"{name} did not finish: see above. Run the same command again to continue.", file=sys.stderr)
                     return 1
     except ValueError as error:
         print(f"accuracy: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on behind the last that finished.", file=sys.stderr)
+        print("Stopped. Run the same command again to continue.", file=sys.stderr)
         return 130
     print(table({name: finished(name, task, found.directory) for name in names}), end="")
     return 0
 
 
 def parsed(arguments):
-    """The arguments; ``--run`` is how the program starts itself."""
+    """The arguments. The program calls itself with ``--run``."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--epochs", type=int, help="default: as the recipe has it")
+    parser.add_argument("--epochs", type=int, help="default: that of the recipe")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--only", choices=CONTESTANTS)
     parser.add_argument("--source", help="folder of CamVid; needed the first time")
@@ -94,7 +95,7 @@ def compete(name, task, directory):
 
 
 def settings(name, task):
-    """What the result of a contestant depends on: of the recipe, the others take only what all share."""
+    """The settings that a result depends on. The peers use only the part of the recipe that all share."""
     return json.loads(json.dumps(task.settings(whole_recipe=name == "ours"), default=str))
 
 
@@ -111,13 +112,15 @@ def finished(name, task, directory):
     there = result["settings"]
     other = [f"{key} is {there.get(key)} there, {ours.get(key)} here" for key in ours if there.get(key) != ours[key]]
     if other:
-        raise ValueError(f"{path} has other settings: {'; '.join(other)}. Fix: delete it, or another --directory.")
+        raise ValueError(
+            f"{path} has other settings: {'; '.join(other)}. Fix: delete it, or choose another --directory."
+        )
     return result
 
 
 def table(results):
     """Markdown, in percent."""
-    lines = ["| contestant | pixel acc. | mean acc. | mean IU | f.w. IU | steps | seconds per step |"]
+    lines = ["| contestant | pixel acc. | mean acc. | mean IoU | f.w. IoU | steps | seconds per step |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for name, result in results.items():
         shares = " | ".join(f"{100 * result['metrics'][column]:.1f}" for column in COLUMNS)

@@ -1,15 +1,15 @@
-"""The choices of the keras.io example "Image Segmentation using Composable Fully-Convolutional Networks", in our code.
+"""The choices of the keras.io example "Image Segmentation using Composable Fully-Convolutional Networks".
 
-What it does, and is done here on the same crops and taps as ours:
+The example does this, and so does this file, with the crops and feature layers of this package:
 
 - image *and mask* are resized bilinearly to the size of the net (there 224², here the next multiples of 32);
 - the backbone is frozen; fully connected layers are taken over without their biases (MobileNetV2 has none);
 - the top is scored by a 1×1 convolution with ReLU; the scores of the skips start at zero; sums are upsampled ×2
-  bilinearly, and a further 1×1 convolution ends in softmax *before* the last bilinear upsampling;
+  bilinearly, and another 1×1 convolution ends in softmax *before* the last bilinear upsampling;
 - FCN-32s, FCN-16s and FCN-8s are trained one after the other on the same layers, here a third of the steps each;
-- AdamW at a constant 1e-3, weight decay 1e-4, cross-entropy of probabilities; what is void counts as a class.
+- AdamW at a constant 1e-3, weight decay 1e-4, cross-entropy of probabilities; void counts as a class.
 
-Left out: preprocessing twice, which it does for its pictures only; float16, which is for its GPU.
+Two things are left out: it preprocesses twice, but only for its pictures; and it uses float16, for its GPU.
 """
 
 import functools
@@ -26,19 +26,19 @@ VOID = 255
 
 
 def run(task, directory):
-    """Trains the three nets by turns and measures FCN-8s; arguments and returns as in `ours.run`."""
+    """Trains the three nets one after the other and measures FCN-8s; arguments and returns as in `ours.run`."""
     keras.utils.set_random_seed(task.seed)
     void = len(task.class_names)
     build = functools.partial(nets, void + 1, *frozen(task.recipe.backbone, task.recipe.weights))
-    ladder = build(fitted(next(task.arrays())[0]).shape[1:3])
-    for model in ladder:
+    stages = build(fitted(next(task.arrays())[0]).shape[1:3])
+    for model in stages:
         optimizer = keras.optimizers.AdamW(1e-3, weight_decay=1e-4)
         model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(), jit_compile=False)
     started = time.perf_counter()
     for step, (images, masks) in enumerate(task.arrays()):
-        ladder[len(ladder) * step // task.steps].train_on_batch(fitted(images), fitted_masks(masks, void))
+        stages[len(stages) * step // task.steps].train_on_batch(fitted(images), fitted_masks(masks, void))
     seconds = (time.perf_counter() - started) / task.steps
-    trained, judges = ladder[-1], {}
+    trained, judges = stages[-1], {}
 
     def predict(images):
         inside = fitted(images)
@@ -59,13 +59,13 @@ def fitted(images):
 
 
 def fitted_masks(masks, void):
-    """Resized bilinearly, too, with void as the class behind the last: ids that nobody drew appear in between."""
+    """Also resized bilinearly, with void as one more class. Ids appear that nobody has drawn."""
     ids = np.where(masks == VOID, void, masks)[..., None]
     return fitted(ids)[..., 0].astype("int32")  # cut off, as the loss does
 
 
 def frozen(name, weights):
-    """The backbone with the taps that ours has, not to be trained, and the mode of its preprocessing."""
+    """The backbone, frozen, with the feature layers of this package; and the mode of its preprocessing."""
     backbone = backbones.get(name)
     tapped = backbone.tapped(weights)
     tapped.trainable = False

@@ -1,14 +1,14 @@
-"""Ours: the recipe ``light`` of `fcn_keras.training`, as it is."""
+"""This package: the recipe ``light`` of `fcn_keras.training`, unchanged."""
 
 from fcn_keras.training import train
 
 
 def run(task, directory):
-    """Trains FCN-8s by the task's recipe and measures it; killed, it goes on where it was.
+    """Trains FCN-8s by the task's recipe and measures it. A run that was killed continues.
 
     Args:
         task: A `Task`.
-        directory: Folder for what a run leaves.
+        directory: Folder of the run.
 
     Returns:
         Dict of ``metrics``, ``per_class_iou``, ``seconds_per_step``, ``parameters``.

@@ -1,4 +1,4 @@
-"""What every contestant is given: the data set, the backbone, the crops in their order, and the measure."""
+"""What every contestant gets: the data set, the backbone, the crops in their order, and the metrics."""
 
 import dataclasses
 import functools
@@ -18,8 +18,8 @@ class Task:
     """The data of a comparison, the same for all.
 
     Args:
-        recipe: The `fcn_keras.training.Recipe` that ours follows. The others share its backbone, its crops and its
-            number of steps, and nothing else.
+        recipe: The `fcn_keras.training.Recipe` of this package. The peers use its backbone, its crops and its number
+            of steps, and nothing else.
         seed: Seed of the crops, and of each contestant's new layers and dropout.
         splits: What to train on and what to measure on.
         data, source, data_dir: As in `fcn_keras.datasets.prepare`.
@@ -39,11 +39,11 @@ class Task:
 
     @functools.cached_property
     def steps(self):
-        """Training steps in all."""
+        """Number of all training steps."""
         return len(self.batches(self.epoch_seeds()[0])) * self.recipe.epochs
 
     def epoch_seeds(self):
-        """A seed for each epoch, those that `fcn_keras.training.train` gives out."""
+        """A seed for each epoch: those of `fcn_keras.training.train`."""
         return [100_003 * self.seed + epoch for epoch in range(self.recipe.epochs)]
 
     def batches(self, epoch_seed):
@@ -60,7 +60,7 @@ class Task:
         return self._loaded[1]
 
     def measured(self, predict):
-        """The four metrics and IU by class of a function from images ``(1, H, W, 3)`` to scores ``(1, H, W, C)``."""
+        """The four metrics and the IoU of each class; `predict` turns images ``(1, H, W, 3)`` into scores."""
         metric = SegmentationMetrics(len(self.class_names), self.class_names)
         for images, masks in self.validation().as_numpy_iterator():
             metric.update_state(masks, np.asarray(predict(images)))
@@ -68,7 +68,7 @@ class Task:
         return {"metrics": {name: float(result[name]) for name in METRICS}, "per_class_iou": metric.per_class()}
 
     def settings(self, whole_recipe=False):
-        """What a result depends on, as JSON: what all share, or all of the recipe."""
+        """What a result depends on, as JSON: the part of the recipe that all share, or the whole recipe."""
         fields = [field.name for field in dataclasses.fields(self.recipe)] if whole_recipe else SHARED
         shared = {name: getattr(self.recipe, name) for name in fields}
         return {"data": self.data, "splits": self.splits, "seed": self.seed, **shared}

@@ -4,12 +4,11 @@
   ResNets have 8).
 - Head: 3×3 convolution to a quarter of the channels without bias, batch normalisation, ReLU, dropout 0.1, 1×1
   convolution. Logits are interpolated bilinearly to the image, ``align_corners=False``.
-- SGD as by default in its reference script: rate 0.01, momentum 0.9, weight decay 1e-4, polynomial decay of power 0.9
-  at each step; mean cross-entropy, void ignored, no auxiliary head.
-
-- All is trained at one rate, batch normalisation of the backbone, too. It is first given the statistics of this data,
-  without a change of what the backbone computes (`unfold`): converted weights may have it folded into the
-  convolutions, and these, no longer normalised, are torn apart by SGD at 0.01.
+- SGD with the defaults of its reference script: rate 0.01, momentum 0.9, weight decay 1e-4, polynomial decay of power
+  0.9 at each step; mean cross-entropy, void ignored, no auxiliary head.
+- All layers are trained at one rate, also the batch normalisation of the backbone. First it gets the statistics of this
+  data, without changing what the backbone computes (`unfold`): converted weights may have it folded into the
+  convolutions, and SGD at 0.01 destroys convolutions that are no longer normalised.
 """
 
 import itertools
@@ -28,10 +27,10 @@ VOID = 255
 
 
 def run(task, directory):
-    """Trains and measures it; arguments and returns as in `ours.run`.
+    """Trains and measures the net; arguments and returns as in `ours.run`.
 
     Raises:
-        ValueError: If the task's backbone is another.
+        ValueError: If the task has another backbone.
     """
     if task.recipe.backbone != "mobilenet_v2":
         raise ValueError(f"Found backbone={task.recipe.backbone!r}: this contestant has mobilenet_v2 only.")

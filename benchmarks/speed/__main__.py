@@ -1,10 +1,10 @@
-"""The cost of every part, against its peers and against the machine's limit.
+"""The time and memory of every part, beside its peers and the machine's limit.
 
     python -m benchmarks.speed [--gpu] [--only WORD …] [--rounds 5] [--directory runs/speed]
 
-from the project's root, or ``make bench``. Each case is measured in interleaved rounds and leaves one JSON file; a case
-that is there is not measured again, so the command can be stopped at any time. At the end, table.md and chart.png.
-PyTorch takes part where it is installed (pip install torch). README.md beside this file says more.
+Run it from the project's root, or with ``make bench``. Each case is measured in interleaved rounds and writes one JSON
+file. A case whose file exists is not measured again, so you can stop the command at any time. At the end it writes
+table.md and chart.png. PyTorch takes part if it is installed (pip install torch). README.md in this folder says more.
 """
 
 import argparse
@@ -35,7 +35,9 @@ def main(arguments=None):
         print("\n".join(name for name, _, _ in chosen))
         return 0
     if found.gpu and shutil.which("nvidia-smi") is None:
-        print("speed: no NVIDIA GPU is here (no nvidia-smi). Fix: leave --gpu out; fcn-keras doctor.", file=sys.stderr)
+        print(
+            "speed: found no NVIDIA GPU (no nvidia-smi). Fix: leave --gpu out; see fcn-keras doctor.", file=sys.stderr
+        )
         return 2
     if not found.gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the engines inherit it
@@ -44,7 +46,7 @@ def main(arguments=None):
         for number, case in enumerate(chosen, 1):
             measure(race, *case, found, f"{number}/{len(chosen)}")
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on behind the last case.", file=sys.stderr)
+        print("Stopped. Run the same command again to continue after the last case.", file=sys.stderr)
         return 130
     finally:
         race.close()
@@ -61,13 +63,13 @@ def parsed(arguments):
     parser.add_argument("--only", nargs="+", metavar="WORD", help="cases with one of these words in their name")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--directory", type=pathlib.Path, default="runs/speed", help="default: %(default)s")
-    parser.add_argument("--again", action="store_true", help="measure again what is there")
+    parser.add_argument("--again", action="store_true", help="measure again the cases that have a file")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and end")
     return parser.parse_args(arguments)
 
 
 def measure(race, name, case, contestants, found, place):
-    """Measures one case unless its file is there, and writes it."""
+    """Measures one case, unless its file exists, and writes the file."""
     path = report.path_of(found.directory, name)
     if path.exists() and not found.again:
         return
@@ -79,7 +81,7 @@ def measure(race, name, case, contestants, found, place):
 
 
 def processor():
-    """The processor's name, and what of half precision it can."""
+    """The name of the processor, and its instructions for half precision."""
     path = pathlib.Path("/proc/cpuinfo")
     if not path.exists():
         return platform.processor() or platform.machine()

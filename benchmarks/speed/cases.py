@@ -1,4 +1,4 @@
-"""What is measured, and who does it: a case is a name, a dict for the side that does the work, and contestants."""
+"""The cases: each has a name, a dict that says what an engine must do, and its contestants."""
 
 from .rounds import Contestant
 
@@ -38,7 +38,7 @@ def cases():
 
 
 def gpu_cases():
-    """On a GPU: the paper's size and schedule. TensorFlow, JAX and PyTorch take part as they are installed."""
+    """On a GPU: the paper's size and schedule. Of TensorFlow, JAX and PyTorch, the installed ones take part."""
     matmul = [*_contestants("jax", "ours", "ours, bfloat16"), *_torch("eager", "eager, bfloat16")]
     yield "GPU matmul", {"part": "matmul", "side": 8192}, matmul
     for batch in (1, 8, 32):
@@ -63,7 +63,7 @@ def _parts():
 
 
 def _alone():
-    """What only a process of its own shows: memory, and the time from nothing to a first result."""
+    """Cases that need a new process: memory, and the time from its start to a first result."""
     contestants = [
         *_tensorflow("ours", "dense"),
         *_contestants("tensorflow, malloc", "ours"),

@@ -1,4 +1,4 @@
-"""What the project sets out to reach, each as a ratio of one run: reached, missed, or not measured."""
+"""The goals of the project, each a ratio in one run: reached, missed, or not measured."""
 
 import math
 import statistics
@@ -7,9 +7,9 @@ OURS = "tensorflow: ours"
 
 
 def table(found):
-    """Markdown: a line for each claim."""
+    """Markdown: a line for each goal."""
     cases = {record["name"]: record["results"] for record in found}
-    lines = ["| set out to reach | found | |", "|---|---|---|"]
+    lines = ["| goal | result | |", "|---|---|---|"]
     for text, expected, number in claims(cases, found):
         at_most = expected < 0
         reached = number is not None and (number <= -expected if at_most else number >= expected)
@@ -20,7 +20,7 @@ def table(found):
 
 
 def claims(cases, found):
-    """Triples: words, what is expected (negative: at most), the number found or None."""
+    """Triples: the goal in words, its limit (negative: at most), and the measured number or None."""
     ratio = lambda name, other, ours=OURS: _ratio(cases.get(name, {}), other, ours)  # noqa: E731
     yield "upsampling ×32, dense ÷ ours", 4, ratio("upsampling ×32", "tensorflow: dense")
     yield "the same, both by XLA", 50, ratio("upsampling ×32", "tensorflow: dense, XLA", "tensorflow: ours, XLA")
@@ -48,7 +48,7 @@ def claims(cases, found):
 
 
 def growth(found):
-    """Sides of the images and seconds, of the cases on growth."""
+    """Sides of the images, and seconds, of the cases that measure growth."""
     pairs = [(record["case"]["size"], record["results"][OURS]) for record in found if record["name"][:6] == "growth"]
     pairs = [(side, result["seconds"]) for side, result in pairs if "seconds" in result]
     return [side for side, _ in pairs], [seconds for _, seconds in pairs]

@@ -1,4 +1,4 @@
-"""Work in Keras, on TensorFlow, JAX or PyTorch: ours, and the plain Keras way.
+"""Work in Keras, on TensorFlow, JAX or PyTorch: with this package, and with plain Keras.
 
 A case is a dict: ``part`` is the name of a function here, the rest its arguments.
 """
@@ -51,7 +51,7 @@ def step(how, xla, *, finest, backbone, size, batch):
 
 
 def upsampling(how, xla, *, factor, size, learning):
-    """A map of class scores to `size` pixels; with `learning` its gradients, by the map and by the kernel, too."""
+    """A map of class scores to `size` pixels; with `learning` also the gradients by the map and by the kernel."""
     layer = {
         "ours": lambda: BilinearUpsampling2D(factor),
         "depthwise": lambda: BilinearDepthwiseConv2DTranspose(factor),
@@ -83,7 +83,7 @@ def metric(how, xla, *, size, batch, given):
 
 
 def _counted(masks, ids):
-    """A confusion matrix with one `bincount`: ``fast_hist`` of the authors' score.py, written anew."""
+    """A confusion matrix with one `bincount`: ``fast_hist`` of the authors' score.py, rewritten."""
     valid = masks < CLASSES
     return np.bincount(CLASSES * masks[valid] + ids[valid], minlength=CLASSES**2)
 
@@ -108,7 +108,7 @@ def loss(how, xla, *, size, batch):
 
 
 def instances(how, xla, *, backbone, size, batch, learning):
-    """Mask R-CNN with the paper's numbers: detections, or a training step with four objects in each image."""
+    """Mask R-CNN with the paper's configuration: detection, or a training step with four objects in each image."""
     config = dataclasses.replace(fcn_keras.instances.PAPER, least_score=0.0)  # a random net finds the most it may
     model = fcn_keras.instances.MaskRCNN(CLASSES, backbone, weights=None, config=config)
     images = _images(batch, size)
@@ -127,7 +127,7 @@ def instances(how, xla, *, backbone, size, batch, learning):
 
 
 def segment(how, xla, *, height, width, tile):
-    """`fcn_keras.segment` of a photograph, file and all, whole or tile by tile."""
+    """`fcn_keras.segment` of a photograph, reading its file included, for the whole image or in tiles."""
     model = _net(how, 8, "mobilenet_v2", None)
     photograph = _photographs(1, height, width) / "images" / "0.jpg"
     return lambda: fcn_keras.segment(model, photograph, tile=tile, progress=False)
@@ -181,7 +181,7 @@ def _images(batch, size):
 
 
 def _compiled(work, xla):
-    """As a graph of TensorFlow, by XLA if asked; JAX always compiles by XLA; Keras on PyTorch is eager."""
+    """A TensorFlow graph, compiled by XLA if asked. JAX always compiles by XLA; Keras on PyTorch is eager."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
@@ -197,7 +197,7 @@ def _compiled(work, xla):
 
 
 def _with_gradients(layer):
-    """Output, and the gradients of its sum weighted by fixed numbers: what a training step asks of a layer."""
+    """Output and gradients of a layer, as in a training step; the loss is a sum with fixed weights."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -225,7 +225,7 @@ def _on(work, x):
 
 
 def _finish(result):
-    """Waits for the result, on the device that it is on."""
+    """Waits for the result on its device."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax

@@ -1,4 +1,4 @@
-"""From the files of the cases to tables and charts."""
+"""Makes tables and charts from the files of the cases."""
 
 import functools
 import json
@@ -21,7 +21,7 @@ def path_of(directory, name):
 
 
 def write(directory, names):
-    """Writes ``table.md``, ``chart.png`` and ``growth.png`` of the cases `names` that are there; returns the table."""
+    """Writes ``table.md``, ``chart.png`` and ``growth.png`` of the cases that were measured; returns the table."""
     directory = pathlib.Path(directory)
     paths = [path_of(directory, name) for name in names]
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
@@ -33,7 +33,7 @@ def write(directory, names):
 
 
 def machine(found):
-    """One line on what it was measured on."""
+    """One line that says on what machine the run was measured."""
     if not found:
         return "Nothing is measured yet."
     about = found[-1]["environment"]
@@ -75,7 +75,7 @@ def peak(found):
 
 
 def floor_of(case, limit):
-    """Seconds that the case's multiply-accumulates take at the limit: a training step's are three forward passes'."""
+    """Seconds of the case's multiply-accumulates at the limit; a training step counts as three forward passes."""
     if limit is None or case["part"] not in ("forward", "step"):
         return None
     passes = 3 if case["part"] == "step" else 1
@@ -134,12 +134,12 @@ def growth(found):
 
 
 def _ours(record):
-    """The time that the others of a case are compared with."""
+    """The time that the other contestants of a case are compared with."""
     return next((record["results"][who].get("seconds") for who in FIRST if who in record["results"]), None)
 
 
 def _best(record, belongs):
-    """The least time of those that belong; NaN, which draws nothing, if there is none."""
+    """The shortest time of the contestants that belong; NaN, which draws nothing, if there is none."""
     results = record["results"].items()
     return min((result["seconds"] for who, result in results if belongs(who) and "seconds" in result), default=math.nan)
 

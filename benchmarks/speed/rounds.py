@@ -1,6 +1,6 @@
-"""Interleaved rounds: every engine in a process of its own, one measurement at a time, contestant after contestant.
+"""Interleaved rounds: every engine has its own process, and the contestants take turns, one measurement each.
 
-What else the machine does meets all contestants of a round alike; medians over the rounds are compared.
+Other work on the machine affects all contestants of a round alike. Medians over the rounds are compared.
 """
 
 import collections
@@ -38,7 +38,7 @@ SIDES = {
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """One way to do a case's work: ``engine`` and ``variant``, as the engine's side names it."""
+    """One way to do the work of a case: an ``engine``, and a ``variant`` by its name in the engine's module."""
 
     engine: str
     variant: str
@@ -47,7 +47,7 @@ class Contestant:
         return f"{self.engine}: {self.variant}"
 
     def is_here(self):
-        """Whether what it needs is installed."""
+        """Whether the packages that it needs are installed."""
         other = {"runtimes": "onnxruntime", "commands": self.variant.split()[-1], "keras on torch": "torch"}
         needed = other.get(self.engine, self.engine.split(",")[0])
         if self.variant.startswith("torchvision"):
@@ -56,10 +56,10 @@ class Contestant:
 
 
 class Engine:
-    """A process that prepares work and does it when told.
+    """A process that prepares work, and does it on demand.
 
     Raises:
-        RuntimeError: From `ask`, with the words of an error over there, or if the process died.
+        RuntimeError: From `ask`, with the message of an error in the process, or if the process died.
     """
 
     def __init__(self, name):
@@ -74,8 +74,7 @@ class Engine:
     def ask(self, order, *words):
         """The answer to ``prepare`` (a variant, a case), ``run`` (a variant) or ``drop``: seconds, and bytes held.
 
-        The bytes are the most that the process held since the order before, and what it holds now; NaN where Linux does
-        not say.
+        The bytes are the peak since the last order, and the memory held now; NaN on systems other than Linux.
         """
         try:
             self.line.send((order, *words))
@@ -128,14 +127,14 @@ def memory():
 
 
 def forget_peak():
-    """Sets the peak to what is held now, where Linux lets us."""
+    """Sets the peak to the memory held now, where Linux allows it."""
     switch = pathlib.Path("/proc/self/clear_refs")
     if switch.exists():
         switch.write_text("5")
 
 
 class Race:
-    """Measures cases; engines start when first needed and stay.
+    """Measures cases. An engine starts when it is first needed, and keeps running.
 
     Args:
         rounds: Measurements of each contestant.
@@ -152,8 +151,8 @@ class Race:
     def run(self, case, contestants):
         """A dict from each contestant to its median, fastest and first time in seconds, or to its ``error``.
 
-        A case with ``alone`` has a new process for each measurement, and more to tell: ``start``, the seconds from
-        nothing to the first result, and ``memory``, the peak of a later run beyond what the imported runtime holds.
+        A case with ``alone`` has a new process for each measurement. It also gives ``start``, the seconds from the
+        start of the process to the first result, and ``memory``, the peak of a later run beyond that of the runtime.
         """
         case = dict(case)
         measure = self._alone if case.pop("alone", False) else self._together
@@ -206,7 +205,7 @@ class Race:
             self.engines.popitem()[1].close()
 
     def _ask(self, errors, contestant, *words):
-        """An engine's seconds; None if it failed, which is noted. A dead engine is replaced when next needed."""
+        """An engine's seconds; None if it failed, which is recorded. A dead engine is replaced at the next need."""
         name = contestant.engine
         engine = self.engines[name] = self.engines.get(name) or Engine(name)
         try:
@@ -218,7 +217,7 @@ class Race:
             return None
 
     def _note_lost(self, errors, contestants):
-        """With a process all that was prepared in it is lost."""
+        """Forgets what was prepared in a process that has ended."""
         for failed in [contestant for contestant in contestants if str(contestant) in errors]:
             if failed.engine not in self.engines:
                 lost = [str(contestant) for contestant in contestants if contestant.engine == failed.engine]
@@ -226,7 +225,7 @@ class Race:
 
 
 def summary(measured):
-    """Medians of what was measured, by name; of the seconds also the fastest and the number of rounds.
+    """Medians by name; of the seconds also the fastest, and the number of rounds.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The same net in the runtimes it is exported to, beside Keras."""
+"""The same net in the runtimes of its exports, beside Keras."""
 
 import pathlib
 import tempfile
@@ -15,7 +15,7 @@ _FOLDER = tempfile.TemporaryDirectory()  # lives as long as the process
 
 
 def prepare(variant, case):
-    """As `keras_side.prepare`; a variant is a runtime, with ``int8`` or ``bfloat16`` behind a comma."""
+    """As `keras_side.prepare`; a variant is a runtime, perhaps followed by a comma and ``int8`` or ``bfloat16``."""
     runtime, *switches = variant.split(", ")
     case = dict(case)
     assert case.pop("part") == "exported"
@@ -39,7 +39,7 @@ def _exported(runtime, switches, *, backbone, size, labels):
 
 
 def _saved_model(path, switches):
-    """Like its siblings: a function from a batch of images to what the file says of them."""
+    """A function from a batch of images to the output of the file."""
     loaded = tf.saved_model.load(path)
     return lambda images: loaded.serve(images).numpy()
 

@@ -1,4 +1,4 @@
-"""The same work in PyTorch: eager or compiled, channels first or last; on a GPU where there is one."""
+"""The same work in PyTorch: eager or compiled, channels first or last, on a GPU if there is one."""
 
 import torch
 from torch.nn import functional
@@ -48,7 +48,7 @@ def _forward_net(how, backbone, finest):
 
 
 def step(how, layout, *, finest, backbone, size, batch):
-    """One training step: loss, gradients, SGD with momentum; batch normalisation keeps its statistics, as in ours."""
+    """One training step: loss, gradients, SGD with momentum; batch normalisation keeps its statistics."""
     net = FCN(backbone, CLASSES, finest).train().to(DEVICE, memory_format=layout)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -86,7 +86,7 @@ def upsampling(how, layout, *, factor, size, learning):
 
 
 def instances(how, layout, *, backbone, size, batch, learning):
-    """Torchvision's Mask R-CNN, its numbers; see `keras_side.instances`."""
+    """Torchvision's Mask R-CNN with its own configuration; see `keras_side.instances`."""
     from torchvision.models import detection
 
     assert backbone == "resnet50"
@@ -121,7 +121,7 @@ def matmul(how, layout, *, side):
 
 
 def _images(batch, size, layout):
-    """Noise; a size that is no multiple of 32 is taken up to one, as our nets pad it."""
+    """Noise. A size that is no multiple of 32 is rounded up to one, as our nets pad the image."""
     size = 32 * -(-size // 32)
     return torch.rand(batch, 3, size, size, device=DEVICE).to(memory_format=layout)
 

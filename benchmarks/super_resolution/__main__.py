@@ -1,4 +1,4 @@
-"""The commands ``python -m fcn_keras.models masks`` and ``… images``, whose results chapter 6 quotes."""
+"""The commands ``python -m benchmarks.super_resolution masks`` and ``… images``, whose results chapter 6 quotes."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ def main(arguments=None):
     Returns:
         Exit status.
     """
-    parser = argparse.ArgumentParser(prog="python -m fcn_keras.models", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.super_resolution", description=__doc__)
     parser.add_argument("what", choices=("masks", "images"))
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--photos", help="images: a folder of photographs, instead of the scenes of shapes")
@@ -34,7 +34,7 @@ def main(arguments=None):
         print(f"fcn_keras: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on behind the last whole net.", file=sys.stderr)
+        print("Stopped. Run the same command again to continue after the last finished net.", file=sys.stderr)
         return 130
     text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
     atomic_write(directory / "results.json", lambda beside: beside.write_text(text, encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""The comparison that chapter 6 quotes: outlines and photographs, by seed.
+"""The comparisons that chapter 6 quotes: outlines of masks, and photographs.
 
-``python -m fcn_keras.models masks --seed 0`` and ``… images --seed 0``. Every net of a comparison is trained
-for the same number of steps on the same scenes; nets that are trained already are read again.
+``python -m benchmarks.super_resolution masks --seed 0`` and ``… images --seed 0``. All nets of a comparison are trained
+for the same number of steps on the same scenes. Nets that are trained already are read from their files.
 """
 
 import pathlib
@@ -25,23 +25,23 @@ RATES = (1e-3, 5e-4)
 
 
 def compare_masks(fcn8s, directory, *, seed=0, epochs=EPOCHS, factor=4, splits=("train", "validation"), data_dir=None):
-    """Mean IU near the boundaries of the fine masks: nets at ×1, ×2 and ×4, and a plain FCN-8s.
+    """Mean IoU near the boundaries of the fine masks: nets at ×1, ×2 and ×4, and a plain FCN-8s.
 
-    All start from `fcn8s`. The plain FCN-8s and the net at ×1 are trained on masks of the image's size throughout, and
-    enlarged by repeating labels (nearest) or by interpolating logits (bilinear).
+    All start from `fcn8s`. The plain FCN-8s and the net at ×1 are trained only on masks of the size of the image. Their
+    results are enlarged by repeating labels (nearest) or by interpolating logits (bilinear).
 
     Args:
         fcn8s: A trained FCN-8s on the ten classes of shapes. It is left as it is.
         directory: Folder that the trained nets are kept in.
         seed: Seed of the new layers, of the order of the scenes and of dropout.
         epochs: Epochs of the two stages.
-        factor: The finest masks, 2 or 4 times the image: what all are measured on.
+        factor: Size of the finest masks in units of the image, 2 or 4. All nets are measured on them.
         splits: What to train on and what to measure on, of the fine configs of shapes.
         data_dir: As in `fcn_keras.datasets.prepare`.
 
     Returns:
         Dict from a way of enlarging to a dict from ``"1"``, ``"2"``, ``"4"``, ``"8"`` (pixels of the fine masks) and
-        ``"all"`` to the mean IU, in ``[0, 1]``.
+        ``"all"`` to the mean IoU, in ``[0, 1]``.
 
     Example:
 
@@ -75,7 +75,7 @@ def compare_masks(fcn8s, directory, *, seed=0, epochs=EPOCHS, factor=4, splits=(
 
 
 def near_boundaries(ways, batches, radii=RADII):
-    """Mean IU within some pixels of a boundary, for several ways of getting masks as fine as the truth.
+    """Mean IoU within some pixels of a boundary, for several ways to get masks as fine as the truth.
 
     Args:
         ways: Dict from a name to a model, whose logits may be coarser than the truth, and how they are enlarged:
@@ -93,7 +93,7 @@ def near_boundaries(ways, batches, radii=RADII):
     >>> list(near_boundaries({"×1": (model, "bilinear")}, batches, radii=(1,))["×1"])
     ['1', 'all']
 
-    Reference: Krähenbühl & Koltun (NIPS 2011); Chen et al. (ICLR 2015): mean IU by the width of the band.
+    Reference: Krähenbühl & Koltun (NIPS 2011); Chen et al. (ICLR 2015): mean IoU by the width of the band.
     """
     counts = {name: {} for name in ways}
     for images, truth in batches:
@@ -122,7 +122,7 @@ def compare_images(train, held_out, directory, *, factors=(2, 4), steps=1500, se
     """PSNR and SSIM of enlarged images: bilinear, bicubic and the super-resolver.
 
     Args:
-        train, held_out: Lists of RGB arrays ``(H, W, 3)`` in 0–255; those to train on at least 96 pixels a side.
+        train, held_out: Lists of RGB arrays ``(H, W, 3)`` in 0–255. Those to train on have sides of at least 96 pixels.
         directory: Folder that the trained nets are kept in.
         factors: Factors to enlarge by.
         steps: Training steps, of 16 pieces of 96×96 pixels.
@@ -170,7 +170,7 @@ def photographs(folder, smallest=96, seed=0):
 
     Args:
         folder: Folder of JPEG or PNG files.
-        smallest: Fewest pixels a side; smaller ones are left out.
+        smallest: Photographs with a shorter side, in pixels, are left out.
         seed: Seed of the order.
 
     Returns:
@@ -210,7 +210,7 @@ def _fit(net, epochs, rate, loss):
 
 
 def _kept(path, train):
-    """A net read from its file, or trained and written beside and renamed: a file of that name is whole."""
+    """A net from its file; where there is none, it is trained and written."""
     if path.exists():
         return load_model(path)
     net = train()

@@ -81,16 +81,16 @@ def test_keras_io_softens_before_it_upsamples_on_shared_layers_of_a_frozen_backb
     keras.utils.set_random_seed(0)
     backbone, mode = keras_io.frozen("mini_vgg", "shapes")
     assert not backbone.get_layer("fc6").get_weights()[1].any() and backbone.get_layer("fc6").get_weights()[0].any()
-    ladder = keras_io.nets(4, backbone, mode, (64, 96))
+    stages = keras_io.nets(4, backbone, mode, (64, 96))
     # 32s: two convolutions, kernel and bias each; then a skip and a softmax more, of which the softmax is not shared.
-    assert [len(model.trainable_weights) for model in ladder] == [4, 6, 8]
+    assert [len(model.trainable_weights) for model in stages] == [4, 6, 8]
     images = np.random.default_rng(0).uniform(0, 255, (1, 64, 96, 3)).astype("float32")
     pool5 = backbone.predict_on_batch(images)[-1]
-    (score, scored), (softmax, bias) = (layer.get_weights() for layer in ladder[0].layers if "conv2d" in layer.name)
+    (score, scored), (softmax, bias) = (layer.get_weights() for layer in stages[0].layers if "conv2d" in layer.name)
     logits = np.maximum(pool5 @ score[0, 0] + scored, 0) @ softmax[0, 0] + bias
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     expected = keras.ops.image.resize(probabilities, (64, 96), "bilinear")
-    np.testing.assert_allclose(ladder[0].predict_on_batch(images), expected, atol=1e-5)
+    np.testing.assert_allclose(stages[0].predict_on_batch(images), expected, atol=1e-5)
 
 
 def test_keras_io_invents_ids_between_the_drawn_ones():

@@ -32,8 +32,8 @@ def test_table_and_picture(benchmark, few_scenes):
     by_way = {"components of FCN-8s": by_components, "Mask R-CNN": everything}
     titles = [ax.get_title() for ax in benchmark.picture(scenes, by_way, shown=(0, 1)).axes]
     assert titles == ["image", "components of FCN-8s", "Mask R-CNN"] * 2
-    rungs = {"FCN-32s": FCN32s(10, "mini_vgg", weights=None)}
-    titles = [ax.get_title() for ax in benchmark.picture_of_rungs(scenes, rungs, shown=(0, 1)).axes]
+    nets = {"FCN-32s": FCN32s(10, "mini_vgg", weights=None)}
+    titles = [ax.get_title() for ax in benchmark.picture_of_nets(scenes, nets, shown=(0, 1)).axes]
     assert titles == ["image", "FCN-32s", "truth", "", "", ""]
 
 

@@ -35,7 +35,7 @@ def test_no_such_case(capsys):
 
 def test_no_gpu(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
-    assert module("__main__").main(["--gpu"]) == 2 and "no NVIDIA GPU is here" in capsys.readouterr().err
+    assert module("__main__").main(["--gpu"]) == 2 and "found no NVIDIA GPU" in capsys.readouterr().err
 
 
 def test_every_case_has_a_name_of_its_own_and_someone_who_does_it():

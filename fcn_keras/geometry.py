@@ -156,7 +156,15 @@ def _of_chain(layers, axis):
 
 
 def of_outputs(model, axis=0, incoming=None):
-    """The `Geometry` of each output of a model, as a list; see `trace` for arguments and errors."""
+    """The `Geometry` of each output of a model, as a list; see `trace` for arguments and errors.
+
+    Example:
+
+    >>> image = keras.Input((None, None, 3))
+    >>> small = keras.layers.Conv2D(8, 3, strides=2, padding="same")(image)
+    >>> [geometry.stride for geometry in of_outputs(keras.Model(image, [image, small]))]
+    [1, 2]
+    """
     known = {id(model.inputs[0]): incoming or Geometry()}
     return [_of_tensor(output, known, axis) for output in model.outputs]
 

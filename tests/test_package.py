@@ -70,16 +70,6 @@ def test_all_public_names_come_with_a_star():
     assert set(fcn_keras.__all__) <= set(names)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_public_functions_and_classes_are_documented(name):
-    module = importlib.import_module(name)
-    assert module.__doc__
-    for attribute in getattr(module, "__all__", None) or [a for a in vars(module) if not a.startswith("_")]:
-        value = getattr(module, attribute)
-        if (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == name:
-            assert inspect.getdoc(value), f"{name}.{attribute}"
-
-
 def test_names_that_are_not_there():
     with pytest.raises(AttributeError, match="'fcn_keras' has no attribute 'FCN4s'"):
         fcn_keras.FCN4s  # noqa: B018

@@ -87,7 +87,7 @@ def evaluate_seg11valid(net, voc, sbd=None, *, weights=None, list_file=None, sub
 
 def _named_model(net, weights):
     """The name, or None, and the model, with its weights."""
-    from .. import paper
+    from . import nets
 
     if not isinstance(net, str):
         name, model = None, net
@@ -98,7 +98,7 @@ def _named_model(net, weights):
     elif weights is None:
         raise ValueError(f"Found net {net!r} without weights: expected weights= (--weights), a file.")
     else:
-        name, model = net, getattr(paper, NETS[net])()
+        name, model = net, getattr(nets, NETS[net])()
         _load(model, user_path(weights))
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != CLASSES:

@@ -53,6 +53,14 @@ class Report:
         class_names: Names of the classes, by id.
         shares: For each split, the share of labelled pixels of each class, and of all pixels the share of ``"void"``.
         findings: A `Finding` for each thing found, errors first.
+
+    Example:
+
+    >>> shares = {"train": {"road": 0.75, "sky": 0.25, "void": 0.1}}
+    >>> print(Report("my_data", "folder", {"train": 3}, ["road", "sky"], shares, []))
+    my_data: layout folder; train 3; 2 classes
+      train: 75.0% road, 25.0% sky; of all pixels 10.0% void
+    Ready to train: 0 errors, 0 warnings, 0 notes.
     """
 
     source: str

@@ -1,7 +1,8 @@
 """Reads the weights in a ``.caffemodel`` file, without Caffe.
 
-A caffemodel is a protobuf message. Only the fields that hold names and weights are declared here; the reader skips the
-rest. Weights are declared as bytes: on the wire a packed list of floats looks the same, and NumPy reads it in place.
+A caffemodel is a protobuf message. Only the fields with names and weights are declared here; the reader skips the
+others. Weights are declared as bytes, because a packed list of floats is stored in the same way, and NumPy can use the
+bytes without a copy.
 
 Reference: Caffe's public message definition (NetParameter, LayerParameter, V1LayerParameter, BlobProto).
 """
@@ -15,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from .._files import user_path
 
-# Message → field → (number, type); a type is a protobuf type or another message, "+" says that it is repeated.
+# Message → field → (number, type). A type is a protobuf type or another message; "+" means that it is repeated.
 MESSAGES = {
     "BlobShape": {"dim": (1, "+int64")},
     "Blob": {
@@ -33,17 +34,18 @@ MESSAGES = {
 
 
 def read_caffemodel(path):
-    """The weights of a caffemodel file by layer.
+    """Reads the weights of each layer from a caffemodel file.
 
     Args:
-        path: The file; both the present format and that of before 2015.
+        path: Path of the file, in today's format or that of before 2015.
 
     Returns:
         A dict from layer name to a list of float32 arrays, in Caffe's order and shapes: kernel ``(O, I, h, w)``, bias
         ``(O,)``. Layers without weights are left out.
 
     Raises:
-        ValueError: If the file is missing, damaged or no caffemodel, or a layer's numbers do not fill its shape.
+        ValueError: If there is no such file, it is damaged or not a caffemodel, or a layer has too few or too many
+            numbers for its shape.
 
     Example:
 
@@ -62,7 +64,9 @@ def read_caffemodel(path):
             "Fix: download it again."
         ) from error
     if not any(layers.values()):
-        raise ValueError(f"{path} holds no layer with weights: expected a caffemodel (not a prototxt or solverstate).")
+        raise ValueError(
+            f"{path} holds no layer with weights, expected a caffemodel (not a prototxt or a solverstate)."
+        )
     return {name: [_array(blob, name, path) for blob in blobs] for name, blobs in layers.items() if blobs}
 
 
@@ -72,7 +76,7 @@ def _array(blob, name, path):
     if len(data) != 4 * math.prod(shape):
         raise ValueError(
             f"{path}, layer {name!r}: found {len(data)} bytes of weights for the shape {shape}, expected "
-            f"{4 * math.prod(shape)}. Fix: weights must be stored in single precision, as Caffe does; download again."
+            f"{4 * math.prod(shape)}, in single precision. Fix: download the file again."
         )
     return np.frombuffer(data, "<f4").reshape(shape)
 

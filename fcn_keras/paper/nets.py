@@ -1,9 +1,12 @@
-"""The authors' nets to the last pixel: FCN-32s, 16s, 8s and 8s-at-once on VGG16, and FCN-AlexNet.
+"""The nets that the authors released: FCN-32s, 16s, 8s and 8s-at-once on VGG16, and FCN-AlexNet.
 
-They pad the image by 100 pixels, so that even one pixel yields a unit of fc6, and crop what the upsampling paints. The
-famous offsets 19; 5 and 27; 5, 9 and 31; 18 stand nowhere in this file: `fcn_keras.models.fusion` derives them.
+The released nets pad the image by 100 pixels, so that even an image of one pixel gives a unit of fc6, and crop what the
+upsampling adds. Their definitions state the crops as numbers: 19 for FCN-32s; 5 and 27 for FCN-16s; 5, 9 and 31 for
+FCN-8s; 18 for FCN-AlexNet. Here `fcn_keras.models.fusion` derives them. Neither the padding nor the crops stand in the
+paper.
 
-Reference: Long, Shelhamer & Darrell (CVPR 2015), §4; Table 1; the authors' public net definitions.
+Reference: the net definitions that the authors published (``*.prototxt``); Long, Shelhamer & Darrell (CVPR 2015), §4;
+Table 1.
 """
 
 import keras
@@ -20,21 +23,24 @@ VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)
 
 
 def CaffeFCN32s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn32s"):
-    """The authors' FCN-32s on VGG16.
+    """Builds the released FCN-32s, on VGG16.
 
-    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255, any size from 1×1 up, to logits
-    ``(batch, H, W, num_classes)``. BGR order, mean colour and the padding of 100 pixels are inside. Layers have the
-    authors' names, weights are random: see `load_caffemodel`.
+    Layers have the authors' names. The BGR order, the mean colour and the padding of 100 pixels are inside. Weights are
+    random; see `load_caffemodel`.
 
     Args:
         num_classes: Number of classes, background included.
-        upsampling: ``"frozen"`` bilinear, as in the released nets; ``"learned_inner"``, as in the CVPR paper: every
-            transposed convolution but the last is learned from a bilinear start; or ``"learned"``.
-        width: Factor of all numbers of channels but the classes; less than 1 makes a small net of the same layers.
+        upsampling: ``"frozen"``: bilinear, as in the released nets. ``"learned_inner"``, as the CVPR paper describes:
+            every transposed convolution except the last is learned, starting as bilinear. ``"learned"``: all are.
+        width: Factor of all numbers of channels except the classes. Less than 1 makes a smaller net of the same layers.
         name: Name of the model.
 
+    Returns:
+        A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255, of any size from 1×1 up, to logits ``(batch,
+        H, W, num_classes)``.
+
     Raises:
-        ValueError: If `upsampling` is none of these.
+        ValueError: If `upsampling` is something else.
 
     Example:
 
@@ -42,13 +48,25 @@ def CaffeFCN32s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn32s")
     >>> model(keras.ops.zeros((1, 37, 53, 3))).shape, model.get_layer("upscore_crop").offset
     (TensorShape([1, 37, 53, 21]), 19)
 
-    Reference: Long et al. (CVPR 2015), §4.1; PAMI 2017, §4.
+    Reference: Long et al. (CVPR 2015), §4.1; PAMI 2017, §4; ``voc-fcn32s``.
     """
     return _vgg_fcn(num_classes, upsampling, width, 32, (1, 1), name)
 
 
 def CaffeFCN16s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn16s"):
-    """The authors' FCN-16s; arguments, returns and errors as in `CaffeFCN32s`. Crops: pool4 5, score 27.
+    """Builds the released FCN-16s. Its crops are 5 at pool4 and 27 at the end.
+
+    Args:
+        num_classes: As in `CaffeFCN32s`.
+        upsampling: As in `CaffeFCN32s`.
+        width: As in `CaffeFCN32s`.
+        name: Name of the model.
+
+    Returns:
+        A Functional model, as from `CaffeFCN32s`.
+
+    Raises:
+        ValueError: If `upsampling` is unknown.
 
     Example:
 
@@ -61,7 +79,19 @@ def CaffeFCN16s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn16s")
 
 
 def CaffeFCN8s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn8s"):
-    """The authors' FCN-8s; arguments, returns and errors as in `CaffeFCN32s`. Crops: pool4 5, pool3 9, score 31.
+    """Builds the released FCN-8s. Its crops are 5 at pool4, 9 at pool3 and 31 at the end.
+
+    Args:
+        num_classes: As in `CaffeFCN32s`.
+        upsampling: As in `CaffeFCN32s`.
+        width: As in `CaffeFCN32s`.
+        name: Name of the model.
+
+    Returns:
+        A Functional model, as from `CaffeFCN32s`.
+
+    Raises:
+        ValueError: If `upsampling` is unknown.
 
     Example:
 
@@ -74,9 +104,21 @@ def CaffeFCN8s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn8s"):
 
 
 def CaffeFCN8sAtOnce(num_classes=21, upsampling="frozen", width=1, name="voc_fcn8s_atonce"):
-    """The authors' FCN-8s-at-once, trained without stages; arguments, returns and errors as in `CaffeFCN32s`.
+    """Builds the released FCN-8s-at-once, which is trained without stages.
 
-    As `CaffeFCN8s`, with pool4 × 0.01 and pool3 × 0.0001 before their score layers.
+    It is `CaffeFCN8s` with pool4 multiplied by 0.01 and pool3 by 0.0001 before their score layers.
+
+    Args:
+        num_classes: As in `CaffeFCN32s`.
+        upsampling: As in `CaffeFCN32s`.
+        width: As in `CaffeFCN32s`.
+        name: Name of the model.
+
+    Returns:
+        A Functional model, as from `CaffeFCN32s`.
+
+    Raises:
+        ValueError: If `upsampling` is unknown.
 
     Example:
 
@@ -89,10 +131,22 @@ def CaffeFCN8sAtOnce(num_classes=21, upsampling="frozen", width=1, name="voc_fcn
 
 
 def CaffeFCNAlexNet(num_classes=21, upsampling="frozen", width=1, name="voc_fcn_alexnet"):
-    """The authors' FCN-AlexNet: the first line of Table 1.
+    """Builds the released FCN-AlexNet, the first line of the paper's Table 1.
 
-    Arguments, returns and errors as in `CaffeFCN32s`. Its units lie on pixels (32 i + 13), so the kernel is odd, 63, and the
-    crop 18.
+    The centres of its units are pixels (32 i + 13), not the points between two pixels. Therefore its upsampling kernel
+    has an odd size, 63, and its crop is 18.
+
+    Args:
+        num_classes: As in `CaffeFCN32s`.
+        upsampling: As in `CaffeFCN32s`.
+        width: As in `CaffeFCN32s`.
+        name: Name of the model.
+
+    Returns:
+        A Functional model, as from `CaffeFCN32s`.
+
+    Raises:
+        ValueError: If `upsampling` is unknown.
 
     Example:
 
@@ -100,7 +154,7 @@ def CaffeFCNAlexNet(num_classes=21, upsampling="frozen", width=1, name="voc_fcn_
     >>> model.get_layer("upscore").kernel_size, model.get_layer("upscore_crop").offset
     (63, 18)
 
-    Reference: Long et al. (CVPR 2015), §4.1, Table 1; Krizhevsky et al. (NIPS 2012), §3.
+    Reference: Long et al. (CVPR 2015), §4.1, Table 1; Krizhevsky et al. (NIPS 2012), §3; ``voc-fcn-alexnet``.
     """
     fusion.require_upsampling(upsampling)
     image, x = _padded_image()
@@ -123,7 +177,7 @@ def _vgg_fcn(num_classes, upsampling, width, finest, skip_scales, name):
     pools = []
     for stage, channels in enumerate(VGG16, start=1):
         for i, number in enumerate(channels, start=1):
-            first = (stage, i) == (1, 1)  # its padding of 100 is a layer of its own
+            first = (stage, i) == (1, 1)  # its padding of 100 is a separate layer
             x = _conv(x, _wide(number, width), 3, f"conv{stage}_{i}", padding="valid" if first else "same")
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool{stage}")(x)  # rounds up, as Caffe does
         pools.append(x)
@@ -149,7 +203,7 @@ def _padded_image():
 
 
 def _wide(channels, width):
-    """A number of channels, even so that it can be split into two groups."""
+    """A number of channels, even, so that it can be split into two groups."""
     return max(2, 2 * round(channels * width / 2))
 
 
@@ -158,7 +212,7 @@ def _conv(x, channels, kernel, name, padding="same", **kwargs):
 
 
 def _pool3(x, name):
-    """Overlapping pooling 3/2, rounding up: one more row and column of zeros, the least that a ReLU gives."""
+    """Pooling of 3×3 with stride 2 that rounds up. A row and a column of zeros, the least that a ReLU gives, do it."""
     x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
     return keras.layers.MaxPooling2D(3, 2, name=name)(x)
 
@@ -172,14 +226,15 @@ def _fully_convolutional(x, kernel, width):
 
 @register
 class LocalResponseNormalization(keras.layers.Layer):
-    """Divides each number by a power of the squares around it, across channels, as Caffe's LRN layer does.
+    """Divides each value by a power of the squares of its neighbours in other channels, as Caffe's LRN layer does.
 
     ``x / (1 + alpha / size * sum of squares over size channels) ** beta``, on ``(batch, h, w, channels)``.
 
     Args:
-        size: Number of neighbouring channels, odd.
+        size: Number of neighbouring channels, the value's own included; odd.
         alpha: Weight of the squares.
         beta: Exponent.
+        **kwargs: As in `keras.layers.Layer`.
 
     Example:
 
@@ -203,7 +258,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         return input_shape
 
     def geometry(self, incoming):
-        """Geometry of the output, for `fcn_keras.geometry.trace`: units stay where they are."""
+        """Returns the geometry of the output, for `fcn_keras.geometry.trace`: the units stay where they are."""
         return incoming[0]
 
     def get_config(self):

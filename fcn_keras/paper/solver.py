@@ -1,13 +1,15 @@
-"""The authors' solver: SGD as Caffe does it, their schedules, and what they come to on a mean loss.
+"""The authors' solver: SGD as in Caffe, their two sets of schedules, and what they mean for a mean loss.
 
-One step on a parameter ``w`` with gradient ``g`` and velocity ``v``::
+One step on a parameter ``w`` with gradient ``g`` and velocity ``v`` is::
 
     v = momentum * v - learning_rate * (g + l2 * w)      # weights
     v = momentum * v - 2 * learning_rate * g             # biases
     w = w + v
 
-The learning rates look small since the loss is a sum over pixels: 1e-10 on the sum over a 500×375 image is 1.875e-5 on
-the mean. See `mean_learning_rate`, and `mean_l2` for the other half of the translation.
+There are two sets of schedules, and they differ. `CVPR` is that of the paper: batches of 20 images, momentum 0.9,
+learning rates from 1e-4. `RELEASED` is that of the nets that the authors published: one image in a step, momentum 0.99,
+and a loss that is summed over pixels. Because of the sum, its learning rates look small: 1e-10 on the sum over an image
+of 500×375 pixels is 1.875e-5 on the mean. `mean_learning_rate` and `mean_l2` translate.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.3; Shelhamer, Long & Darrell (PAMI 2017); the files
 ``solver.prototxt`` of the released nets.
@@ -21,24 +23,26 @@ from keras import ops
 from ..layers._keras import variable_index
 from ..losses import PixelCrossentropy
 
-VOC_PIXELS = 500 * 375  # the usual photograph of PASCAL VOC
+VOC_PIXELS = 500 * 375  # of a typical photograph of PASCAL VOC
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class CaffeSGD(keras.optimizers.SGD):
-    """SGD with momentum as in Caffe: L2 decay inside the gradient, biases twice as fast and without decay.
+    """SGD with momentum as in Caffe: L2 decay is part of the gradient, and biases learn twice as fast without decay.
 
-    The decay passes through the momentum with the gradient. The `weight_decay` of Keras is another thing, decoupled: it
-    shrinks the weights beside the step, biases too; it is refused here. As in Caffe, gradients are clipped and
-    accumulated before the decay is added. A bias is a variable that is called ``bias``; the kernel of a transposed
-    convolution, bilinear or learned, is a weight. Velocities hold the learning rate, so with a schedule the steps
-    differ from those of PyTorch's SGD, which applies it last.
+    The decay enters the velocity together with the gradient. The `weight_decay` of Keras is something else: it is
+    decoupled, which means that it shrinks the weights, biases included, next to the step. It is refused here. As in
+    Caffe, gradients are clipped and accumulated before the decay is added. A variable named ``bias`` is a bias; the
+    kernel of a transposed convolution, bilinear or learned, is a weight. The velocity contains the learning rate, so
+    with a schedule the steps differ from those of PyTorch's SGD, which multiplies by the learning rate at the end.
 
     Args:
-        learning_rate: Float, schedule, or function without arguments; for weights.
+        learning_rate: Learning rate of weights: a float, a schedule, or a function without arguments. The default is
+            that of the released FCN-32s, for a loss that is summed over pixels.
         momentum: Share of the velocity that is kept, in ``[0, 1]``.
-        l2: Factor of the weights that is added to their gradient, at least 0: Caffe's ``weight_decay``.
-        bias_multiplier: Learning rate of biases in units of `learning_rate`: Caffe's ``lr_mult``.
+        l2: Factor of the weights in their gradient, at least 0. Caffe calls it ``weight_decay``.
+        bias_multiplier: Learning rate of biases divided by `learning_rate`. Caffe calls it ``lr_mult``.
+        name: Name of the optimizer.
         **kwargs: As in `keras.optimizers.SGD`.
 
     Raises:
@@ -57,11 +61,11 @@ class CaffeSGD(keras.optimizers.SGD):
     def __init__(self, learning_rate=1e-10, momentum=0.99, l2=5e-4, bias_multiplier=2.0, name="caffe_sgd", **kwargs):
         if kwargs.get("weight_decay") is not None:
             raise ValueError(
-                f"Found weight_decay={kwargs['weight_decay']}: Keras decouples it from the gradient, Caffe does not. "
+                f"Found weight_decay={kwargs['weight_decay']}: Keras decouples it from the gradient, unlike Caffe. "
                 "Fix: pass l2=."
             )
         if l2 < 0:
-            raise ValueError(f"Found l2={l2}: expected a number of at least 0.")
+            raise ValueError(f"Found l2={l2}, expected a number of at least 0.")
         super().__init__(learning_rate, momentum=momentum, name=name, **kwargs)
         self.l2, self.bias_multiplier = l2, bias_multiplier
 
@@ -69,7 +73,7 @@ class CaffeSGD(keras.optimizers.SGD):
         if self.built:
             return
         super().build(variables)
-        # By index: on TensorFlow `update_step` gets variables that have lost their Keras names.
+        # By index, because on TensorFlow `update_step` gets variables without their Keras names.
         self._is_bias = [variable.name == "bias" for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
@@ -85,18 +89,19 @@ class CaffeSGD(keras.optimizers.SGD):
 
 
 def mean_learning_rate(summed, pixels=VOC_PIXELS):
-    """Learning rate on the mean loss that makes the same step as `summed` on the summed loss.
+    """Translates a learning rate for the summed loss into one for the mean loss.
 
-    The gradient of the mean is that of the sum divided by the number of pixels, so the rate is multiplied by it. The
-    L2 decay does not pass through the loss: it has to be divided, see `mean_l2`. The two solvers are equal only where
-    every step sees the same number of pixels: the sum gives larger images, and those with less void, more weight.
+    The gradient of the mean is that of the sum divided by the number of pixels, so the rate is multiplied by that
+    number. The L2 decay is not part of the loss and must be divided by it; see `mean_l2`. The two solvers make equal
+    steps only if every step sees the same number of pixels: the sum gives more weight to larger images and to those
+    with less void.
 
     Args:
-        summed: Learning rate on the loss summed over pixels.
-        pixels: Number of labelled pixels in a step, void left out; by default an image of 500×375.
+        summed: Learning rate for the loss summed over pixels.
+        pixels: Number of labelled pixels in a step, without void. The default is an image of 500×375 pixels.
 
     Returns:
-        Learning rate.
+        The learning rate for the mean loss.
 
     Raises:
         ValueError: If `pixels` is not positive.
@@ -111,17 +116,17 @@ def mean_learning_rate(summed, pixels=VOC_PIXELS):
 
 
 def mean_l2(summed, pixels=VOC_PIXELS):
-    """L2 decay on the mean loss that makes the same step as `summed` on the summed loss, at `mean_learning_rate`.
+    """Translates an L2 decay for the summed loss into one for the mean loss, to be used with `mean_learning_rate`.
 
-    A step is ``rate * (gradient + l2 * w)``. For it to stay equal where the rate grows by the number of pixels and the
-    gradient shrinks by it, the decay must shrink by it too. The authors' 5e-4 thus comes to 2.7e-9: next to nothing.
+    A step is ``rate * (gradient + l2 * w)``. The rate grows by the number of pixels and the gradient shrinks by it, so
+    the decay must also shrink by it. The authors' 5e-4 becomes 2.7e-9, which is next to nothing.
 
     Args:
-        summed: L2 decay on the loss summed over pixels.
+        summed: L2 decay for the loss summed over pixels.
         pixels: As in `mean_learning_rate`.
 
     Returns:
-        L2 decay.
+        The L2 decay for the mean loss.
 
     Raises:
         ValueError: If `pixels` is not positive.
@@ -137,21 +142,23 @@ def mean_l2(summed, pixels=VOC_PIXELS):
 
 def _require_pixels(pixels):
     if not pixels > 0:
-        raise ValueError(f"Found pixels={pixels}: expected the number of labelled pixels in a step, at least 1.")
+        raise ValueError(f"Found pixels={pixels}, expected the number of labelled pixels in a step, at least 1.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How the authors trained one net: plain numbers, and the loss and optimizer that they make.
+    """How the authors trained one net: plain numbers, from which the loss and the optimizer are made.
 
     Args:
-        learning_rate: Of weights; it stays as it is from start to end.
-        iterations: Number of steps; None where only epochs were given.
-        starts_from: Net whose weights it starts from.
-        reduction: Of the loss over pixels, ``"sum"`` or ``"mean"``.
-        momentum, l2, bias_multiplier: As in `CaffeSGD`.
-        batch: Images in a step. They have their own sizes, so more than one are accumulated, one at a time.
-        epochs: Passes over the training images, at least; None where iterations were given.
+        learning_rate: Learning rate of weights. It is constant.
+        iterations: Number of steps, or None if the source gives only epochs.
+        starts_from: Net whose weights the training starts from.
+        reduction: How the loss is reduced over pixels, ``"sum"`` or ``"mean"``.
+        momentum: As in `CaffeSGD`.
+        l2: As in `CaffeSGD`.
+        bias_multiplier: As in `CaffeSGD`.
+        batch: Images in a step. They have different sizes, so their gradients are accumulated image by image.
+        epochs: Least number of passes over the training images, or None if the source gives iterations.
 
     Example:
 
@@ -175,11 +182,11 @@ class Schedule:
     epochs: int | None = None
 
     def loss(self):
-        """The pixel loss with this reduction; void pixels do not count."""
+        """Returns the pixel loss with this reduction; void pixels do not count."""
         return PixelCrossentropy(reduction=self.reduction)
 
     def optimizer(self):
-        """The solver; it steps once every `batch` images, with the mean of their gradients."""
+        """Returns the solver, which makes one step for every `batch` images, with the mean of their gradients."""
         return CaffeSGD(
             self.learning_rate,
             self.momentum,
@@ -189,7 +196,13 @@ class Schedule:
         )
 
     def on_mean_loss(self, pixels=VOC_PIXELS):
-        """The same schedule for the mean loss, equal where every image has as many labelled pixels.
+        """Returns the schedule for the mean loss. It is the same if every image has as many labelled pixels.
+
+        Args:
+            pixels: As in `mean_learning_rate`.
+
+        Returns:
+            A `Schedule`; this one, if its loss is a mean already.
 
         Example:
 
@@ -203,8 +216,9 @@ class Schedule:
         return dataclasses.replace(self, learning_rate=rate, l2=l2, reduction="mean")
 
 
-#: The schedules of the released nets. One image a step with momentum 0.99 stands for twenty with 0.9: 0.9 ** (1 / 20)
-#: = 0.995. In FCN-AlexNet only the bias of score_fr is doubled; those below it keep Caffe's defaults: 1, with decay.
+#: The schedules of the released nets. One image in a step with momentum 0.99 stands for twenty with 0.9, because
+#: 0.9 ** (1 / 20) is 0.995. In FCN-AlexNet only the bias of score_fr learns twice as fast; the biases of the layers
+#: below have Caffe's defaults, factor 1 and decay.
 RELEASED = {
     "fcn32s": Schedule(1e-10, 100_000, starts_from="vgg16"),
     "fcn16s": Schedule(1e-12, 100_000, starts_from="fcn32s"),
@@ -213,9 +227,9 @@ RELEASED = {
     "fcn-alexnet": Schedule(1e-4, 100_000, starts_from="caffenet", reduction="mean", momentum=0.9, batch=20),
 }
 
-#: The schedules of the paper (§4.3). It counts epochs for the coarse net alone (days for the others: about one, where
-#: the coarse one took three) and does not name the reduction; the mean is that of the released net that the authors
-#: trained "in this same way".
+#: The schedules of the paper (§4.3). It counts epochs for the coarse net only; for the others it says that they took
+#: about one day, and the coarse one three. It does not say how the loss is reduced. The mean is that of the released
+#: FCN-AlexNet, which the authors trained "in this same way".
 CVPR = {
     "fcn32s": Schedule(1e-4, None, starts_from="vgg16", reduction="mean", momentum=0.9, batch=20, epochs=175),
     "fcn16s": Schedule(1e-6, None, starts_from="fcn32s", reduction="mean", momentum=0.9, batch=20),

@@ -1,8 +1,9 @@
-"""The released weights of the authors' nets, into the nets of this package.
+"""Loads the released weights into the nets of this package.
 
-Caffe and PyTorch store a kernel as ``(O, I, h, w)``, Keras as ``(h, w, I, O)``; a transposed convolution as
-``(I, O, h, w)``, Keras as ``(h, w, O, I)``. One transposition serves both. Nothing is mirrored: all three
-correlate, and the nets turn RGB into the BGR that ``conv1_1`` was trained on.
+Caffe and PyTorch store the kernel of a convolution as ``(O, I, h, w)``, Keras as ``(h, w, I, O)``. They store that of a
+transposed convolution as ``(I, O, h, w)``, Keras as ``(h, w, O, I)``. So one transposition serves both. Nothing is
+mirrored, because all three compute a correlation. The nets themselves turn RGB into BGR, with which ``conv1_1`` was
+trained.
 """
 
 import pickle
@@ -20,21 +21,21 @@ from .caffemodel import read_caffemodel
 def load_caffemodel(model, path, strict=True):
     """Loads a released ``.caffemodel`` into a net of `fcn_keras.paper`.
 
-    Names and shapes are checked for all layers before any weight is changed. Fully connected layers of a classifier
-    (fc6 as ``(4096, 25088)``) become the convolutions that they are.
+    The names and shapes of all layers are checked before any weight changes. The fully connected layers of a classifier
+    (fc6 as ``(4096, 25088)``) become convolutions.
 
     Args:
-        model: A net such as `CaffeFCN8s`, or another model of convolutions; layers are matched by name.
-        path: The file.
-        strict: Whether the file must hold every layer of the net and no other. False takes what has a namesake: the
-            ImageNet classifier for a FCN-32s to start from, or FCN-32s for a FCN-16s.
+        model: A net such as `CaffeFCN8s`, or another model of convolutions. Layers are matched by name.
+        path: Path of the file.
+        strict: Whether the file must have every layer of the net and no others. False loads the layers that both have:
+            the ImageNet classifier into an FCN-32s that starts from it, or an FCN-32s into an FCN-16s.
 
     Returns:
-        The names of the layers that were loaded.
+        List of the names of the layers that were loaded.
 
     Raises:
-        ValueError: If the file cannot be read, if a layer is missing, unknown or of another shape, if a weight is not
-            finite, or if the file's transposed convolutions are not the frozen bilinear ones of `model`.
+        ValueError: If the file cannot be read; if a layer is missing, unknown or of another shape; if a weight is not
+            finite; or if the file's transposed convolutions are not the frozen bilinear ones of `model`.
 
     Example:
 
@@ -50,18 +51,20 @@ def load_state_dict(model, source, strict=True):
 
     Args:
         model: As in `load_caffemodel`.
-        source: A mapping from names to arrays or tensors, such as `state_dict` gives; an ``.npz`` file; or a ``.pth``
-            file, which needs PyTorch. Pickled objects are not read.
+        source: A mapping from names to arrays or tensors, such as `state_dict` returns; the path of an ``.npz`` file;
+            or the path of a ``.pth`` file, which needs PyTorch. Pickled objects are not read.
         strict: As in `load_caffemodel`.
 
     Returns:
-        The names of the layers that were loaded.
+        List of the names of the layers that were loaded.
 
     Raises:
-        ValueError: As `load_caffemodel`, or if a name does not end in ``.weight`` or ``.bias``.
-        ImportError: If a ``.pth`` file is given and PyTorch is not installed.
+        ValueError: As in `load_caffemodel`, or if a name does not end in ``.weight`` or ``.bias``.
+        ImportError: If `source` is a ``.pth`` file and PyTorch is not installed.
 
-    Example: a FCN-16s that starts from a FCN-32s.
+    Example:
+
+    An FCN-16s that starts from an FCN-32s:
 
     >>> from fcn_keras.paper import CaffeFCN16s, CaffeFCN32s
     >>> fcn32s, fcn16s = CaffeFCN32s(width=1 / 16), CaffeFCN16s(width=1 / 16)
@@ -75,24 +78,26 @@ def load_state_dict(model, source, strict=True):
     for key, value in _mapping(source).items():
         layer, _, kind = key.rpartition(".")
         if kind not in ("weight", "bias"):
-            raise ValueError(f"{found}: found the name {key!r}, expected names such as conv1_1.weight, conv1_1.bias.")
+            raise ValueError(
+                f"{found}: found the name {key!r}, expected names such as conv1_1.weight and conv1_1.bias."
+            )
         (weights if kind == "weight" else biases).setdefault(layer, []).append(to_numpy(value))
     arrays = {name: weights.get(name, []) + biases.get(name, []) for name in [*weights, *biases]}
     return _load(model, arrays, found, strict)
 
 
 def state_dict(model):
-    """The weights of a net by name, in the shapes of Caffe and PyTorch: what `load_state_dict` reads.
+    """Returns the weights of a net by name, in the shapes of Caffe and PyTorch: what `load_state_dict` reads.
 
     Args:
         model: As in `load_caffemodel`.
 
     Returns:
-        A dict from ``conv1_1.weight``, ``conv1_1.bias``, … to arrays. Frozen bilinear upsampling is written out as the
-        transposed convolution that it stands for.
+        A dict from ``conv1_1.weight``, ``conv1_1.bias``, … to arrays. Frozen bilinear upsampling is written as the
+        transposed convolution that it computes.
 
     Raises:
-        ValueError: If a layer with weights is no convolution.
+        ValueError: If a layer with weights is not a convolution.
 
     Example:
 
@@ -117,13 +122,13 @@ def _mapping(source):
     if not path.is_file():
         raise ValueError(f"No weights at {path}. Fix: check the path and its spelling.")
     if path.suffix not in (".npz", ".pth", ".pt"):
-        raise ValueError(f"Found {path}: expected a mapping, or a file that ends in .npz or .pth.")
+        raise ValueError(f"Found {path}, expected a mapping, or a file that ends in .npz or .pth.")
     try:
         arrays = _npz(path) if path.suffix == ".npz" else _pth(path)
     except (ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path} cannot be read ({type(error).__name__}): it is another kind of file, cut off, or holds pickled "
-            "objects, which are never read. Fix: download it again, or save arrays alone."
+            f"{path} cannot be read ({type(error).__name__}): it is another kind of file, it is cut off, or it holds "
+            "pickled objects, which are never read. Fix: download it again, or save only arrays."
         ) from error
     if not hasattr(arrays, "items"):
         raise ValueError(f"{path}: found a {type(arrays).__name__}, expected a mapping from names to weights.")
@@ -151,12 +156,13 @@ def _load(model, arrays, source, strict):
     if strict and (unknown or missing):
         raise ValueError(
             f"{source} does not fit {model.name}: missing {missing}, unknown {unknown}. "
-            "Fix: the net of that file; or strict=False, which takes the layers that both have."
+            "Fix: load it into the net of that file; or pass strict=False, which loads the layers that both have."
         )
     loaded = [name for name in layers if name in arrays]
     if not loaded:
         raise ValueError(
-            f"{source} has no layer of {model.name}: found {unknown}, expected names such as {missing[:3]}."
+            f"{source} has no layer of {model.name}: found {unknown}, expected names such as {missing[:3]}. "
+            "Fix: take a file of such a net."
         )
     values = {name: _converted(layers[name], arrays[name], f"{source}, layer {name!r}") for name in loaded}
     for name, value in values.items():
@@ -169,9 +175,11 @@ def _wanted(layer):
 
 
 def _converted(layer, arrays, where):
-    """The arrays as the layer's weights; none for layers that hold constants, which must be the same."""
+    """The arrays as the weights of the layer. Layers with constants must have the same ones, and take no weights."""
     if not all(np.isfinite(array).all() for array in arrays):
-        raise ValueError(f"{where}: found weights that are not finite. Fix: take a file of before training diverged.")
+        raise ValueError(
+            f"{where}: found weights that are not finite. Fix: take a file from before the training diverged."
+        )
     if isinstance(layer, BilinearUpsampling2D):
         return _require_bilinear(layer, arrays, where)
     if isinstance(layer, keras.layers.Rescaling):
@@ -188,7 +196,7 @@ def _converted(layer, arrays, where):
 
 
 def _as_convolution(array, shape):
-    """An inner product ``(O, I · h · w)`` or an old file's ``(1, 1, …)`` in the shape of the convolution."""
+    """The array in the shape of the convolution; it may be that of a dense layer, or have more axes of length 1."""
     flat = (shape[0], array.size // shape[0]) if len(shape) == 4 else shape
     without_ones = tuple(n for n in array.shape if n != 1)
     fits = without_ones == tuple(n for n in flat if n != 1) and array.size == np.prod(shape)
@@ -197,11 +205,11 @@ def _as_convolution(array, shape):
 
 def _require_convolution(layer, where):
     if not isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
-        raise ValueError(f"{where}: {layer.name!r} is a {type(layer).__name__} layer; expected convolutions alone.")
+        raise ValueError(f"{where}: {layer.name!r} is a {type(layer).__name__} layer, expected a convolution.")
 
 
 def _bilinear(layer):
-    """The kernel ``(I, O, h, w)`` of the transposed convolution that frozen upsampling stands for."""
+    """The kernel ``(I, O, h, w)`` of the transposed convolution that frozen upsampling computes."""
     channels = layer.input.shape[-1]
     return np.eye(channels, dtype="float32")[:, :, None, None] * bilinear_kernel(layer.kernel_size)
 
@@ -210,13 +218,13 @@ def _require_bilinear(layer, arrays, where):
     expected, size = _bilinear(layer), layer.kernel_size
     if len(arrays) != 1 or arrays[0].shape != expected.shape or np.abs(arrays[0] - expected).max() > 1e-5:
         raise ValueError(
-            f"{where}: found a transposed convolution that is not the frozen bilinear one, {size} × {size}, alike for "
-            f'each of {len(expected)} classes. Fix: build the net with upsampling="learned".'
+            f"{where}: found a transposed convolution that is not the frozen bilinear one of {size} × {size} for "
+            f'{len(expected)} classes. Fix: build the net with upsampling="learned".'
         )
     return []
 
 
 def _require_scale(layer, arrays, where):
     if any(np.abs(array - layer.scale).max() > 1e-6 * abs(layer.scale) for array in arrays):
-        raise ValueError(f"{where}: found a scale other than the net's {layer.scale}.")
+        raise ValueError(f"{where}: found another scale, expected {layer.scale}.")
     return []

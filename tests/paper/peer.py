@@ -1,4 +1,4 @@
-"""The authors' nets once more, in PyTorch and with the paper's numbers typed in: the peer to compare with.
+"""The released nets once more, in PyTorch and with their crops typed in as numbers: the peer to compare with.
 
     python tests/paper/peer.py
 

@@ -1,4 +1,4 @@
-"""The authors' nets: the paper's numbers, PyTorch's logits, and the size of every output."""
+"""The released nets: their crops and strides, PyTorch's logits, and the size of every output."""
 
 import keras
 import numpy as np
@@ -59,7 +59,7 @@ def test_every_layer_shows_in_the_logits(name):
         ("CaffeFCNAlexNet", {"upscore_crop": 18}, [63]),
     ],
 )
-def test_crops_and_kernels_are_the_papers(name, crops, kernels):
+def test_crops_and_kernels_are_those_of_the_released_nets(name, crops, kernels):
     model = net(name)
     found = {layer.name: layer.offset for layer in model.layers if isinstance(layer, fcn_keras.layers.padding.CropLike)}
     assert found == crops
@@ -68,7 +68,7 @@ def test_crops_and_kernels_are_the_papers(name, crops, kernels):
     assert (logits.stride, logits.offset) == (1, 0)  # a pixel's logits lie on the pixel
 
 
-def test_strides_and_receptive_fields_are_the_papers():
+def test_strides_and_receptive_fields_are_those_of_the_released_nets():
     found = geometry.trace(net("CaffeFCN8s"))
     fields = {
         name: (found[name].receptive_field, found[name].stride) for name in ("pool3", "pool4", "pool5", "fc6", "fc7")

@@ -101,7 +101,7 @@ def test_keras_own_decay_is_another_and_is_refused():
 
 
 def test_decays_below_zero():
-    with pytest.raises(ValueError, match=r"l2=-0\.1: expected a number of at least 0"):
+    with pytest.raises(ValueError, match=r"l2=-0\.1, expected a number of at least 0"):
         CaffeSGD(l2=-0.1)
 
 
@@ -198,7 +198,7 @@ def test_translations_in_numbers():
     assert mean_learning_rate(1e-10, pixels=500 * 375) * mean_l2(5e-4, pixels=500 * 375) == pytest.approx(1e-10 * 5e-4)
     assert mean_l2(5e-4) == pytest.approx(2.667e-9, rel=1e-3)
     for pixels in (0, -5):
-        with pytest.raises(ValueError, match=f"pixels={pixels}: expected the number of labelled pixels"):
+        with pytest.raises(ValueError, match=f"pixels={pixels}, expected the number of labelled pixels"):
             mean_learning_rate(1e-10, pixels)
         with pytest.raises(ValueError, match=f"pixels={pixels}"):
             mean_l2(5e-4, pixels)

@@ -92,7 +92,7 @@ def test_scales_of_the_net_at_once(written):
     }
     assert "scale_pool3" in paper.load_caffemodel(net("CaffeFCN8sAtOnce"), written(state))
     state["scale_pool3.weight"] = np.full(16, 1e-3)
-    with pytest.raises(ValueError, match="layer 'scale_pool3': found a scale other than the net's 0.0001"):
+    with pytest.raises(ValueError, match="layer 'scale_pool3': found another scale, expected 0.0001"):
         paper.load_caffemodel(net("CaffeFCN8sAtOnce"), written(state))
 
 
@@ -235,9 +235,9 @@ def test_files_of_another_net(written):
         ValueError, match=r"no layer of voc_fcn32s: found \['res2a'\], expected names such as \['conv1_1'"
     ):
         paper.load_caffemodel(net("CaffeFCN32s"), path, strict=False)
-    with pytest.raises(ValueError, match="'fc6' is a Dense layer; expected convolutions alone"):
+    with pytest.raises(ValueError, match="'fc6' is a Dense layer, expected a convolution"):
         paper.load_state_dict(MiniVGG(weights=None), {"fc6.weight": np.ones((160, 1152))}, strict=False)
-    with pytest.raises(ValueError, match="'fc6' is a Dense layer; expected convolutions alone"):
+    with pytest.raises(ValueError, match="'fc6' is a Dense layer, expected a convolution"):
         paper.state_dict(MiniVGG(weights=None))
 
 

@@ -134,7 +134,7 @@ def without(state, layer):
         (lambda s: s | {"upscore.bias": np.ones(5)}, "'upscore': found a transposed"),
         (lambda s: s | {"upscore.weight": s["upscore.weight"][:, :, ::2, ::2]}, "'upscore': found a transposed"),
         (lambda s: s | {"upscore.weight": s["upscore.weight"] * 1.01}, "'upscore': found a transposed"),
-        (lambda s: s | {"upscore.weight": s["upscore.weight"][:4, :4]}, "'upscore': found a transposed.*each of 5 classes"),
+        (lambda s: s | {"upscore.weight": s["upscore.weight"][:4, :4]}, "'upscore': found a transposed.*for 5 classes"),
         (lambda s: s | {"upscore.weight": s["upscore.weight"] * np.nan}, "'upscore': found weights that are not finite"),
         (lambda s: s | {"score_fr.bias": np.full(5, np.inf)}, "'score_fr': found weights that are not finite"),
     ],

@@ -1,4 +1,4 @@
-"""How good a model is on a data set: the four metrics and those of each class, from one confusion matrix."""
+"""How well a model segments a data set: the four metrics and those of each class, from one confusion matrix."""
 
 import dataclasses
 
@@ -8,15 +8,16 @@ import numpy as np
 from ..datasets.images import as_bytes
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics, class_iou, confusion_matrix, scores
+from .predictor import get_predictor
 from .segment import segment
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """A confusion matrix and what follows from it.
+    """A confusion matrix and the metrics that follow from it.
 
     Args:
-        confusion: Integer array ``(C, C)`` of pixels, rows are the truth.
+        confusion: Integer array ``(C, C)``: pixels by true class (rows) and predicted class (columns).
         class_names: Names of the classes, by id.
 
     Example:
@@ -31,18 +32,18 @@ class Evaluation:
 
     @property
     def metrics(self):
-        """Dict of the paper's four metrics, in ``[0, 1]``."""
+        """Dict of the four metrics of the paper, in ``[0, 1]``."""
         found = scores(self.confusion)
         return {name: float(found[name]) for name in METRICS}
 
     @property
     def per_class_iou(self):
-        """Dict from class to its IU; NaN where a class occurs neither in the truth nor in the prediction."""
+        """Dict from class to its IoU; NaN if the class occurs neither in the truth nor in the prediction."""
         return self._named(keras.ops.convert_to_numpy(class_iou(self.confusion)))
 
     @property
     def per_class_accuracy(self):
-        """Dict from class to the share of its pixels that are found; NaN where it does not occur in the truth."""
+        """Dict from class to the share of its pixels that the model finds; NaN if the truth does not have the class."""
         truth = self.confusion.sum(axis=1)
         return self._named(np.where(truth > 0, np.diag(self.confusion) / np.maximum(truth, 1), np.nan))
 
@@ -50,7 +51,7 @@ class Evaluation:
         return {name: float(value) for name, value in zip(self.class_names, values, strict=True)}
 
     def summary(self):
-        """All of it as a dict, for JSON."""
+        """Returns the metrics, those of each class and the confusion matrix as a dict, for JSON."""
         return {
             **self.metrics,
             "per_class_iou": self.per_class_iou,
@@ -59,27 +60,27 @@ class Evaluation:
         }
 
     def table(self):
-        """The four metrics and the classes as Markdown, in percent.
+        """Returns the metrics and those of each class as Markdown, in percent.
 
         Example:
 
         >>> print(Evaluation(np.array([[3, 1], [0, 4]]), ["sky", "road"]).table())
-        | pixel acc. | mean acc. | mean IU | f.w. IU |
+        | pixel acc. | mean acc. | mean IoU | f.w. IoU |
         |---|---|---|---|
         | 87.5 | 87.5 | 77.5 | 77.5 |
         <BLANKLINE>
-        | class | IU | accuracy | share of the pixels |
+        | class | IoU | accuracy | share of the pixels |
         |---|---|---|---|
         | sky | 75.0 | 75.0 | 50.0 |
         | road | 80.0 | 100.0 | 50.0 |
         <BLANKLINE>
         """
-        lines = ["| pixel acc. | mean acc. | mean IU | f.w. IU |", "|---|---|---|---|"]
+        lines = ["| pixel acc. | mean acc. | mean IoU | f.w. IoU |", "|---|---|---|---|"]
         lines += [_row(self.metrics[name] for name in METRICS), ""]
-        lines += ["| class | IU | accuracy | share of the pixels |", "|---|---|---|---|"]
+        lines += ["| class | IoU | accuracy | share of the pixels |", "|---|---|---|---|"]
         share = self._named(self.confusion.sum(axis=1) / max(self.confusion.sum(), 1))
-        iu, accuracy = self.per_class_iou, self.per_class_accuracy
-        lines += [f"| {name} {_row([iu[name], accuracy[name], share[name]])}" for name in self.class_names]
+        iou, accuracy = self.per_class_iou, self.per_class_accuracy
+        lines += [f"| {name} {_row([iou[name], accuracy[name], share[name]])}" for name in self.class_names]
         return "\n".join(lines) + "\n"
 
 
@@ -87,21 +88,23 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
     """Measures a model on labelled images.
 
     Args:
-        model: Model from images ``(batch, H, W, 3)`` to logits ``(batch, H, W, C)``; compiled or not, it is left as it
-            is.
-        data: Dataset of batches (images, masks), as `fcn_keras.datasets.load` gives them.
+        model: Keras model from images ``(batch, H, W, 3)`` to logits ``(batch, H, W, C)``. It is not changed, and need
+            not be compiled.
+        data: `tf.data.Dataset` of pairs (images, masks), in batches as `fcn_keras.datasets.load` gives them, or one by
+            one.
         class_names: Names of the classes; by default their numbers.
-        ignore_class: Label of the pixels that do not count.
+        ignore_class: Label of the pixels that are not scored.
         verbose: As in `keras.Model.evaluate`.
-        scales, flip: As in `fcn_keras.segment`: what the model says of the image in several sizes, and mirrored, is
-            averaged. The paper measures one pass at scale 1.
+        scales, flip: As in `fcn_keras.segment`: the probabilities for the image in several sizes, and mirrored, are
+            averaged. The paper measures without.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        ValueError: If there are not as many names as the model has classes, or averaging meets such labels as:
-        tf.errors.InvalidArgumentError: On TensorFlow, if a mask holds labels outside the classes that are not void.
+        ValueError: If `data` is no such dataset, if the number of names is not that of the classes, if the logits are
+            NaN, or, with `scales` or `flip`, if a mask holds a label outside the classes.
+        tf.errors.InvalidArgumentError: On TensorFlow, without `scales` and `flip`, if a mask holds such a label.
 
     Example:
 
@@ -112,27 +115,40 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
 
     Reference: Long et al. (CVPR 2015), §5, "Metrics".
     """
-    classes = max(model.output_shape[-1], 2)  # one logit is two classes
-    metric = SegmentationMetrics(classes, class_names, ignore_class)
-    if tuple(scales) != (1,) or flip:
-        confusion = _confusion_of_averages(model, data, classes, ignore_class, verbose, scales, flip)
+    predictor = get_predictor(model)
+    metric = SegmentationMetrics(predictor.classes, class_names, ignore_class)
+    batched = _is_batched(data)
+    if flip or scales not in ((1,), [1]):
+        pairs = data.unbatch() if batched else data
+        confusion = _confusion_of_averages(model, pairs, predictor.classes, ignore_class, verbose, scales, flip)
         return Evaluation(confusion, metric.class_names)
-    judge = keras.Model(model.input, model.output)  # the same layers, with a compilation of its own
-    judge.compile(loss=PixelCrossentropy(ignore_class), metrics=[metric], jit_compile=False)
-    judge.evaluate(data, verbose=verbose)
+    scored = keras.Model(predictor.images, predictor.logits)  # the same layers, compiled separately
+    scored.compile(loss=PixelCrossentropy(ignore_class), metrics=[metric], jit_compile=False)
+    scored.evaluate(data if batched else data.batch(1), verbose=verbose)
     confusion = keras.ops.convert_to_numpy(metric.confusion).astype("int64")
-    if (confusion < 0).any():  # as `SegmentationMetrics` says it
+    if (confusion < 0).any():  # `SegmentationMetrics` reports NaN logits so
         raise ValueError(
-            f"Model {model.name!r} gives logits that are NaN: expected numbers. Fix: weights from before the training "
-            "diverged; bfloat16 or float32 in place of float16."
+            f"Model {model.name!r} gives logits that are NaN: expected numbers. Fix: use weights from before the "
+            "training diverged, or bfloat16 or float32 instead of float16."
         )
     return Evaluation(confusion, metric.class_names)
 
 
-def _confusion_of_averages(model, data, classes, ignore_class, verbose, scales, flip):
-    """Image by image, as `segment` takes them."""
+def _is_batched(data):
+    """Whether a dataset of images and masks gives batches."""
+    spec = getattr(data, "element_spec", None)
+    ranks = [len(part.shape) for part in spec] if isinstance(spec, tuple) and len(spec) == 2 else []
+    if not ranks or ranks[0] not in (3, 4):
+        raise ValueError(
+            f"Found data of type {type(data).__name__}{f', with elements {spec}' if spec else ''}: expected a "
+            "tf.data.Dataset of pairs (images, masks), as fcn_keras.datasets.load gives it."
+        )
+    return ranks[0] == 4
+
+
+def _confusion_of_averages(model, pairs, classes, ignore_class, verbose, scales, flip):
+    """The confusion matrix of what `segment` returns, image by image."""
     confusion = np.zeros((classes, classes), "int64")
-    pairs = data.unbatch() if len(data.element_spec[0].shape) == 4 else data
     progress = keras.utils.Progbar(None, verbose=verbose, unit_name="image")
     for number, (image, mask) in enumerate(pairs.as_numpy_iterator()):
         truth = np.where(mask == ignore_class, -1, mask.astype("int64"))

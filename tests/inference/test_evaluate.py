@@ -89,3 +89,33 @@ def test_a_file_that_cannot_be_written_leaves_the_earlier_one(error, tmp_path):
     if isinstance(error, OSError):
         assert told.value.errno == 28 and str(path) in str(told.value) and "Fix" in str(told.value)
     assert path.read_text() == "whole" and [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "told"),
+    [
+        ("shapes", {}, "data of type str: expected a tf.data.Dataset of pairs"),
+        ((np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2))), {}, "data of type tuple: expected"),
+        (tf.data.Dataset.from_tensors(np.zeros((1, 2, 2, 3))), {}, "data of type .*Dataset, with elements"),
+        (tf.data.Dataset.from_tensors((np.zeros((2, 2, 3)), np.zeros((2, 2)))), {"scales": 2}, "Found scales=2"),
+        (tf.data.Dataset.from_tensors((np.zeros((2, 2, 3)), np.zeros((2, 1)))), {"flip": True}, "expected the same"),
+    ],
+)
+def test_what_is_no_data(data, options, told):
+    with pytest.raises(ValueError, match=told):
+        evaluate(brightness(), data, **options)
+
+
+def test_pairs_one_by_one_and_models_of_ones_own():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.net = brightness()
+
+        def call(self, images):
+            return self.net(images)
+
+    images = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices((images, np.zeros((4, 6, 5), "uint8")))
+    expected = evaluate(brightness(), data.batch(2)).confusion
+    assert expected.sum() == 4 * 6 * 5 and (evaluate(Own(), data).confusion == expected).all()

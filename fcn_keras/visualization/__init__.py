@@ -1,6 +1,7 @@
-"""Masks, predictions and results as pictures. Every function returns a Matplotlib `Figure`.
+"""Figures of masks, predictions and results.
 
-The last expression of a notebook cell shows it; in a script, save it with `figure.savefig(path)`.
+Every function that draws returns a Matplotlib `Figure`. A notebook shows it if it is the last expression of a cell; in
+a script, save it with ``figure.savefig(path)``.
 """
 
 from .charts import confusion_matrix, learning_curves

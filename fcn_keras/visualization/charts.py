@@ -1,4 +1,4 @@
-"""Numbers as pictures: learning curves and confusion matrices."""
+"""Charts: learning curves and confusion matrices."""
 
 import numpy as np
 from matplotlib.colors import PowerNorm
@@ -6,37 +6,40 @@ from matplotlib.colors import PowerNorm
 from ..layers.labels import to_numpy
 from .style import MAX_WIDTH, canvas
 
-# Wong, Nature Methods 8 (2011): told apart by colour-blind readers too
+# Wong, Nature Methods 8 (2011): colour-blind readers can also tell them apart
 LINE_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 
 
 def learning_curves(history, metrics=None):
-    """Loss and metrics by epoch, each line named at its end.
+    """Draws loss and metrics by epoch, with the name of each line at its end.
 
     Args:
-        history: What `fit` returned, or its dict from metric to values, or a dict from the name of
-            a model to either of them.
-        metrics: Names of the metrics to draw, without `val_`; all that were recorded by default.
+        history: The object that `fit` returned, or its dict from metric to values, or a dict from the name of a model
+            to either of them.
+        metrics: Names of the metrics to draw, without ``val_``; by default all that were recorded.
 
     Returns:
-        Matplotlib `Figure` with a panel for each metric. Validation is solid, training dashed.
+        Matplotlib `Figure` with a panel for each metric. Lines of validation are solid, those of training dashed.
 
     Raises:
-        ValueError: There is nothing to draw, or a metric was not recorded.
+        ValueError: If there is nothing to draw, or if a metric was not recorded.
 
     Example:
-        >>> figure = learning_curves({"loss": [2.0, 1.0], "val_loss": [2.1, 1.4]})
-        >>> [text.get_text() for text in figure.axes[0].texts]
-        ['training', 'validation']
+
+    >>> figure = learning_curves({"loss": [2.0, 1.0], "val_loss": [2.1, 1.4]})
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['training', 'validation']
     """
     runs = _runs(history)
     recorded = list(dict.fromkeys(key.removeprefix("val_") for run in runs.values() for key in run))
     for metric in metrics or ():
         if metric not in recorded:
-            raise ValueError(f"{metric!r} was not recorded; there are {', '.join(recorded)}.")
+            raise ValueError(
+                f"Found metric {metric!r}, which was not recorded: expected some of {', '.join(recorded)}."
+            )
     metrics = list(metrics or recorded)
     if not metrics:
-        raise ValueError("The history is empty. Pass what model.fit returned.")
+        raise ValueError("Found an empty history: expected what model.fit returned.")
     columns = min(len(metrics), 3)
     rows = -(-len(metrics) // columns)
     with canvas(min(MAX_WIDTH, 4.6 * columns), 2.9 * rows) as figure:
@@ -49,33 +52,34 @@ def learning_curves(history, metrics=None):
 
 
 def confusion_matrix(confusion, class_names=None, ax=None):
-    """A confusion matrix in percent of the true class.
+    """Draws a confusion matrix, in percent of the true class.
 
     Args:
-        confusion: Array or tensor `(C, C)` of counts: rows are the truth, columns the prediction.
+        confusion: Array or tensor ``(C, C)`` of counts: rows are the truth, columns the prediction.
         class_names: Name of each class, from class 0 on.
-        ax: Matplotlib `Axes` to draw on, a new figure's by default.
+        ax: Matplotlib `Axes` to draw on; by default those of a new figure.
 
     Returns:
-        Matplotlib `Figure`. Shares below half a percent are left blank; the row of a class that
-        does not occur is hatched.
+        Matplotlib `Figure`. Shares below half a percent are left blank. The row of a class that does not occur is
+        hatched.
 
     Raises:
-        ValueError: `confusion` is not square or has negative counts, or names are missing.
+        ValueError: If `confusion` is not square or has negative counts, or if there are not as many names as classes.
 
     Example:
-        >>> figure = confusion_matrix([[3, 1], [0, 2]], ["background", "cat"])
-        >>> [text.get_text() for text in figure.axes[0].texts]
-        ['75', '25', '100']
+
+    >>> figure = confusion_matrix([[3, 1], [0, 2]], ["background", "cat"])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['75', '25', '100']
     """
     counts = np.asarray(to_numpy(confusion), "float64")
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0:
-        raise ValueError(f"The confusion matrix has shape {counts.shape}; expected (C, C).")
+        raise ValueError(f"Found a confusion matrix of shape {counts.shape}: expected (C, C).")
     if not (counts >= 0).all():
-        raise ValueError("The confusion matrix holds negative or NaN counts; expected counts.")
+        raise ValueError("Found a confusion matrix with negative or NaN counts: expected numbers from 0 up.")
     names = [f"class {i}" for i in range(len(counts))] if class_names is None else class_names
     if len(names) != len(counts):
-        raise ValueError(f"There are {len(names)} names for {len(counts)} classes.")
+        raise ValueError(f"Found {len(names)} names for {len(counts)} classes: expected one for each.")
     if ax is None:
         side = max(3.2, 0.36 * len(counts))
         margin = 0.09 * max(map(len, names))
@@ -83,7 +87,7 @@ def confusion_matrix(confusion, class_names=None, ax=None):
             return confusion_matrix(counts, names, figure.subplots())
     total = counts.sum(axis=1, keepdims=True)
     percent = np.divide(100 * counts, total, out=np.zeros_like(counts), where=total > 0)
-    norm = PowerNorm(0.5, 0, 100)  # a confusion of a few percent is seen too
+    norm = PowerNorm(0.5, 0, 100)  # so that a few percent are visible
     ax.imshow(percent, cmap="cividis", norm=norm)
     for row, col in zip(*np.nonzero(percent >= 0.5), strict=True):
         color = "black" if norm(percent[row, col]) > 0.6 else "white"
@@ -101,10 +105,10 @@ def confusion_matrix(confusion, class_names=None, ax=None):
 
 
 def _runs(history):
-    """Dict from model name to dict from metric to array; an only model has the name ``."""
+    """Dict from model name to dict from metric to array; a single model has the name ``''``."""
     values = getattr(history, "history", history)
     if not isinstance(values, dict):
-        raise ValueError(f"The history is a {type(history).__name__}; expected what fit returned.")
+        raise ValueError(f"Found a history of type {type(history).__name__}: expected what model.fit returned.")
     if not any(isinstance(run, dict) or hasattr(run, "history") for run in values.values()):
         values = {"": values}
     return {
@@ -124,14 +128,14 @@ def _draw_metric(ax, metric, runs):
                 ax.plot(epochs, run[key], style, color=color, marker=marker, linewidth=1.8)
                 label = " ".join(filter(None, [name, part])) if key == metric else name or part
                 ends.append((run[key][finite][-1], label, color))
-    ax.set(title=metric.replace("_", " ").replace(" iu", " IU"), xlabel="epoch")
+    ax.set(title=metric.replace("_", " ").replace(" iou", " IoU"), xlabel="epoch")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(axis="y", color="0.9")
     _label_ends(ax, ends)
 
 
 def _label_ends(ax, ends):
-    """Names each line to the right of its end, moved apart where two would overlap."""
+    """Writes the name of each line to the right of its end; names that would overlap are moved apart."""
     ends = sorted(ends)
     low, high = ax.get_ylim()
     heights = _spread([(value - low) / (high - low) for value, _, _ in ends], gap=0.09)
@@ -140,15 +144,15 @@ def _label_ends(ax, ends):
 
 
 def _spread(heights, gap):
-    """The nearest rising heights that are `gap` apart: crowded ones stand around their mean."""
+    """Moves heights, in rising order, so that they are at least `gap` apart; close ones keep their mean."""
     groups = []
     for height in heights:
         groups.append([height])
-        while len(groups) > 1 and _ladder(groups[-2], gap)[-1] + gap > _ladder(groups[-1], gap)[0]:
+        while len(groups) > 1 and _evenly_spaced(groups[-2], gap)[-1] + gap > _evenly_spaced(groups[-1], gap)[0]:
             last = groups.pop()
             groups[-1] = groups[-1] + last
-    return [height for group in groups for height in _ladder(group, gap)]
+    return [height for group in groups for height in _evenly_spaced(group, gap)]
 
 
-def _ladder(group, gap):
+def _evenly_spaced(group, gap):
     return list(np.mean(group) + gap * (np.arange(len(group)) - (len(group) - 1) / 2))

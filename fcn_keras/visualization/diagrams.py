@@ -1,4 +1,4 @@
-"""The algebra of strides and offsets as a picture: where the units of each map lie over the pixels."""
+"""Diagrams of strides and offsets: where the units of each map lie over the pixels."""
 
 import numpy as np
 
@@ -9,20 +9,21 @@ PIXELS = "0.87"
 
 
 def units_over_pixels(geometries, pixels=64, windows=(), margin=0):
-    """One image axis as a row of pixels, and under it a row of unit centres for each map.
+    """Draws one image axis as a row of pixels, and below it the centres of the units of each map, a row for each map.
 
     Args:
-        geometries: Dict from a name to a `fcn_keras.geometry.Geometry`, top row first.
+        geometries: Dict from the name of a map to its `fcn_keras.geometry.Geometry`, top row first.
         pixels: Number of pixels of the image, drawn as grey squares.
-        windows: Names of maps of which one unit's receptive field is drawn as a bar: the unit nearest to the middle.
-        margin: Pixels to the left and right of the image in which units are drawn too, for maps of padded nets.
+        windows: Names of maps for which the receptive field of one unit, the one nearest to the middle, is drawn as a
+            bar.
+        margin: Pixels to the left and right of the image where units are also drawn, for maps of padded nets.
 
     Returns:
-        Matplotlib `Figure`. Units are numbered from the map's own unit 0; at the right stands the formula of their
-        places.
+        Matplotlib `Figure`. The units of a map are numbered from its first one, 0. The formula of their centres is at
+        the right.
 
     Raises:
-        ValueError: There is nothing to draw, or a window is asked for of a map that is not there.
+        ValueError: If there is nothing to draw, or if `windows` names a map that is not among `geometries`.
 
     Example:
 
@@ -34,7 +35,7 @@ def units_over_pixels(geometries, pixels=64, windows=(), margin=0):
     Reference: Long, Shelhamer & Darrell, CVPR 2015, section 3, equation 1.
     """
     if not geometries:
-        raise ValueError("There are no maps to draw. Pass a dict from names to geometries.")
+        raise ValueError("Found no maps to draw: expected a dict from names to geometries.")
     unknown = [name for name in windows if name not in geometries]
     if unknown:
         raise ValueError(f"Found no map {unknown[0]!r}: expected one of {', '.join(geometries)}.")

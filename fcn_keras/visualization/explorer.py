@@ -1,4 +1,4 @@
-"""A figure with sliders, for readers to turn; where nobody can, a still picture of the same figure."""
+"""A figure with sliders; where sliders do not work, a still picture of the same figure."""
 
 import base64
 import inspect
@@ -6,35 +6,37 @@ import io
 
 
 class Explorer:
-    """A figure and the sliders that change it.
+    """A figure, and the sliders that change it.
 
-    In JupyterLab the sliders move it. On paper, on GitHub, on the site and without ipywidgets it is the picture of the
-    first values: a cell's output holds both, and whoever shows it takes what it can show.
+    The output of a notebook cell holds both the sliders and a picture. JupyterLab shows the sliders. GitHub, the site,
+    paper, and a computer without ipywidgets show the picture, drawn with the first values.
 
     Args:
-        draw: A function of the sliders' values that returns a Matplotlib `Figure`. Its defaults are the first values.
-        **choices: For each argument of `draw`, the values that its slider has, in order.
+        draw: Function of the values of the sliders that returns a Matplotlib `Figure`. Its defaults are the first
+            values.
+        **choices: For each argument of `draw`, the values of its slider, in order.
 
     Raises:
-        ValueError: If an argument has no choices, or its default is not among them.
+        ValueError: If an argument has no choices, or if its default is not among them.
 
     Example:
-        >>> from fcn_keras.visualization.style import canvas
-        >>> def line(slope=1):
-        ...     with canvas(3, 2) as figure:
-        ...         figure.subplots().plot([0, 1], [0, slope])
-        ...     return figure
-        >>> explorer = Explorer(line, slope=range(5))
-        >>> explorer.values
-        {'slope': 1}
-        >>> float(explorer.figure.axes[0].lines[0].get_ydata()[-1])
-        1.0
+
+    >>> from fcn_keras.visualization.style import canvas
+    >>> def line(slope=1):
+    ...     with canvas(3, 2) as figure:
+    ...         figure.subplots().plot([0, 1], [0, slope])
+    ...     return figure
+    >>> explorer = Explorer(line, slope=range(5))
+    >>> explorer.values
+    {'slope': 1}
+    >>> float(explorer.figure.axes[0].lines[0].get_ydata()[-1])
+    1.0
     """
 
     def __init__(self, draw, **choices):
         first = {name: argument.default for name, argument in inspect.signature(draw).parameters.items()}
         if first.keys() != choices.keys():
-            raise ValueError(f"Found choices for {list(choices)}: expected some for each of {list(first)}.")
+            raise ValueError(f"Found choices for {list(choices)}: expected choices for each of {list(first)}.")
         for name, values in choices.items():
             if first[name] not in values:
                 raise ValueError(f"Found {name}={first[name]!r} as default: expected one of {list(values)}.")
@@ -46,7 +48,7 @@ class Explorer:
         return self.draw(**self.values)
 
     def widget(self):
-        """The sliders above the picture, as an ipywidgets widget.
+        """Returns the sliders above the picture, as an ipywidgets widget.
 
         Raises:
             ImportError: If ipywidgets is not installed.
@@ -75,7 +77,7 @@ class Explorer:
         return png.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        """What Jupyter shows: the widget for those who can run it, the picture for all others."""
+        """The output of a cell: the widget for programs that can run it, the picture for all others."""
         png = self._png()
         bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": repr(self)}
         try:

@@ -1,4 +1,4 @@
-"""Objects on their image: a colour, a box and a name for each."""
+"""Objects drawn on their image, each with a colour, a box and a name."""
 
 import matplotlib
 import numpy as np
@@ -8,45 +8,47 @@ from matplotlib.patheffects import withStroke
 from .colors import rgb
 from .style import class_name, draw_image, panel_grid
 
-# Paul Tol's "bright" and "vibrant", told apart without colour by their lightness, too; in turn.
+# Paul Tol's "bright" and "vibrant", used in turn; their lightness also tells them apart.
 COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#EE7733", "#009988", "#BBBBBB")
 OPACITY = 0.55
 
 
 def show_instances(images, found, class_names=None, title=None, columns=3, titles=None):
-    """Draws the objects of images: mask, box, class and score, one colour for each object.
+    """Draws the objects of images: mask, box, class and score, with one colour for each object.
 
     Args:
-        images: One image `(H, W, 3)`, RGB, 0-255, or a sequence of them.
-        found: `fcn_keras.instances.Instances` of the image, or one for each; or dicts of `boxes` `(N, 4)`, `classes`
-            `(N,)`, `masks` `(N, H, W)` and, where known, `scores` `(N,)`, such as the truth. Rows of class 0 are left
-            out.
+        images: One image ``(H, W, 3)``, RGB, 0–255, or a sequence of images.
+        found: The `fcn_keras.instances.Instances` of the image, or one for each image. Dicts are also possible, for the
+            truth: ``boxes`` ``(N, 4)``, ``classes`` ``(N,)``, ``masks`` ``(N, H, W)``, and ``scores`` ``(N,)`` if
+            known. Rows of class 0 are left out.
         class_names: Name of each class, from class 0, the background, on.
         title: Title of the figure.
-        columns: The most images in a row.
-        titles: One for each image.
+        columns: Largest number of images in a row.
+        titles: Titles of the images, one for each.
 
     Returns:
         Matplotlib `Figure`.
 
     Raises:
-        ValueError: There are not as many images as sets of objects.
+        ValueError: If there are not as many sets of objects as images, or if a set lacks boxes, classes or masks.
 
     Example:
-        >>> mask = np.zeros((1, 16, 16), bool)
-        >>> mask[0, 4:9, 4:12] = True
-        >>> one = {"boxes": [[4, 4, 9, 12]], "classes": [1], "scores": [0.98], "masks": mask}
-        >>> figure = show_instances(np.zeros((16, 16, 3), "uint8"), one, ["ground", "disc"])
-        >>> figure.axes[0].texts[0].get_text()
-        'disc 0.98'
 
-    Reference:
-        He et al., ICCV 2017, figure 2.
+    >>> mask = np.zeros((1, 16, 16), bool)
+    >>> mask[0, 4:9, 4:12] = True
+    >>> one = {"boxes": [[4, 4, 9, 12]], "classes": [1], "scores": [0.98], "masks": mask}
+    >>> figure = show_instances(np.zeros((16, 16, 3), "uint8"), one, ["ground", "disc"])
+    >>> figure.axes[0].texts[0].get_text()
+    'disc 0.98'
+
+    Reference: He et al., ICCV 2017, figure 2.
     """
     single = not isinstance(images, list | tuple) and np.ndim(images) == 3
     images, found = ([images], [found]) if single else (list(images), list(found))
     if len(images) != len(found) or not images:
-        raise ValueError(f"There are {len(images)} images and {len(found)} sets of objects; expected as many.")
+        raise ValueError(
+            f"Found {len(images)} images and {len(found)} sets of objects: expected one set for each image."
+        )
     images = [rgb(image) for image in images]
     columns = min(columns, len(images))
     rows = [images[start].shape for start in range(0, len(images), columns)]
@@ -60,7 +62,10 @@ def show_instances(images, found, class_names=None, title=None, columns=3, title
 
 
 def _draw(ax, image, objects, class_names, title):
-    """Masks below, then boxes and names, the best on top."""
+    """Draws masks, then boxes and names, the best object last."""
+    missing = [name for name in ("boxes", "classes", "masks") if name not in objects]
+    if missing:
+        raise ValueError(f"Found objects without {', '.join(missing)}: expected boxes, classes and masks.")
     classes = np.asarray(objects["classes"])
     there = [i for i in range(len(classes)) if classes[i] != 0][::-1]
     picture = image.astype("float32")
@@ -69,7 +74,9 @@ def _draw(ax, image, objects, class_names, title):
         picture[mask] = (1 - OPACITY) * picture[mask] + OPACITY * 255 * np.array(_color(i))
     draw_image(ax, picture.round().astype("uint8"), title)
     for i in there:
-        top, left, bottom, right = np.asarray(objects["boxes"][i], float) - 0.5  # edges, and imshow's pixels
+        top, left, bottom, right = (
+            np.asarray(objects["boxes"][i], float) - 0.5
+        )  # boxes give edges, imshow centres pixels
         box = Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=_color(i), linewidth=1.5)
         ax.add_patch(box)
         name = "crowd" if classes[i] < 0 else class_name(int(classes[i]), class_names)

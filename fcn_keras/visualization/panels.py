@@ -1,4 +1,4 @@
-"""Pictures side by side: an image, its truth, predictions, errors and heat maps."""
+"""Pictures side by side: images, masks, predictions, errors and score maps."""
 
 import numpy as np
 
@@ -29,31 +29,31 @@ def show(
     title=None,
     annotate=False,
 ):
-    """An image beside its mask and its prediction, with a legend of the classes that occur.
+    """Draws an image next to its mask and its prediction, with a legend of the classes that occur.
 
     Args:
-        image: Path, array or tensor `(H, W, 3)`, RGB, 0-255.
-        mask: Ground truth: integer array or tensor `(H, W)` or `(H, W, 1)` of ids, 255 for void.
+        image: Path, array or tensor ``(H, W, 3)``, RGB, 0–255.
+        mask: Ground truth: integer array or tensor ``(H, W)`` or ``(H, W, 1)`` of ids, 255 for void.
         prediction: As `mask`.
-        class_names: Name of each class, from class 0 on; `class 0`, `class 1`, ... by default.
-        palette: Array `(C, 3)` of colours in 0-255, `voc_palette()` by default.
+        class_names: Name of each class, from class 0 on; by default ``class 0``, ``class 1``, ...
+        palette: Array ``(C, 3)`` of colours in 0–255; by default VOC's.
         title: Title of the figure.
-        annotate: Whether to write the names on the larger regions too.
+        annotate: Whether to write the class names also on the larger regions.
 
     Returns:
         Matplotlib `Figure`.
 
     Raises:
-        ValueError: An argument is not what it should be, or sizes differ.
+        ValueError: If `image` is not an image, if a mask does not hold ids, or if sizes differ.
 
     Example:
-        >>> mask = np.eye(8, dtype="uint8")
-        >>> figure = show(np.zeros((8, 8, 3), "uint8"), mask, class_names=["background", "line"])
-        >>> len(figure.axes)
-        2
 
-    Reference:
-        Long, Shelhamer & Darrell, CVPR 2015, figure 6.
+    >>> mask = np.eye(8, dtype="uint8")
+    >>> figure = show(np.zeros((8, 8, 3), "uint8"), mask, class_names=["background", "line"])
+    >>> len(figure.axes)
+    2
+
+    Reference: Long, Shelhamer & Darrell, CVPR 2015, figure 6.
     """
     image = rgb(image)
     masks = {"truth": mask, "prediction": prediction}
@@ -71,37 +71,39 @@ def show(
 
 
 def compare(images, masks, class_names=None, palette=None, title=None):
-    """A grid of pictures: a row for each image, a column for each source of masks.
+    """Draws a grid of pictures: a row for each image, a column for each model or other source of masks.
 
     Args:
-        images: Sequence or batch of images, each `(H, W, 3)`, RGB, 0-255, of any size.
+        images: Sequence or batch of images, each ``(H, W, 3)``, RGB, 0–255, of any size.
         masks: Dict from column title to masks, one for each image, for example
-            `{"FCN-32s": ..., "FCN-8s": ..., "truth": ...}`; each `(H, W)` or `(H, W, 1)`.
+            ``{"FCN-32s": ..., "FCN-8s": ..., "truth": ...}``; each ``(H, W)`` or ``(H, W, 1)``.
         class_names: Name of each class, from class 0 on.
-        palette: Array `(C, 3)` of colours in 0-255, `voc_palette()` by default.
+        palette: Array ``(C, 3)`` of colours in 0–255; by default VOC's.
         title: Title of the figure.
 
     Returns:
         Matplotlib `Figure`.
 
     Raises:
-        ValueError: A column has not one mask for each image, or sizes differ.
+        ValueError: If a column does not have one mask for each image, or if sizes differ.
 
     Example:
-        >>> images, truth = np.zeros((2, 8, 8, 3), "uint8"), np.zeros((2, 8, 8), "uint8")
-        >>> len(compare(images, {"FCN-8s": truth, "truth": truth}).axes)
-        6
 
-    Reference:
-        Long, Shelhamer & Darrell, CVPR 2015, figure 4.
+    >>> images, truth = np.zeros((2, 8, 8, 3), "uint8"), np.zeros((2, 8, 8), "uint8")
+    >>> len(compare(images, {"FCN-8s": truth, "truth": truth}).axes)
+    6
+
+    Reference: Long, Shelhamer & Darrell, CVPR 2015, figure 4.
     """
+    if not isinstance(masks, dict):
+        raise ValueError(f"Found masks of type {type(masks).__name__}: expected a dict from column title to masks.")
     images = [rgb(image) for image in images]
     columns = {name: [class_ids(ids, name) for ids in column] for name, column in masks.items()}
     if not images or not columns:
-        raise ValueError(f"There are {len(images)} images and {len(columns)} columns to compare.")
+        raise ValueError(f"Found {len(images)} images and {len(columns)} columns: expected at least one of each.")
     for name, column in columns.items():
         if len(column) != len(images):
-            raise ValueError(f"{name!r} has {len(column)} masks for {len(images)} images.")
+            raise ValueError(f"Found {len(column)} masks in {name!r} for {len(images)} images: expected one for each.")
         for image, ids in zip(images, column, strict=True):
             check_same_size(image, ids, "image", f"mask of {name}")
     legend = class_patches([ids for column in columns.values() for ids in column], class_names, palette)
@@ -115,23 +117,24 @@ def compare(images, masks, class_names=None, palette=None, title=None):
 
 
 def error_map(truth, prediction, ax=None):
-    """Where a prediction is wrong, with its pixel accuracy.
+    """Draws where a prediction is wrong, with its pixel accuracy.
 
     Args:
-        truth: Integer array or tensor `(H, W)` or `(H, W, 1)` of ids; void, 255, is not scored.
+        truth: Integer array or tensor ``(H, W)`` or ``(H, W, 1)`` of ids. Void, 255, is not scored.
         prediction: As `truth`.
-        ax: Matplotlib `Axes` to draw on, a new figure's by default.
+        ax: Matplotlib `Axes` to draw on; by default those of a new figure.
 
     Returns:
         Matplotlib `Figure`: right pixels are grey, wrong ones orange red, void is white.
 
     Raises:
-        ValueError: `truth` or `prediction` is not a mask of ids, or their sizes differ.
+        ValueError: If `truth` or `prediction` does not hold ids, or if their sizes differ.
 
     Example:
-        >>> figure = error_map(np.array([[0, 1, 255]]), np.array([[0, 2, 2]]))
-        >>> figure.axes[0].get_title()
-        'pixel accuracy 50.0 %'
+
+    >>> figure = error_map(np.array([[0, 1, 255]]), np.array([[0, 2, 2]]))
+    >>> figure.axes[0].get_title()
+    'pixel accuracy 50.0 %'
     """
     truth, prediction = class_ids(truth, "truth"), class_ids(prediction, "prediction")
     check_same_size(truth, prediction, "truth", "prediction")
@@ -153,41 +156,41 @@ def error_map(truth, prediction, ax=None):
 
 
 def heat_maps(image, scores, class_names=None, classes=None, label="score"):
-    """An image and the score maps of some classes, on one scale.
+    """Draws an image and the score maps of some classes, all with one colour scale.
 
-    Each map is stretched over the frame of the image; its size stands beside the scale.
+    Each map is enlarged to the size of the image. Its own size is given next to the colour scale.
 
     Args:
-        image: Path, array or tensor `(H, W, 3)`, RGB, 0-255.
-        scores: Array or tensor `(h, w, C)`: logits or probabilities, at any resolution.
+        image: Path, array or tensor ``(H, W, 3)``, RGB, 0–255.
+        scores: Array or tensor ``(h, w, C)``: logits or probabilities, at any resolution.
         class_names: Name of each of the C classes.
-        classes: Ids or names of the classes to draw; the four with the highest peaks by default.
-        label: What the numbers are, beside the scale.
+        classes: List of ids or names of the classes to draw; by default the four with the highest scores.
+        label: Label of the colour scale.
 
     Returns:
         Matplotlib `Figure`.
 
     Raises:
-        ValueError: `scores` is not `(h, w, C)`, or a class is not among the C.
+        ValueError: If `scores` is not ``(h, w, C)``, or if a class is not among the C.
 
     Example:
-        >>> scores = np.random.default_rng(0).normal(size=(2, 3, 10))
-        >>> figure = heat_maps(np.zeros((64, 96, 3), "uint8"), scores, classes=[7])
-        >>> figure.axes[1].get_title()
-        'class 7'
 
-    Reference:
-        Long, Shelhamer & Darrell, CVPR 2015, figure 2.
+    >>> scores = np.random.default_rng(0).normal(size=(2, 3, 10))
+    >>> figure = heat_maps(np.zeros((64, 96, 3), "uint8"), scores, classes=[7])
+    >>> figure.axes[1].get_title()
+    'class 7'
+
+    Reference: Long, Shelhamer & Darrell, CVPR 2015, figure 2.
     """
     image, scores = rgb(image), to_numpy(scores).astype("float32")
     if scores.ndim != 3 or scores.size == 0:
-        mend = " A batch: pass scores[i]." if scores.ndim == 4 else ""
-        raise ValueError(f"The scores have shape {scores.shape}; expected (h, w, classes).{mend}")
+        fix = " Fix: for a batch, pass scores[i]." if scores.ndim == 4 else ""
+        raise ValueError(f"Found scores of shape {scores.shape}: expected (h, w, classes).{fix}")
     if classes is None:
         classes = np.argsort(-scores.max(axis=(0, 1)), kind="stable")[:4]
     ids = [_class_id(c, class_names, scores.shape[-1]) for c in classes]
     if not ids:
-        raise ValueError("There are no classes to draw; name one, or leave `classes` out.")
+        raise ValueError("Found no classes to draw. Fix: name one, or leave `classes` out.")
     height, width = image.shape[:2]
     shared = {"vmin": scores[..., ids].min(), "vmax": scores[..., ids].max(), "cmap": "viridis"}
     columns = min(1 + len(ids), 5)
@@ -209,8 +212,8 @@ def heat_maps(image, scores, class_names=None, classes=None, label="score"):
 def _class_id(c, class_names, count):
     if isinstance(c, str):
         if class_names is None or c not in list(class_names):
-            raise ValueError(f"There is no class {c!r} in class_names.")
+            raise ValueError(f"Found class {c!r}: expected one of class_names.")
         return list(class_names).index(c)
     if not 0 <= c < count:
-        raise ValueError(f"There is no class {c}: the scores have classes 0 to {count - 1}.")
+        raise ValueError(f"Found class {c}: expected 0–{count - 1}, the classes of the scores.")
     return int(c)

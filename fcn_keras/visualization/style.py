@@ -1,4 +1,4 @@
-"""What the figures of this package share: sizes, fonts, legends and names on regions."""
+"""The style that all figures of this package share: sizes, fonts, legends, and class names on regions."""
 
 import contextlib
 
@@ -11,7 +11,7 @@ from scipy import ndimage
 from ..layers.labels import VOID
 from .colors import color_table
 
-MAX_WIDTH = 7.6  # inches, at the 96 dpi of a browser: the text width of the site; wider ones would be shrunk there
+MAX_WIDTH = 7.6  # inches at 96 dpi: the text width of the site, which would shrink wider figures
 PANEL_WIDTH = 2.8
 STYLE = {
     "font.size": 10,
@@ -28,10 +28,24 @@ STYLE = {
 
 @contextlib.contextmanager
 def canvas(width, height):
-    """A new figure of `width` by `height` inches, in the package's style.
+    """A context with a new figure in the style of the package, which is closed when the context ends.
 
-    pyplot closes it at the end: a notebook shows it once, as the value of its cell, and figures
-    do not pile up in memory.
+    A closed figure can still be shown and saved. A notebook shows it once, as the value of its cell, and figures do not
+    pile up in memory.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
+
+    Yields:
+        Matplotlib `Figure`.
+
+    Example:
+
+    >>> with canvas(3, 2) as figure:
+    ...     lines = figure.subplots().plot([0, 1])
+    >>> figure.get_size_inches().tolist()
+    [3.0, 2.0]
     """
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(width, height), layout="constrained")
@@ -43,16 +57,16 @@ def canvas(width, height):
 
 @contextlib.contextmanager
 def panel_grid(row_shapes, columns, title=None, legend=()):
-    """A `canvas` with a grid of panels and one legend for all below them.
+    """A `canvas` with a grid of panels, and below them one legend for all.
 
     Args:
-        row_shapes: For each row, the shape `(H, W, ...)` of its pictures.
+        row_shapes: For each row, the shape ``(H, W, ...)`` of its pictures.
         columns: Number of columns.
         title: Title of the figure.
-        legend: Patches.
+        legend: Matplotlib patches with labels, such as `class_patches` returns.
 
-    Returns:
-        Context of the figure and its axes, an array `(rows, columns)`.
+    Yields:
+        The figure, and its axes as an array ``(rows, columns)``.
     """
     width = min(PANEL_WIDTH, MAX_WIDTH / columns)
     heights = [panel_height(width, shape) for shape in row_shapes]
@@ -71,7 +85,7 @@ def panel_grid(row_shapes, columns, title=None, legend=()):
 
 
 def panel_height(width, shape):
-    """Height in inches of a picture `(H, W, ...)` that is `width` inches wide, within reason."""
+    """The height in inches of a picture of shape ``(H, W, ...)`` that is `width` inches wide, between bounds."""
     return width * float(np.clip(shape[0] / shape[1], 0.15, 1.8))
 
 
@@ -86,7 +100,7 @@ def _legend_columns(width, patches):
 
 
 def class_patches(masks, class_names, palette):
-    """A swatch and a name for each class that occurs in `masks`, void last."""
+    """Legend entries for the classes that occur in `masks`, void last."""
     ids = np.unique(np.concatenate([np.unique(ids) for ids in masks])) if masks else []
     ids = sorted(ids, key=lambda i: (i == VOID, i))
     colors = color_table(palette) / 255
@@ -94,26 +108,26 @@ def class_patches(masks, class_names, palette):
 
 
 def swatch(color, label):
-    """One entry of a legend."""
+    """A legend entry: a rectangle of a colour, and its label."""
     return Patch(facecolor=color, edgecolor="0.4", linewidth=0.8, label=label)
 
 
 def class_name(i, class_names):
-    """The name of class `i`: from `class_names`, else `class 7`; void is `void`."""
+    """The name of class `i`: from `class_names` or, if that is None, such as ``class 7``; 255 is ``void``."""
     if i == VOID:
         return "void"
     if class_names is None:
         return f"class {i}"
     if i >= len(class_names):
         raise ValueError(
-            f"Class {i} has no name: class_names has {len(class_names)} of them. Pass one for each"
-            " class, from class 0, the background, on."
+            f"Class {i} has no name: class_names has {len(class_names)} of them. Fix: pass one for each class, from "
+            "class 0, the background, on."
         )
     return str(class_names[i])
 
 
 def draw_panel(ax, picture, title=None, **options):
-    """A picture without ticks, and with every pixel a square unless `interpolation` is given."""
+    """Draws a picture without ticks, every pixel as a square unless `interpolation` is given."""
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     if title:
@@ -122,13 +136,13 @@ def draw_panel(ax, picture, title=None, **options):
 
 
 def draw_image(ax, image, title=None):
-    """A photograph: smoothed when it is shown reduced, pixel by pixel when it is small."""
+    """Draws a photograph: smoothed if it is large, every pixel as a square if it is small."""
     small = max(image.shape) <= 256
     return draw_panel(ax, image, title, interpolation="nearest" if small else "auto")
 
 
 def annotate_regions(ax, ids, class_names, palette):
-    """Writes the class names on the regions large enough for them, but black ones and void."""
+    """Writes the class names on the regions that are large enough, except black ones and void."""
     colors = color_table(palette)
     for label, (x, y) in region_centers(ids):
         if label != VOID and colors[label].any():
@@ -139,30 +153,35 @@ def annotate_regions(ax, ids, class_names, palette):
 
 
 def region_centers(ids, smallest=0.008):
-    """The innermost point of each large region of one class.
+    """Finds the innermost point of each large region of one class.
 
     Args:
-        ids: Integer array `(H, W)`.
-        smallest: Size of the smallest region, as a share of the pixels.
+        ids: Integer array ``(H, W)``.
+        smallest: Share of the pixels that a region needs.
 
     Returns:
-        List of `(id, (x, y))`, in pixels.
+        List of ``(id, (x, y))``, in pixels.
+
+    Example:
+
+    >>> region_centers(np.pad(np.ones((3, 3), int), 2), smallest=0.15)[1]
+    (np.int64(1), (3.0, 3.0))
     """
-    step = -(-max(ids.shape) // 128)  # names need no finer map
+    step = -(-max(ids.shape) // 128)  # fine enough to place a name
     coarse = ids[::step, ::step]
     centers = []
     for label in np.unique(coarse):
         regions, _ = ndimage.label(coarse == label)  # 4-connected
         sizes = np.bincount(regions.ravel())
         for number in np.flatnonzero(sizes >= smallest * coarse.size):
-            if number:  # 0 is what is not of this label
+            if number:  # 0 stands for other labels
                 row, col = _innermost(regions == number)
                 centers.append((label, (float(col * step), float(row * step))))
     return centers
 
 
 def _innermost(region):
-    """The pixel farthest from the border of a region; of several, the one in their midst."""
+    """The pixel farthest from the border of a region; of several, the one nearest to their mean."""
     depth = ndimage.distance_transform_cdt(np.pad(region, 1), "taxicab")[1:-1, 1:-1]
     rows, cols = np.nonzero(depth == depth.max())
     nearest = np.argmin((rows - rows.mean()) ** 2 + (cols - cols.mean()) ** 2)

@@ -116,7 +116,7 @@ def test_masks_of_any_type(mask, cast):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ([[0, 4, 9]], "ids 4, 9, the palette has colours for 0 to 3"),
+        ([[0, 4, 9]], "ids 4, 9 in the mask: expected 0–3"),
         ([[0, -1]], "no class ids, such as -1"),
         ([[0, 0.5]], "0.5.*nearest neighbour"),
         ([[np.nan]], "nan"),
@@ -160,9 +160,9 @@ def test_outlines_surround_the_classes_from_outside():
 
 
 def test_overlay_refuses_other_sizes_and_weights(image, mask):
-    with pytest.raises(ValueError, match="image is 24 x 36, the mask 36 x 24"):
+    with pytest.raises(ValueError, match="image has 24 x 36 pixels, the mask 36 x 24"):
         visualization.overlay(image, mask.T)
-    with pytest.raises(ValueError, match="alpha is 55"):
+    with pytest.raises(ValueError, match="alpha=55: expected"):
         visualization.overlay(image, mask, alpha=55)
 
 
@@ -220,7 +220,7 @@ def test_show_says_what_does_not_fit(image, mask):
         visualization.show(image, mask.T)
     with pytest.raises(ValueError, match="Class 2 has no name"):
         visualization.show(image, mask, class_names=NAMES[:2])
-    with pytest.raises(ValueError, match="The prediction has shape"):
+    with pytest.raises(ValueError, match="Found a prediction of shape"):
         visualization.show(image, mask, np.zeros((24, 36, 4)))
 
 
@@ -236,7 +236,7 @@ def test_compare_is_a_grid_of_images_by_columns(image, mask):
 
 @pytest.mark.parametrize(
     ("columns", "message"),
-    [({}, "0 columns"), ({"truth": []}, "'truth' has 0 masks for 1 images")],
+    [({}, "0 columns"), ({"truth": []}, "Found 0 masks in 'truth' for 1 images")],
 )
 def test_compare_says_what_is_missing(image, columns, message):
     with pytest.raises(ValueError, match=message):
@@ -295,7 +295,7 @@ def test_heat_maps_choose_the_highest_peaks(image):
     [
         (np.zeros((1, 2, 2, 4)), None, r"pass scores\[i\]"),
         (np.zeros((2, 2)), None, r"expected \(h, w, classes\)"),
-        (np.zeros((2, 2, 4)), [4], "no class 4: the scores have classes 0 to 3"),
+        (np.zeros((2, 2, 4)), [4], "Found class 4: expected 0–3"),
         (np.zeros((2, 2, 4)), ["cat"], "'cat'"),
         (np.zeros((2, 2, 4)), [], "no classes"),
     ],
@@ -317,7 +317,7 @@ HISTORY = {
 
 def test_learning_curves_name_each_line_at_its_end():
     figure = visualization.learning_curves(HISTORY)
-    assert titles_of(figure) == ["loss", "mean IU"]
+    assert titles_of(figure) == ["loss", "mean IoU"]
     loss, mean_iou = figure.axes
     assert [text.get_text() for text in loss.texts] == ["training", "validation"]
     assert [text.get_text() for text in mean_iou.texts] == ["validation", "training"]
@@ -341,7 +341,7 @@ def test_learning_curves_of_one_epoch_and_of_none():
     png(figure)
     with pytest.raises(ValueError, match="empty"):
         visualization.learning_curves({})
-    with pytest.raises(ValueError, match="'accuracy' was not recorded; there are loss"):
+    with pytest.raises(ValueError, match="Found metric 'accuracy', which was not recorded: expected some of loss"):
         visualization.learning_curves(HISTORY, ["accuracy"])
     with pytest.raises(ValueError, match="list"):
         visualization.learning_curves([1.0, 0.5])

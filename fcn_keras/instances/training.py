@@ -1,13 +1,16 @@
 """Training Mask R-CNN: a `fcn_keras.training.Run`, which can be killed at any moment and goes on."""
 
 import dataclasses
+import pathlib
 from typing import ClassVar
 
 import numpy as np
 
+from .. import datasets
 from .._files import atomic_write
-from ..training import AdamW, Polynomial, Run, layer_rates
+from ..training import AdamW, Polynomial, Run, fingerprints, layer_rates
 from ..training.averages import averaging
+from ..training.recipes import told_of
 from .average_precision import KINDS, NAMES, InstanceEvaluation, evaluate
 from .config import MaskRCNNConfig
 from .data import load, open_source
@@ -112,8 +115,7 @@ class MaskRCNNRecipe:
     def as_dict(self):
         """The fields, for JSON."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        named = {} if isinstance(self.backbone, str) else {"backbone": type(self.backbone).__name__}
-        return fields | named | {"config": self.config.as_dict()}
+        return fields | fingerprints.described(self.backbone, self.weights) | {"config": self.config.as_dict()}
 
 
 def train(
@@ -143,7 +145,7 @@ def train(
     >>> run.results()["masks"]["AP50"]  # doctest: +SKIP
     """
     recipe, where = recipe or MaskRCNNRecipe(), where or {}
-    source = open_source(data, splits[0], **where)
+    source, measured = open_source(data, splits[0], **where), where | (validation or {})
     shared = {"size": recipe.size, "objects": recipe.objects, "batch": recipe.batch}
 
     def batches(epoch_seed):
@@ -154,13 +156,26 @@ def train(
         lambda: MaskRCNN(len(source.class_names), recipe.backbone, recipe.weights, recipe.config, seed),
         recipe.optimizer_for,
         batches,
-        load(data, splits[1], **shared, **(where | (validation or {}))),
+        load(data, splits[1], **shared, **measured),
         source.class_names,
         recipe.epochs,
-        settings=recipe.as_dict() | {"data": data, "splits": splits},
+        settings=recipe.as_dict() | _told_of(data, splits, (where, measured)),
         seed=100_003 * seed,
         name="Mask R-CNN",
         **{"validate_every": 0} | options,
     )
     run.run()
     return run
+
+
+def _told_of(data, splits, places):
+    """What a run's settings say of its data: where they lie and how many there are, or which annotations."""
+    if data == "coco":
+        files = [{"annotations": fingerprints.of_file(place["annotations"])} for place in places]
+        images = [{"images": str(pathlib.Path(place["images"]).resolve())} for place in places]
+        return {"data": data, "files": [one | other for one, other in zip(files, images, strict=True)]}
+    builders = [
+        datasets.prepare(data, **({"config": datasets.config_of(data, split)} | place))
+        for split, place in zip(splits, places, strict=True)
+    ]
+    return told_of(data, builders, splits)

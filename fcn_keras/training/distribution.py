@@ -98,7 +98,7 @@ def scope(kind=None, devices=None):
 
 
 def is_chief():
-    """Whether this process is the one that writes files: worker 0, or the only one.
+    """Whether this process is the one that writes files: the chief, worker 0 where no chief is named, or the only one.
 
     Example:
 
@@ -109,7 +109,7 @@ def is_chief():
         import jax
 
         return jax.process_index() == 0
-    return _cluster()[1] == 0
+    return _cluster()[1] == 0  # None for a parameter server or an evaluator
 
 
 def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
@@ -237,6 +237,8 @@ def _engine(kind, devices):
 
 def _workers(backend):
     addresses, index = _cluster()
+    if index is None:
+        raise ValueError("Found a task in TF_CONFIG that is no chief and no worker: expected one of them in a scope.")
     on_jax = "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ and backend == "jax"
     if len(addresses) < 2 and not on_jax:
         raise ValueError(
@@ -253,11 +255,19 @@ def _workers(backend):
 
 
 def _cluster():
-    """Addresses of the workers and the index of this one, as TF_CONFIG tells them."""
+    """Addresses of the chief and the workers, in this order, and the place of this process among them, if it has one.
+
+    A chief trains as a worker does; where none is named worker 0 is the chief, as in `tf.distribute`.
+    """
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
         found = json.loads(text)
-        return found.get("cluster", {}).get("worker", []), int(found.get("task", {}).get("index", 0))
+        members = {kind: found.get("cluster", {}).get(kind, []) for kind in ("chief", "worker")}
+        task = found.get("task", {})
+        kind, index = task.get("type", "worker"), int(task.get("index", 0))
+        places = [(each, number) for each, addresses in members.items() for number in range(len(addresses))]
+        order = {place: number for number, place in enumerate(places)} or {(kind, index): 0}
+        return members["chief"] + members["worker"], order.get((kind, index))
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"TF_CONFIG cannot be read ({error}): found {text!r}, expected JSON.") from error
 

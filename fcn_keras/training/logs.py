@@ -22,43 +22,48 @@ from .._files import atomic_write, finite, write_json
 from ..datasets.images import as_bytes
 from ..inference.segment import segment
 
+FORMAT = 2  # of config.json; the first edition's had no number
 PACKAGES = ("fcn-keras", "keras", "tensorflow", "jax", "torch", "numpy", "tensorflow-datasets")
 
 
-def require_same(directory, config, begun=True):
-    """Writes ``config.json``, or refuses a folder whose run was made with other settings.
+def write_config(directory, config):
+    """Writes ``config.json``, the settings that a run is begun with; see `require_same`."""
+    write_json(pathlib.Path(directory) / "config.json", {"format": FORMAT, **config})
+
+
+def require_same(directory, config):
+    """Refuses a folder whose run was begun with other settings.
 
     Args:
-        directory: Folder of the run.
-        config: Dict of the settings.
-        begun: Whether anything was trained there; where nothing was, the settings are replaced.
+        directory: Folder of a run.
+        config: Dict of the settings that are asked for now.
 
     Raises:
-        ValueError: If the folder holds other settings; each is named with what was found there and what is asked for.
+        ValueError: If the folder holds other settings. Each is named, with what was found there and what is asked for.
 
     Example:
 
-    >>> require_same("run", {"epochs": 2})
+    >>> write_config("run", {"epochs": 2})
     >>> require_same("run", {"epochs": 3})
     Traceback (most recent call last):
     ...
     ValueError: run holds a run with other settings: epochs is 2 there, 3 here. Fix: take another ...
     """
-    path = pathlib.Path(directory) / "config.json"
-    config = json.loads(json.dumps(finite(config)))  # as JSON will give it back: tuples are lists
-    if not (begun and path.exists()):
-        write_json(path, config)
-        return
-    there = json.loads(path.read_text(encoding="utf-8"))
-    if there != config:
-        differing = [key for key in {**there, **config} if there.get(key) != config.get(key)]
+    config = json.loads(json.dumps(finite({"format": FORMAT, **config})))  # as JSON gives it back: tuples are lists
+    there = json.loads((pathlib.Path(directory) / "config.json").read_text(encoding="utf-8"))
+    if there.get("format") != FORMAT:
+        raise ValueError(
+            f"{directory} holds a run with other settings: another edition of fcn_keras began it, whose "
+            "settings have other names. Fix: take another directory. The run's nets still load with load_model."
+        )
+    if differing := [key for key in {**there, **config} if there.get(key) != config.get(key)]:
         short = functools.partial(textwrap.shorten, width=60, placeholder=" …")
         told = "; ".join(
             f"{key} is {short(repr(there.get(key)))} there, {short(repr(config.get(key)))} here" for key in differing
         )
         raise ValueError(
-            f"{directory} holds a run with other settings: {told}. "
-            "Fix: take another --directory, or the settings that it was begun with. A run cannot be prolonged."
+            f"{directory} holds a run with other settings: {told}. Fix: take another directory, or the settings "
+            "that the run was begun with. The number of epochs cannot be changed either."
         )
 
 

@@ -13,6 +13,7 @@ from .. import datasets
 from ..losses import PixelCrossentropy, median_frequency_weights, count_pixels
 from ..models import fcn, fusion
 from ..paper import solver
+from . import fingerprints
 from .averages import averaging
 from .optimizers import SGD, AdamW, Polynomial, layer_rates
 from .run import Run
@@ -25,6 +26,8 @@ NETS = {
 }
 OPTIMIZERS = ("adamw", "sgd", "caffe")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+#: Fields of a `Recipe` that make batches of a data set by name; data of one's own come in batches.
+DATA_FIELDS = ("batch", "validation_batch", "size", "scales", "colour", "augmentation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,19 +38,21 @@ class Recipe:
         net: ``"FCN-8s"``, ``"FCN-16s"``, ``"FCN-32s"`` or ``"FCN-8s-at-once"`` (with scaled skips). Score layers start
             at zero, so an FCN-8s starts as the FCN-32s that says nothing yet, refined twice.
         backbone, weights, head, upsampling: As in `fcn_keras.FCN32s`.
-        batch_norm: Whether batch normalisation in the backbone is trained; by default it keeps its statistics.
+        batch_norm: Whether batch normalisation in the backbone is trained; by default it keeps its statistics. Only
+            for a backbone that has some.
         epochs: Passes over the training data.
         batch, validation_batch: Images in a batch; `validation_batch` is 1 where sizes differ.
-        size: ``(height, width)`` of the training crops; None trains on whole images.
+        size: ``(height, width)`` of the training crops, at random places with augmentation, else in the middle; None
+            trains on whole images.
         scales: Range of the random scale; None trains without augmentation.
-        colour: How much colours vary with augmentation; see `fcn_keras.datasets.pipeline`.
+        colour: How much colours vary with augmentation, by default 1; see `fcn_keras.datasets.pipeline`.
         augmentation: Further arguments of `fcn_keras.datasets.load` for the training data, such as
             ``{"cache": True}``.
         optimizer: ``"adamw"``, ``"sgd"``, both with polynomial decay, or ``"caffe"``: the authors', at a constant rate.
         learning_rate: At the start, of the layers behind the backbone.
         backbone_rate: Learning rate of the backbone in units of `learning_rate`; not with ``"caffe"``.
-        power, warmup: Exponent of the decay, and steps of linear warm-up.
-        momentum: Of ``"sgd"`` and ``"caffe"``.
+        power, warmup: Exponent of the decay, and steps of linear warm-up; not with ``"caffe"``.
+        momentum: Of ``"sgd"`` and ``"caffe"``; not with ``"adamw"``.
         decay: Weight decay; vectors (biases, batch normalisation) are spared.
         ema: Share of the run's steps over which weights are averaged, exponentially, such as 0.05; None averages
             none. `train` measures and saves averages.
@@ -65,7 +70,7 @@ class Recipe:
     eager execution is enabled". Fix: a smaller crop, `accumulate`, or half precision.
 
     Raises:
-        ValueError: If a field is none of these.
+        ValueError: If a field is none of these, or would have no effect beside the others.
 
     Example:
 
@@ -84,7 +89,7 @@ class Recipe:
     validation_batch: int = 1
     size: tuple[int, int] | None = (304, 400)
     scales: tuple[float, float] | None = (0.9, 2.2)
-    colour: float = 1.0
+    colour: float | None = None
     augmentation: Mapping = dataclasses.field(default_factory=dict)
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
@@ -108,22 +113,35 @@ class Recipe:
                 raise ValueError(f"Found {field}={getattr(self, field)!r}: expected one of {', '.join(values)}.")
         if self.precision == "mixed_float16" and self.reduction == "sum":
             raise ValueError('Found reduction="sum" with mixed_float16: the sum overflows. Fix: "mean", or float32.')
-        if self.optimizer == "caffe" and self.backbone_rate != 1:
-            raise ValueError(f'Found backbone_rate={self.backbone_rate} with "caffe": expected 1.')
+        if self.optimizer == "caffe":
+            self._require('optimizer="caffe"', backbone_rate=1, warmup=0, power=0.9)
+        if self.optimizer == "adamw":
+            self._require('optimizer="adamw"', momentum=0.9)
+        if self.scales is None:
+            self._require("scales=None, which is no augmentation", colour=None)
+
+    def _require(self, of, **expected):
+        """Refuses fields that would have no effect."""
+        found = {field: getattr(self, field) for field in expected}
+        if found != expected:
+            raise ValueError(f"Found {found} with {of}: expected {expected}, as other values have no effect.")
 
     def settings(self):
-        """The fields, for JSON."""
+        """The fields, for JSON; what a name does not say of backbone and weights, fingerprints say."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return fields | ({} if isinstance(self.backbone, str) else {"backbone": type(self.backbone).__name__})
+        return fields | fingerprints.described(self.backbone, self.weights)
 
     def build(self, num_classes):
         """The net before its first epoch."""
         with _policy(self.precision):
             model = NETS[self.net](num_classes, self.backbone, self.weights, self.head, self.upsampling)
         if self.batch_norm:
-            for layer in model.get_layer("backbone").layers:
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    layer.trainable = True
+            layers = model.get_layer("backbone").layers
+            layers = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+            if not layers:
+                raise ValueError("Found batch_norm=True for a backbone without batch normalisation. Fix: False.")
+            for layer in layers:
+                layer.trainable = True
         return model
 
     def optimizer_for(self, model, steps):
@@ -183,7 +201,7 @@ def train(
     palette=None,
     source=None,
     data_dir=None,
-    splits=("train", "validation"),
+    splits=None,
     seed=0,
     **options,
 ):
@@ -193,12 +211,13 @@ def train(
         recipe: A `Recipe`, or a name in `RECIPES`.
         data: Name of a data set for `fcn_keras.datasets.load`; or a pair: training data (a `tf.data.Dataset` of batches
             that gives the same in every epoch, or a function from an integer, different for each epoch, to one) and
-            validation batches.
+            validation batches. Its batches are taken as they are, so the recipe's `DATA_FIELDS` are to be those
+            of one in `RECIPES`.
         directory: Folder of the run; see `fcn_keras.training.Run` for what it will hold.
-        class_names: Names of the classes; needed with a pair.
+        class_names: Names of the classes; needed with a pair, and not for other data.
         palette: Colours of the classes, for pictures; by default those of the data set.
-        source, data_dir: As in `fcn_keras.datasets.prepare`.
-        splits: What to train on and what to measure on.
+        source, data_dir: As in `fcn_keras.datasets.prepare`; not with a pair.
+        splits: What to train on and what to measure on, by default ``("train", "validation")``; not with a pair.
         seed: Seed of the run.
         **options: Passed on to `fcn_keras.training.Run`: `checkpoint_steps`, `validate_every`, `verbose`, ….
 
@@ -219,19 +238,22 @@ def train(
             raise ValueError(f"Found recipe {recipe!r}: expected one of {', '.join(RECIPES)}, or a Recipe.")
         recipe = RECIPES[recipe]
     if isinstance(data, str):
+        if class_names is not None:
+            raise ValueError(f"Found class_names for {data!r}, which knows its own: expected none.")
+        splits = splits or ("train", "validation")
         builders = builders_of(data, splits, source=source, data_dir=data_dir)
-        info = builders[0].info
-        class_names = list(info.metadata["class_names"])
-        palette = info.metadata["palette"] if palette is None else palette
+        metadata = builders[0].info.metadata
+        class_names = list(metadata["class_names"])
+        palette = metadata["palette"] if palette is None else palette
         batches, validation, counted = load_splits(recipe, builders, splits)
-        told = {"data": data, "prepared": info.full_name, "splits": splits}  # a folder that changed has another name
+        settings = recipe.settings() | told_of(data, builders, splits)
     else:
-        if class_names is None:
-            raise ValueError("Found data without names of its classes. Fix: pass class_names=.")
+        _require_pair(recipe, class_names, source=source, data_dir=data_dir, splits=splits)
         given, validation = data
         batches = given if callable(given) else lambda epoch_seed: given
         counted = lambda: batches(seed)  # noqa: E731
-        told = {"data": "the caller's"}
+        settings = {field: value for field, value in recipe.settings().items() if field not in DATA_FIELDS}
+        settings |= {"data": "the caller's"}
     run = Run(
         directory,
         lambda: recipe.build(len(class_names)),
@@ -240,7 +262,7 @@ def train(
         validation,
         class_names,
         recipe.epochs,
-        settings=recipe.settings() | told,
+        settings=settings,
         loss=recipe.loss(lambda: count_pixels(counted(), len(class_names))),
         seed=100_003 * seed,
         name=recipe.net,
@@ -252,6 +274,32 @@ def train(
     return run
 
 
+def _require_pair(recipe, class_names, **others):
+    """Refuses what has no effect on data of the caller's."""
+    if class_names is None:
+        raise ValueError("Found data without names of its classes. Fix: pass class_names=.")
+    found = {name: value for name, value in others.items() if value is not None}
+    for field in DATA_FIELDS:
+        if getattr(recipe, field) not in [getattr(known, field) for known in RECIPES.values()]:
+            found[field] = getattr(recipe, field)
+    if found:
+        raise ValueError(
+            f"Found {found} for data of your own: expected none of them, as batches are taken as they are. "
+            "Fix: make the data sets so, and leave these out."
+        )
+
+
+def told_of(data, builders, splits):
+    """What a run's settings say of prepared data: their names, which change with the files of a folder, and amounts."""
+    return {
+        "data": data,
+        "prepared": [builder.info.full_name for builder in builders],
+        "splits": list(splits),
+        "examples": [builder.info.splits[split].num_examples for builder, split in zip(builders, splits, strict=True)],
+        "bytes": [int(builder.info.dataset_size) for builder in builders],
+    }
+
+
 def builders_of(data, splits, **where):
     """The prepared builder of each split: of voc some have a config of their own."""
     return [datasets.prepare(data, datasets.config_of(data, split), **where) for split in splits]
@@ -259,11 +307,12 @@ def builders_of(data, splits, **where):
 
 def load_splits(recipe, builders, splits):
     """Training batches as a function of the epoch's seed, validation batches, and a function to what is counted on."""
-    shown = {"scales": recipe.scales, "size": recipe.size, "colour": recipe.colour}
-    augment = ({} if recipe.scales is None else {"augment": True, **shown}) | recipe.augmentation
+    colour = 1.0 if recipe.colour is None else recipe.colour
+    augment = {} if recipe.scales is None else {"augment": True, "scales": recipe.scales, "colour": colour}
+    options = {"size": recipe.size, **augment, **recipe.augmentation}
 
     def batches(epoch_seed):
-        return datasets.load(builders[0], splits[0], batch=recipe.batch, seed=epoch_seed, **augment)
+        return datasets.load(builders[0], splits[0], batch=recipe.batch, seed=epoch_seed, **options)
 
     validation = datasets.load(builders[1], splits[1], batch=recipe.validation_batch)
     return batches, validation, lambda: datasets.load(builders[0], splits[0])

@@ -7,6 +7,7 @@ augmentation and dropout depend on the seed and the epoch alone, so on a CPU an 
 for bit.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -17,14 +18,15 @@ from typing import ClassVar
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from .._files import atomic_write, finite, user_path
+from .._files import atomic_write, finite, locked, user_path
 from ..inference.evaluate import evaluate
 from ..layers._keras import all_layers
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics
 from ..models.loading import load_model
-from . import logs
+from . import fingerprints, logs
 from .averages import assign, averaged, keeps_averages
 from .callbacks import Watch
 
@@ -36,14 +38,21 @@ class Run:
     The folder holds ``config.json`` (the settings), ``environment.json`` (where and with what it ran),
     ``history.csv``, ``last.keras`` and ``best.keras`` (for inference: averaged weights where there are some, no
     optimizer), at the end ``metrics.json``, ``metrics.md``, ``curves.png``, ``samples.png``, and ``tensorboard/`` where
-    tensorboard is installed. While it is under way there is ``checkpoint.npz``.
+    tensorboard is installed. While it is under way there is ``checkpoint.npz``; while a process trains, the folder is
+    its alone (`fcn_keras._files.locked`).
+
+    A run goes on with what it was begun with, or not at all. Compared are `settings`, the fields below that change
+    the result, the shapes of the data and the labels of the first validation batch, and, where it goes on from a
+    checkpoint, the net with all its layers' settings and the optimizer. Versions, backend and machine are not: they
+    change the last digits, and they stand in ``environment.json`` for each start.
 
     Args:
         directory: Folder of the run.
         build: Function without arguments that gives the net before its first epoch.
         optimizer: Function from the net and the number of steps in the whole run to an optimizer.
         train: Function from an integer, different for each epoch, to a `tf.data.Dataset` of batches (images, masks):
-            the same batches for the same integer.
+            the same batches for the same integer. If the dataset does not know its length, its batches are counted
+            once at each start.
         validation: Dataset of batches that the metrics are measured on.
         class_names: Names of the classes, background included.
         epochs: Passes over the training data.
@@ -60,7 +69,8 @@ class Run:
         verbose: 1 shows a bar for each epoch, 2 a line, 0 nothing.
 
     Raises:
-        ValueError: From `run`, if the folder holds a run with other settings; they are named.
+        ValueError: From `run`, if the folder holds a run with other settings; they are named. Also if there is no end
+            of the data.
 
     Example:
 
@@ -104,16 +114,28 @@ class Run:
             ValueError: If the folder holds a run with other settings.
             FloatingPointError: If the loss is no longer a number; the message names the step and likely causes.
             OSError: If a file cannot be written. Earlier ones are whole, and the run goes on from there.
+            BlockingIOError: If another process trains in the folder.
         """
-        logs.require_same(self.directory, self._config(), begun=self.finished or self.checkpoint.exists())
-        self._tell_of_before()
-        if self.finished:
-            self.checkpoint.unlink(missing_ok=True)
-            return self.model()
+        config = self._config()
+        self._require_same(config)  # before the lock: a folder that is refused stays as it is
+        with contextlib.nullcontext() if self.finished else locked(self.directory):  # a finished one may be read-only
+            self._require_same(config)
+            self._tell_of_before()
+            if self.finished:
+                self.checkpoint.unlink(missing_ok=True)
+                return self.model()
+            return self._train(config)
+
+    def _require_same(self, config):
+        if self.finished or self.checkpoint.exists():
+            logs.require_same(self.directory, config)
+
+    def _train(self, config):
+        logs.write_config(self.directory, config)
         logs.write_environment(self.directory)
         keras.utils.set_random_seed(self.seed)
-        model, state = self._start()
-        record = self._restore(state)
+        model, state, made_of = self._start()
+        record = self._restore(state, made_of)
         if record["epoch"]:
             self._publish(model, record)  # killed between checkpoint and publication, it would be an epoch behind
         while record["epoch"] < self.epochs:
@@ -149,9 +171,14 @@ class Run:
             return json.loads(str(file["record"]))
 
     @functools.cached_property
+    def _first(self):
+        """The batches of the first epoch."""
+        return _with_length(self.train(self.seed), "training")
+
+    @property
     def steps(self):
         """Steps in an epoch."""
-        return len(self.train(self.seed))
+        return len(self._first)
 
     @property
     def checkpoint(self):
@@ -159,7 +186,7 @@ class Run:
         return self.directory / "checkpoint.npz"
 
     def results(self):
-        """A finished run: ``metrics``, ``per_class_iou`` (NaN for absent classes), ``history``, ``training_seconds``."""
+        """Of a finished run ``metrics``, ``per_class_iou`` (NaN: absent), ``history``, ``training_seconds``."""
         content = json.loads((self.directory / "metrics.json").read_text(encoding="utf-8"))
         history = content["record"]["history"]
         told = {"history": history, "training_seconds": sum(entry["seconds"] for entry in history)}
@@ -184,7 +211,8 @@ class Run:
         return {name: found[name] for name in ("loss", *METRICS)}
 
     def _config(self):
-        own = ("epochs", "seed", "validate_every", "monitor")
+        self.validation = _with_length(self.validation, "validation")
+        own = ("epochs", "seed", "validate_every", "monitor", "jit_compile")
         loss = keras.saving.serialize_keras_object(self.loss)
         palette = None if self.palette is None else np.asarray(self.palette).tolist()
         return {
@@ -194,6 +222,9 @@ class Run:
             "class_names": list(self.class_names),
             "palette": palette,
             "steps_per_epoch": self.steps,
+            "batches": str(self._first.element_spec),
+            "validation_batches": str(self.validation.element_spec),
+            "validation_labels": fingerprints.of_labels(self.validation),
         }
 
     def _compile(self, model, optimizer):
@@ -203,19 +234,21 @@ class Run:
         return metric.variables
 
     def _start(self):
-        """The net, compiled, and every variable that its next step depends on."""
+        """The net, compiled, and every variable that its next step depends on; and what the net is, for the record."""
         model = self.build()
+        net = fingerprints.of_model(model)
         own = list(model.variables)  # weights, statistics, states of random numbers
         measured = self._compile(model, self.optimizer(model, self.steps * self.epochs))
         optimizer = model.optimizer
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
         running = [*model.metrics[0].variables, *measured]  # of this epoch: the loss and the confusion
-        return model, {"own": own, "optimizer": optimizer.variables, "running": running}
+        made_of = {"net": net, "optimizer": fingerprints.of_optimizer(optimizer)}
+        return model, {"own": own, "optimizer": optimizer.variables, "running": running}, made_of
 
     def _one_epoch(self, model, state, record):
         seed, started = self.seed + record["epoch"], time.perf_counter()
-        data = self.train(seed)
+        data = self.train(seed).apply(tf.data.experimental.assert_cardinality(self.steps))
         if record["step"]:
             data = data.skip(record["step"])
         else:
@@ -262,18 +295,17 @@ class Run:
 
         atomic_write(self.checkpoint, write)
 
-    def _restore(self, state):
+    def _restore(self, state, made_of):
         record = self.record()
         if not self.checkpoint.exists():
-            return record
+            return record | made_of
+        if changed := [name for name in made_of if record.get(name) != made_of[name]]:
+            raise ValueError(
+                f"{self.checkpoint} is of another {' and of another '.join(changed)}: found other layers or settings. "
+                "Fix: take another directory, or what the run was begun with."
+            )
         with np.load(self.checkpoint, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name != "record"}  # each access reads from the disk
-        ours = {f"{kind}/{i}": tuple(v.shape) for kind, vs in state.items() for i, v in enumerate(vs)}
-        if {name: array.shape for name, array in arrays.items()} != ours:
-            raise ValueError(
-                f"{self.checkpoint} is of another net or optimizer: found {len(arrays)} arrays, expected "
-                f"{len(ours)} of the same shapes. Fix: take another directory, or delete this one."
-            )
         for kind, variables in state.items():
             assign(variables, [arrays[f"{kind}/{i}"] for i in range(len(variables))])
         return record
@@ -309,6 +341,17 @@ class Run:
         logs.write_metrics(self.directory, evaluation, record)  # the last word: it says that the run is finished
         self.checkpoint.unlink(missing_ok=True)
         return model
+
+
+def _with_length(dataset, name):
+    """The dataset, which is counted if it does not know its length: `keras.Model.fit` and the schedules ask for it."""
+    length = int(dataset.cardinality())
+    if length == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(f"Found {name} data without an end: expected a dataset of finite length. Fix: .take(n).")
+    if length == tf.data.UNKNOWN_CARDINALITY:
+        print(f"Counting the {name} batches, as their dataset does not know its length.", flush=True)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in dataset)))
+    return dataset
 
 
 def reseed_dropout(model, seed):

@@ -7,7 +7,7 @@ command line: ``python -m fcn_keras train shapes --stages``.
 import dataclasses
 
 from ..losses import count_pixels
-from .recipes import RECIPES, Recipe, builders_of, load_splits
+from .recipes import RECIPES, Recipe, builders_of, load_splits, told_of
 from .stages import Stage, StagedTraining
 
 
@@ -112,8 +112,8 @@ def train_stages(recipe, directory, *, source=None, data_dir=None, splits=None, 
     info = builders[0].info
     names = list(info.metadata["class_names"])
     batches, validation, counted = load_splits(shared, builders, splits)
-    settings = shared.settings() | {"data": recipe.data, "prepared": info.full_name, "splits": list(splits)}
-    for own in ("net", "epochs", "learning_rate"):  # each rung has its own
+    settings = shared.settings() | told_of(recipe.data, builders, splits)
+    for own in ("net", "epochs", "learning_rate", "backbone", "weights"):  # the ladder's own, or each rung's
         del settings[own]
     return StagedTraining(
         directory,

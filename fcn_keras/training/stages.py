@@ -4,6 +4,7 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2–4.3 and Table 2.
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ from .._files import atomic_write, user_path, write_json
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS
 from ..models import fcn, fusion
+from . import fingerprints
 from .optimizers import Polynomial
 from .run import Run
 
@@ -179,15 +181,18 @@ class StagedTraining:
 
     def _settings(self, rung):
         """What it takes to repeat a rung, beyond what a `Run` knows by itself."""
-        names = {name: getattr(self, name) for name in ("weights", "head", "upsampling")}
-        backbone = self.backbone if isinstance(self.backbone, str) else getattr(self.backbone, "name", "a Backbone")
         return {
             **self.settings,
+            **self._backbone,
             "net": rung.name,
-            "backbone": backbone,
-            **{name: value if value is None else str(value) for name, value in names.items()},
+            "head": self.head,
+            "upsampling": self.upsampling,
             "learning_rate": rung.learning_rate,
         }
+
+    @functools.cached_property
+    def _backbone(self):
+        return fingerprints.described(self.backbone, self.weights)
 
     def _start(self, rung):
         """The net of a rung before its first epoch."""
@@ -204,7 +209,7 @@ class StagedTraining:
 
     def _write_table(self):
         table = self.table()
-        atomic_write(self.directory / "table.md", lambda beside: beside.write_text(table, encoding="utf-8"))
+        atomic_write(self.directory / "table.md", lambda temporary: temporary.write_text(table, encoding="utf-8"))
         write_json(self.directory / "table.json", {name: result["metrics"] for name, result in self.results().items()})
 
 

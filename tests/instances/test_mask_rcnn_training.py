@@ -17,6 +17,8 @@ import pytest
 from small import SMALL
 
 from fcn_keras import instances
+from fcn_keras.instances import training
+from fcn_keras.models.backbones import Backbone, MiniVGG
 from fcn_keras.models.loading import load_model
 
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
@@ -53,7 +55,8 @@ def test_killed_and_resumed_is_unbroken(few_scenes, tmp_path):
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     expected = {"config.json", "environment.json", "history.csv", "last.keras", "metrics.json", "metrics.md"}
-    assert {path.name for path in broken.iterdir() if path.is_file()} == expected | {"curves.png", "samples.png"}
+    left = {path.name for path in broken.iterdir() if path.is_file()}
+    assert left == expected | {"curves.png", "samples.png", ".lock"}
     content = json.loads((broken / "metrics.json").read_text())
     assert set(content["masks"]) == {"AP", "AP50", "AP75", "per_class"} == set(content["boxes"])
 
@@ -86,3 +89,23 @@ def test_what_is_saved_is_what_was_measured(few_scenes, tmp_path, monkeypatch):
     saved = load_model(tmp_path / "run" / "last.keras").get_weights()
     for a, b in zip(saved, measured[0], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_knows_its_data_by_their_place_and_content(few_scenes, tmp_path, monkeypatch):
+    """Two files of annotations, two folders of images, two backbones: other settings each."""
+    for name, content in (("a.json", "one"), ("same.json", "one"), ("b.json", "two")):
+        (tmp_path / name).write_text(content)
+
+    def told(annotations, images="photos"):
+        place = {"annotations": tmp_path / annotations, "images": tmp_path / images}
+        return json.dumps(training._told_of("coco", ("train", "validation"), (place, place)))
+
+    assert told("a.json") == told("same.json") and len({told("a.json"), told("b.json"), told("a.json", "other")}) == 3
+    where = {"data_dir": few_scenes}
+    found = training._told_of("shapes", ("train", "validation"), (where, where))
+    assert found["examples"] == [12, 5] and found["prepared"][0].startswith("shapes/scenes/")
+    backbones = [
+        Backbone(lambda weights: MiniVGG(weights=None), ("pool3", "pool4", "pool5"), mode) for mode in ("none", "tf")
+    ]
+    first, second = (instances.MaskRCNNRecipe(backbone=backbone).as_dict()["backbone"] for backbone in backbones)
+    assert first != second and first["build"] == second["build"]

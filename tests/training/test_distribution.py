@@ -223,3 +223,30 @@ def test_refusals(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{cluster")
     with pytest.raises(ValueError, match="TF_CONFIG cannot be read"):
         distribution.is_chief()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "task", "chief"),
+    [
+        ({}, {}, True),
+        ({"worker": ["a:1", "b:1"]}, {"type": "worker", "index": 0}, True),
+        ({"worker": ["a:1", "b:1"]}, {"type": "worker", "index": 1}, False),
+        ({"chief": ["c:1"], "worker": ["a:1", "b:1"]}, {"type": "chief", "index": 0}, True),
+        ({"chief": ["c:1"], "worker": ["a:1", "b:1"]}, {"type": "worker", "index": 0}, False),
+        ({"chief": ["c:1"], "worker": ["a:1", "b:1"]}, {"type": "worker", "index": 1}, False),
+        ({"worker": ["a:1"], "evaluator": ["e:1"]}, {"type": "evaluator", "index": 0}, False),
+        ({"worker": ["a:1"], "ps": ["p:1"]}, {"type": "ps", "index": 0}, False),
+    ],
+)
+def test_one_process_of_a_cluster_is_the_chief(monkeypatch, cluster, task, chief):
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    assert distribution.is_chief() == chief
+
+
+def test_a_chief_and_its_workers_stand_in_one_order(monkeypatch):
+    """JAX knows processes by their number: chief first, and each another."""
+    members = {"chief": ["c:1"], "worker": ["a:1", "b:1"]}
+    tasks = [("chief", 0), ("worker", 0), ("worker", 1)]
+    for number, (kind, index) in enumerate(tasks):
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": members, "task": {"type": kind, "index": index}}))
+        assert distribution._cluster() == (["c:1", "a:1", "b:1"], number)

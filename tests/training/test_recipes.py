@@ -11,8 +11,10 @@ import stand_ins
 import tensorflow as tf
 
 from fcn_keras.losses import PixelCrossentropy
+from fcn_keras.models.backbones import Backbone, MiniVGG
 from fcn_keras.paper.solver import RELEASED, CaffeSGD
-from fcn_keras.training import RECIPES, STAGED_RECIPES, Recipe, Stage, StagedRecipe, train, train_stages
+from fcn_keras.training import RECIPES, STAGED_RECIPES, Recipe, Stage, StagedRecipe, recipes, train, train_stages
+from fcn_keras.training.recipes import DATA_FIELDS
 
 NAMES = ["ground", "red"]
 SMALL = Recipe(
@@ -20,7 +22,6 @@ SMALL = Recipe(
     weights=None,
     upsampling="frozen",
     epochs=2,
-    batch=2,
     size=None,
     scales=None,
     ema=None,
@@ -45,7 +46,8 @@ def test_a_run_on_datasets_of_ones_own(tmp_path):
     run = train(recipe, data(), tmp_path, class_names=NAMES, samples=0, verbose=0)
     assert run.finished and 0 < run.results()["metrics"]["pixel_accuracy"] <= 1
     config = json.loads((tmp_path / "config.json").read_text())
-    assert {field.name for field in dataclasses.fields(Recipe)} - {"loss"} <= set(config)
+    assert {field.name for field in dataclasses.fields(Recipe)} - set(DATA_FIELDS) <= set(config)
+    assert not set(DATA_FIELDS) & set(config)  # the data come in batches as they are
     red = 16 * 12
     ground = 32 * 32 - red
     median = (red + ground) / 2
@@ -64,6 +66,70 @@ def test_a_run_on_a_data_set_by_name(tmp_path, monkeypatch):
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["data"] == "shapes" and len(config["palette"]) == 10 and config["net"] == "FCN-16s"
     assert (tmp_path / "run" / "samples.png").exists()
+
+
+def test_crops_have_the_size_that_was_asked_for_with_and_without_augmentation(few_scenes):
+    images = {}
+    for scales, colour in ((None, None), ((0.5, 1.5), 1)):
+        recipe = dataclasses.replace(SMALL, size=(64, 96), scales=scales, colour=colour)
+        builders = recipes.builders_of("shapes", ("train", "validation"), data_dir=few_scenes)
+        batches, _, _ = recipes.load_splits(recipe, builders, ("train", "validation"))
+        images[scales], masks = next(iter(batches(1)))
+        assert images[scales].shape == (4, 64, 96, 3) and masks.shape == (4, 64, 96)
+    whole = next(iter(recipes.load_splits(SMALL, builders, ("train", "validation"))[0](1)))[0]
+    np.testing.assert_array_equal(images[None], whole[:, 32:96, 16:112])  # the middle of 128×128, as it is
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"preprocessing": "tf"},
+        {"feature_layers": ("pool3", "pool4", "conv5_2")},
+        {"filters": 9},
+        {"constant": 0.2},
+    ],
+)
+def test_a_backbone_object_is_known_by_all_that_it_is(change):
+    """Half a run must not go on with other preprocessing, layers, architecture or weights."""
+
+    def settings(preprocessing="none", feature_layers=("pool3", "pool4", "pool5"), filters=8, constant=0.1):
+        def build(weights):
+            x = image = keras.Input((None, None, 3))
+            for stage in range(1, 6):
+                init = keras.initializers.Constant(constant)
+                x = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer=init, name=f"conv{stage}_2")(x)
+                x = keras.layers.MaxPooling2D(name=f"pool{stage}")(x)
+            return keras.Model(image, x)
+
+        backbone = Backbone(build, feature_layers, preprocessing, pretrained=None)
+        return json.dumps(dataclasses.replace(SMALL, backbone=backbone).settings())
+
+    assert settings() == settings() != settings(**change)
+
+
+def test_a_model_and_a_file_of_weights_are_known_by_their_content(tmp_path):
+    models = [MiniVGG(include_top=False, weights=None) for _ in range(2)]
+    first, second = (dataclasses.replace(SMALL, backbone=model).settings()["backbone"] for model in models)
+    assert first != second  # random weights
+    models[1].set_weights(models[0].get_weights())
+    assert dataclasses.replace(SMALL, backbone=models[1]).settings()["backbone"] == first
+    files = [tmp_path / name for name in ("a.weights.h5", "moved.weights.h5", "c.weights.h5")]
+    for path, content in zip(files, ("one", "one", "two"), strict=True):
+        path.write_text(content)
+    one, moved, two = (dataclasses.replace(SMALL, weights=str(path)).settings()["weights"] for path in files)
+    assert one == moved != two
+
+
+def test_prepared_data_of_the_same_name_are_known_by_their_amount(few_scenes, tmp_path, monkeypatch):
+    from fcn_keras.datasets.shapes import Shapes
+
+    monkeypatch.setattr(Shapes, "SIZES", {"scenes": {"train": 8, "validation": 2, "test": 1}})
+    splits, told = ("train[:4]", "validation[:2]"), []
+    for folder in (few_scenes, tmp_path):
+        builders = recipes.builders_of("shapes", splits, data_dir=folder)
+        told.append(recipes.told_of("shapes", builders, splits))
+    assert [each["examples"] for each in told] == [[4, 2], [4, 2]] and told[0]["prepared"] == told[1]["prepared"]
+    assert told[0]["bytes"] != told[1]["bytes"]
 
 
 def test_accumulated_batches_step_as_one_large_batch():
@@ -129,8 +195,12 @@ def test_class_weights_by_power_and_by_list():
         ({"net": "FCN-4s"}, "net='FCN-4s': expected one of FCN-32s"),
         ({"optimizer": "adam"}, "optimizer='adam': expected one of adamw"),
         ({"precision": "float16"}, "precision='float16': expected one of"),
-        ({"precision": "mixed_float16", "reduction": "sum"}, "overflows. Mend"),
-        ({"optimizer": "caffe"}, 'backbone_rate=0.3 with "caffe"'),
+        ({"precision": "mixed_float16", "reduction": "sum"}, "overflows. Fix"),
+        ({"optimizer": "caffe"}, "'backbone_rate': 0.3.* with optimizer=\"caffe\": expected {'backbone_rate': 1"),
+        ({"optimizer": "caffe", "backbone_rate": 1, "warmup": 10}, "'warmup': 10.* have no effect"),
+        ({"optimizer": "caffe", "backbone_rate": 1, "power": 1}, "'power': 1,? ?.*have no effect"),
+        ({"momentum": 0.99}, "{'momentum': 0.99} with optimizer=\"adamw\""),
+        ({"scales": None, "colour": 1.0}, "{'colour': 1.0} with scales=None.*: expected {'colour': None}"),
     ],
 )
 def test_fields_that_cannot_be(fields, message):
@@ -143,6 +213,14 @@ def test_what_cannot_be_trained(tmp_path):
         train("heavy", "shapes", tmp_path)
     with pytest.raises(ValueError, match="class_names="):
         train(SMALL, data(), tmp_path)
+    with pytest.raises(ValueError, match="class_names for 'shapes'.*expected none"):
+        train(SMALL, "shapes", tmp_path, class_names=NAMES)
+    with pytest.raises(
+        ValueError, match=r"Found \{'source': 'mine', 'batch': 2, 'size': \(64, 64\)\} for data of your"
+    ):
+        train(dataclasses.replace(SMALL, batch=2, size=(64, 64)), data(), tmp_path, class_names=NAMES, source="mine")
+    with pytest.raises(ValueError, match="batch_norm=True for a backbone without batch normalisation"):
+        dataclasses.replace(SMALL, batch_norm=True).build(2)
     with pytest.raises(ValueError, match="class_weights='some'"):
         train(dataclasses.replace(SMALL, class_weights="some"), data(), tmp_path, class_names=NAMES)
 
@@ -189,5 +267,5 @@ def test_the_papers_ladder_needs_voc2011_and_sbd_and_nothing_else(tmp_path):
     climbing.run()
     config = json.loads((tmp_path / "run" / "FCN-32s" / "config.json").read_text())
     assert config["splits"] == ["sbd_train", "seg11valid"] and config["steps_per_epoch"] == 2
-    assert config["prepared"].startswith("voc_segmentation/2011_sbd/") and config["loss"]["reduction"] == "sum"
+    assert config["prepared"][0].startswith("voc_segmentation/2011_sbd/") and config["loss"]["reduction"] == "sum"
     assert {path.name for path in (tmp_path / "data" / "voc_segmentation").glob("[!.]*")} == {"2011_sbd"}

@@ -7,8 +7,10 @@ import json
 import math
 import os
 import pathlib
+import platform
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,13 +120,14 @@ def test_killed_at_random_moments_it_is_the_unbroken_run_byte_for_byte(unbroken,
         places.append((record["epoch"], record["step"]))
         assert len(record["history"]) == record["epoch"] and record["step"] < STEPS, kill
     assert places == sorted(set(places)) and places[-1] < (4, 0)  # each life got further, none to the end
-    (tmp_path / "partial-checkpoint.npz").write_bytes(b"half a file")
-    (tmp_path / "partial-last.keras").write_bytes(b"half a file")
+    (tmp_path / "partial-0123-checkpoint.npz").write_bytes(b"half a file")
+    (tmp_path / "partial-4567-last.keras").write_bytes(b"half a file")
 
     resumed = run(tmp_path)
     model = resumed.run()
     assert_same(resumed, model, *unbroken)
     assert len(json.loads((tmp_path / "environment.json").read_text())) == 4  # an entry for each start
+    assert not list(tmp_path.glob("partial-*")) and not (tmp_path / "running.json").exists()
 
 
 def test_out_of_disk_inside_a_checkpoint(unbroken, tmp_path, monkeypatch):
@@ -177,7 +180,7 @@ def test_a_real_limit_on_file_size_leaves_the_earlier_net_whole(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(OSError, match="Could not write .*last.keras.*Mend"):
+        with pytest.raises(OSError, match="Could not write .*last.keras.*Fix"):
             _files.atomic_write(path, model.save)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -207,7 +210,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_state(tmp_path):
 def test_what_a_run_leaves(tmp_path):
     drawn = run(tmp_path, epochs=2, samples=2, palette=np.eye(3, dtype="uint8") * 255, settings={"recipe": "mine"})
     model = drawn.run()
-    written = {path.name for path in tmp_path.iterdir()} - {"tensorboard"}
+    written = {path.name for path in tmp_path.iterdir()} - {"tensorboard", ".lock"}
     assert written == {
         "config.json", "environment.json", "history.csv", "last.keras", "best.keras", "metrics.json", "metrics.md",
         "curves.png", "samples.png",
@@ -278,14 +281,79 @@ def test_averages_are_what_is_measured_and_saved(tmp_path):
             assert np.abs(mine - last).max() > 0
 
 
-def test_a_checkpoint_of_another_net(tmp_path):
-    short = run(tmp_path, verbose=0)
-    short.train = lambda seed: (_ for _ in ()).throw(KeyboardInterrupt) if seed else train(seed)
+def variant(folder, scale=1 / 127.5, policy="float32", rate=1e-2, labels=1, height=SIZE):
+    """A run whose shapes of weights are the same whatever is asked."""
+
+    def build():
+        x = image = keras.Input((None, None, 3))
+        x = keras.layers.Rescaling(scale, -1)(x)
+        x = keras.layers.Conv2D(3, 1, dtype=policy)(x)
+        return keras.Model(image, keras.layers.Activation("linear", dtype="float32")(x))
+
+    images, masks = scenes(4, seed=labels)
+    images = np.resize(images, (4, height, SIZE, 3))
+    asked = run(folder, optimizer=lambda model, steps: keras.optimizers.SGD(Polynomial(rate, steps)), epochs=2)
+    masks = np.resize(masks, (4, height, SIZE))
+    asked.build, asked.validation = build, tf.data.Dataset.from_tensor_slices((images, masks)).batch(2)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def half_trained(tmp_path_factory):
+    """The folder of a `variant` that was stopped after its first epoch."""
+    begun = variant(tmp_path_factory.mktemp("half"))
+    begun.train = lambda seed: (_ for _ in ()).throw(KeyboardInterrupt) if seed else train(seed)
     with pytest.raises(KeyboardInterrupt):
-        short.run()
-    other = run(tmp_path, optimizer=lambda model, steps: keras.optimizers.SGD(0.1))
-    with pytest.raises(ValueError, match=r"checkpoint\.npz is of another net or optimizer.*Mend"):
-        other.run()
+        begun.run()
+    assert begun.record()["epoch"] == 1
+    return begun.directory
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": 1 / 255}, "checkpoint.npz is of another net: "),
+        ({"policy": "mixed_bfloat16"}, "checkpoint.npz is of another net: "),
+        ({"rate": 1e-3}, "checkpoint.npz is of another optimizer: "),
+        ({"labels": 2}, "other settings: validation_labels is "),
+        ({"height": 24}, "other settings: validation_batches is .*; validation_labels is "),
+    ],
+)
+def test_a_resumed_run_accepts_nothing_that_changes_its_result(half_trained, change, message):
+    with pytest.raises(ValueError, match=message):
+        variant(half_trained, **change).run()
+
+
+def test_a_resumed_run_accepts_the_same_net_whose_layers_keras_has_numbered_anew(half_trained, tmp_path):
+    shutil.copytree(half_trained, tmp_path, dirs_exist_ok=True)
+    resumed = variant(tmp_path)
+    resumed.run()
+    assert resumed.finished and resumed.record()["epoch"] == 2
+
+
+def unknown_length(dataset):
+    return dataset.filter(lambda image, mask: True)
+
+
+def test_data_of_unknown_length_are_counted(tmp_path, capsys):
+    counted = run(tmp_path, epochs=1)
+    counted.train, counted.validation = lambda seed: unknown_length(train(seed)), unknown_length(counted.validation)
+    counted.run()
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["steps_per_epoch"] == STEPS and counted.model() is not None
+    told = "Counting the {} batches, as their dataset does not know its length.\n"
+    assert capsys.readouterr().out == told.format("validation") + told.format("training")
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_data_without_an_end_are_refused(part, tmp_path):
+    endless = run(tmp_path)
+    if part == "training":
+        endless.train = lambda seed: train(seed).repeat()
+    else:
+        endless.validation = endless.validation.repeat()
+    with pytest.raises(ValueError, match=f"Found {part} data without an end: expected .* Fix: .take"):
+        endless.run()
 
 
 def test_unknown_monitor(tmp_path):
@@ -311,6 +379,37 @@ def test_half_precision_learns_as_well(policy, unbroken, tmp_path):
     assert ours == pytest.approx(theirs, abs=0.05)
 
 
+def test_a_second_run_in_the_folder_is_refused_and_the_first_one_goes_on(tmp_path):
+    """A second process, and a second run of this one, both while the first run trains."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r}); import test_run as t; "
+        f"t.run({str(tmp_path)!r}, epochs=1).run()"
+    )
+    told = []
+
+    def busy(seed):
+        if (tmp_path / "environment.json").exists() and not told:
+            second = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+            told.append(second.stderr.splitlines()[-1])
+            with pytest.raises(BlockingIOError, match=f"process {os.getpid()} on "):
+                run(tmp_path, epochs=1).run()
+        return train(seed)
+
+    first = run(tmp_path, epochs=1)
+    first.train = busy
+    first.run()
+    assert first.finished
+    assert told[0].startswith("BlockingIOError: [Errno ") and "is being trained by another run" in told[0]
+    assert f"process {os.getpid()} on {platform.node()}, since 20" in told[0]
+    run(tmp_path, epochs=1).run()
+
+
+def test_a_finished_run_needs_no_lock(tmp_path):
+    run(tmp_path, epochs=1).run()
+    with _files.locked(tmp_path):
+        assert run(tmp_path, epochs=1).run() is not None
+
+
 def test_what_was_trained_before_is_told(tmp_path, capsys):
     run(tmp_path, epochs=1, verbose=2).run()
     assert "before" not in capsys.readouterr().out
@@ -322,7 +421,7 @@ def test_what_was_trained_before_is_told(tmp_path, capsys):
 
 def test_a_finished_run_cannot_be_prolonged(tmp_path):
     run(tmp_path, epochs=1).run()
-    with pytest.raises(ValueError, match="epochs is 1 there, 2 here.*cannot be prolonged"):
+    with pytest.raises(ValueError, match="epochs is 1 there, 2 here.*cannot be changed"):
         run(tmp_path, epochs=2).run()
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace('"epochs": 1', '"epochs": 2'))

@@ -80,15 +80,12 @@ def __dir__():
 # the class when a file needs it.
 _REGISTERED = {
     "instances.model": ("MaskRCNN",),
+    "layers.bilinear": ("Bilinear",),
+    "layers.depthwise": ("BilinearDepthwiseConv2DTranspose",),
     "layers.padding": ("CropLike", "PadEdges", "PadToStride"),
     "layers.pooling": ("DilatedPooling2D",),
     "layers.preprocessing": ("Preprocessing",),
-    "layers.upsampling": (
-        "Bilinear",
-        "BilinearConv2DTranspose",
-        "BilinearDepthwiseConv2DTranspose",
-        "BilinearUpsampling2D",
-    ),
+    "layers.upsampling": ("BilinearConv2DTranspose", "BilinearUpsampling2D"),
     "losses": ("PixelCrossentropy",),
     "metrics": ("SegmentationMetrics",),
     "paper.nets": ("LocalResponseNormalization",),

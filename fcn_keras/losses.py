@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from .layers.arguments import Renamed
 from .layers.labels import class_ids, mask_of_logits, require, two_class_logits
-from .layers.renamed import Renamed
 from .layers.xla import by_xla_where_it_pays
 
 

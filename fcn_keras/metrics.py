@@ -18,8 +18,8 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from .layers.arguments import Renamed
 from .layers.labels import argmax_labels, class_ids, mask_of_logits, require
-from .layers.renamed import Renamed
 from .layers.xla import by_xla_where_it_pays
 
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")

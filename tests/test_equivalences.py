@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D, bilinear_kernel
+from fcn_keras.layers.bilinear import bilinear_kernel
+from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.models.convolutionalize import convolutionalize
 
@@ -200,7 +201,7 @@ SCRIPT = textwrap.dedent("""
     import numpy as np, keras
     from fcn_keras.export.folding import fold_bilinear
     from fcn_keras.models.dilation import dilate, shift_and_stitch
-    from fcn_keras.layers.upsampling import Bilinear, BilinearConv2DTranspose
+    from fcn_keras.layers import Bilinear, BilinearConv2DTranspose
 
     assert keras.backend.backend() == sys.argv[1]
     keras.utils.set_random_seed(0)

@@ -87,8 +87,8 @@ def random_layer(generator, fine, even):
         lambda: keras.layers.ZeroPadding2D((pair(0, 1, 3), pair(0, 2, 5))),
         lambda: keras.layers.Cropping2D((pair(0, 1, 2), pair(0, 1, 3))),
         lambda: keras.layers.UpSampling2D(2, interpolation="bilinear"),
-        lambda: BilinearConv2DTranspose(1, 2, side(3, 4)),
-        lambda: BilinearUpsampling2D(2, side(3, 4)),
+        lambda: BilinearConv2DTranspose(1, 2, side(3, 4), padding),
+        lambda: BilinearUpsampling2D(2, side(3, 4), padding),
     ]
     return layers[generator.integers(6 if fine else len(layers))]()
 

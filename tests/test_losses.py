@@ -6,7 +6,7 @@ import pytest
 import pytorch_references
 import tensorflow as tf
 
-from fcn_keras.losses import PixelCrossentropy, median_frequency_weights, count_pixels
+from fcn_keras.losses import PixelCrossentropy, count_pixels, median_frequency_weights
 
 CLASSES = 5
 

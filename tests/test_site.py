@@ -106,7 +106,7 @@ def test_layers_show_their_own_arguments(site, pages):
     entry = pages[site / "api" / "fcn_keras.layers.upsampling.html"].find(
         id="fcn_keras.layers.upsampling.BilinearConv2DTranspose"
     )
-    assert "channels, factor, kernel_size=None" in " ".join(entry.get_text().split())
+    assert "filters, strides, kernel_size=None" in " ".join(entry.get_text().split())
 
 
 def test_pages_are_for_day_and_night_and_for_phones(pages):

@@ -13,7 +13,8 @@ import numpy as np
 
 import fcn_keras
 from fcn_keras.export.folding import fold_batch_norm
-from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
+from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
+from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.losses import PixelCrossentropy
 
 from ..accuracy import keras_io

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from ..layers._keras import calls
-from ..layers.upsampling import BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D, is_bilinear
+from ..layers.upsampling import BilinearUpsampling2D, is_bilinear
 from ..models.cloning import as_functional, copy_weights
 
 
@@ -21,7 +21,7 @@ def fold_bilinear(model, name=None):
     """Copies a model, with a `BilinearUpsampling2D` for every transposed convolution that interpolates bilinearly.
 
     `fcn_keras.layers.upsampling.is_bilinear` decides which layers do, dense or depthwise. A layer that has learned
-    something else stays as it is. A `Cropping2D` named ``…_same`` follows where the layer had ``same`` padding.
+    something else stays as it is.
 
     Args:
         model: A built Functional or Sequential model. Models nested in it are folded as well.
@@ -44,31 +44,20 @@ def fold_bilinear(model, name=None):
     Reference: Long et al. (CVPR 2015), §3.3.
     """
     functional = as_functional(model)
-    part, folded, crops = keras.Model(functional.input, functional.output, name=name or model.name), set(), {}
+    part, folded = keras.Model(functional.input, functional.output, name=name or model.name), set()
 
     def copy(layer):
         if isinstance(layer, keras.Model):
             return fold_bilinear(layer)
         if getattr(layer, "weights", None) and is_bilinear(layer):
             folded.add(layer.name)
-            if getattr(layer, "padding", None) == "same":
-                crops[layer.name] = _crop(layer)
-            return BilinearUpsampling2D(*_factor_and_size(layer), name=layer.name, dtype=layer.dtype_policy)
+            sizes = {name: getattr(layer, name) for name in ("strides", "kernel_size", "padding")}
+            return BilinearUpsampling2D(**sizes, name=layer.name, dtype=layer.dtype_policy)
         return type(layer).from_config(layer.get_config())
 
-    def call(layer, *args, **kwargs):
-        x = layer(*args, **kwargs)
-        return crops[layer.name](x) if layer.name in crops else x
-
-    clone = keras.models.clone_model(part, clone_function=copy, call_function=call)
+    clone = keras.models.clone_model(part, clone_function=copy)
     copy_weights(part, clone, skip=folded)
     return clone
-
-
-def _factor_and_size(layer):
-    if isinstance(layer, BilinearDepthwiseConv2DTranspose):
-        return layer.factor, layer.kernel_size
-    return layer.strides[0], layer.kernel_size[0]
 
 
 def fold_batch_norm(model, name=None):
@@ -153,10 +142,3 @@ def _with_norm(layer, norm):
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
     by_output = factor.reshape(kernel.shape[2:]) if depthwise else factor
     return [kernel * by_output, beta + ((bias[0] if bias else zeros) - np.asarray(norm.moving_mean)) * factor]
-
-
-def _crop(layer):
-    """What ``same`` padding cuts off: ``kernel - factor`` pixels, of an odd number one more at the end."""
-    excess = layer.kernel_size[0] - layer.strides[0]
-    sides = (excess // 2, excess - excess // 2)
-    return keras.layers.Cropping2D((sides, sides), name=f"{layer.name}_same", dtype=layer.dtype_policy)

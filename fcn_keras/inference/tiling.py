@@ -219,9 +219,8 @@ def _upsampling_slack(layer, before, after, axis):
     kernel = getattr(layer, "kernel_size", None)
     if kernel is None:
         return (before.stride - after.stride) / 2  # the most, for any kernel
-    kernel = kernel[axis] if isinstance(kernel, tuple | list) else kernel
-    units = math.ceil(kernel * after.stride / before.stride)
-    return (kernel - 1) / 2 * after.stride - (units - 1) / 2 * before.stride
+    units = math.ceil(kernel[axis] * after.stride / before.stride)
+    return (kernel[axis] - 1) / 2 * after.stride - (units - 1) / 2 * before.stride
 
 
 def _size_dependent_padding(layer, axis):

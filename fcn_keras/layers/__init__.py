@@ -1,9 +1,11 @@
 """The layers that Keras lacks: bilinear upsampling, padding and cropping, dilated pooling, preprocessing."""
 
+from .bilinear import Bilinear
+from .depthwise import BilinearDepthwiseConv2DTranspose
 from .padding import CropLike, PadEdges, PadToStride
 from .pooling import DilatedPooling2D
 from .preprocessing import Preprocessing
-from .upsampling import Bilinear, BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
+from .upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
 __all__ = [
     "Bilinear",

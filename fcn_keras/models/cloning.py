@@ -11,12 +11,8 @@ import keras
 import numpy as np
 
 from ..layers._keras import functional_of
-from ..layers.upsampling import (
-    BilinearConv2DTranspose,
-    BilinearDepthwiseConv2DTranspose,
-    BilinearUpsampling2D,
-    is_bilinear,
-)
+from ..layers.depthwise import BilinearDepthwiseConv2DTranspose
+from ..layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D, is_bilinear
 
 LEARNED = (BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose)
 UPSAMPLING = (*LEARNED, BilinearUpsampling2D)
@@ -150,7 +146,7 @@ def _as_other_kind(layer, twin):
     """The kernel of a learned upsampling layer as one of another kind: dense, depthwise, or fixed (no kernel)."""
     (kernel,) = layer.get_weights()
     if isinstance(twin, BilinearUpsampling2D):
-        same_size = kernel.shape[0] == twin.kernel_size
+        same_size = kernel.shape[:2] == twin.kernel_size
         return [] if same_size and is_bilinear(layer) else None
     identity = np.eye(kernel.shape[2], dtype=kernel.dtype)
     if isinstance(twin, BilinearConv2DTranspose):

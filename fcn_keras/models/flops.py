@@ -10,7 +10,8 @@ import math
 import keras
 
 from ..layers._keras import calls
-from ..layers.upsampling import BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
+from ..layers.depthwise import BilinearDepthwiseConv2DTranspose
+from ..layers.upsampling import BilinearUpsampling2D
 
 
 def macs(model, height, width):

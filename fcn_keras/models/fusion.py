@@ -9,8 +9,9 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2, Figure 3.
 import keras
 
 from ..geometry import Geometry
+from ..layers.depthwise import BilinearDepthwiseConv2DTranspose
 from ..layers.padding import CropLike
-from ..layers.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
+from ..layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
 # What is learned: by the inner transposed convolutions, by the last.
 UPSAMPLINGS = {

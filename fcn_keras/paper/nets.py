@@ -152,7 +152,7 @@ def CaffeFCNAlexNet(num_classes=21, upsampling="frozen", width=1, name="voc_fcn_
 
     >>> model = CaffeFCNAlexNet(width=1 / 16)
     >>> model.get_layer("upscore").kernel_size, model.get_layer("upscore_crop").offset
-    (63, 18)
+    ((63, 63), 18)
 
     Reference: Long et al. (CVPR 2015), §4.1, Table 1; Krizhevsky et al. (NIPS 2012), §3; ``voc-fcn-alexnet``.
     """

@@ -13,8 +13,9 @@ import keras
 import numpy as np
 
 from .._files import user_path
+from ..layers.bilinear import Bilinear
 from ..layers.labels import to_numpy
-from ..layers.upsampling import BilinearUpsampling2D, bilinear_kernel
+from ..layers.upsampling import BilinearUpsampling2D
 from .caffemodel import read_caffemodel
 
 
@@ -211,11 +212,11 @@ def _require_convolution(layer, where):
 def _bilinear(layer):
     """The kernel ``(I, O, h, w)`` of the transposed convolution that frozen upsampling computes."""
     channels = layer.input.shape[-1]
-    return np.eye(channels, dtype="float32")[:, :, None, None] * bilinear_kernel(layer.kernel_size)
+    return Bilinear().array((*layer.kernel_size, channels, channels)).transpose(3, 2, 0, 1)
 
 
 def _require_bilinear(layer, arrays, where):
-    expected, size = _bilinear(layer), layer.kernel_size
+    expected, size = _bilinear(layer), layer.kernel_size[0]
     if len(arrays) != 1 or arrays[0].shape != expected.shape or np.abs(arrays[0] - expected).max() > 1e-5:
         raise ValueError(
             f"{where}: found a transposed convolution that is not the frozen bilinear one of {size} × {size} for "

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import keras
 
 from .. import datasets
-from ..losses import PixelCrossentropy, median_frequency_weights, count_pixels
+from ..losses import PixelCrossentropy, count_pixels, median_frequency_weights
 from ..models import fcn, fusion
 from ..paper import solver
 from . import fingerprints

@@ -8,7 +8,8 @@ import tensorflow as tf
 import fcn_keras
 from fcn_keras.export.folding import fold_batch_norm, fold_bilinear
 from fcn_keras.layers._keras import all_layers
-from fcn_keras.layers.upsampling import Bilinear, BilinearConv2DTranspose, BilinearUpsampling2D, is_bilinear
+from fcn_keras.layers.bilinear import Bilinear
+from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D, is_bilinear
 
 layers = keras.layers
 TRANSPOSED = "Conv2DBackpropInput"  # the operation of TensorFlow

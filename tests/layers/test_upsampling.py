@@ -10,13 +10,10 @@ import numpy as np
 import pytest
 import pytorch_references
 
-from fcn_keras.layers.upsampling import (
-    Bilinear,
-    BilinearConv2DTranspose,
-    BilinearDepthwiseConv2DTranspose,
-    BilinearUpsampling2D,
-    bilinear_kernel,
-)
+from fcn_keras.geometry import Geometry, trace
+from fcn_keras.layers.bilinear import Bilinear, bilinear_kernel
+from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
+from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
 LAYERS = [(factor, kernel) for factor in (1, 2, 3, 8, 16, 32) for kernel in (2 * factor - 1, 2 * factor)]
 
@@ -63,23 +60,42 @@ def test_initializer_keeps_channels_apart():
     assert keras.ops.dtype(Bilinear()((4, 4, 5, 5), dtype="float16")) == "float16"
 
 
+def kinds(factor, kernel, padding, channels=3):
+    yield BilinearConv2DTranspose(channels, factor, kernel, padding)
+    yield BilinearDepthwiseConv2DTranspose(factor, kernel, padding)
+    yield BilinearUpsampling2D(factor, kernel, padding)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize(("factor", "kernel"), LAYERS)
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
-def test_all_layers_paint_kernels_and_add(factor, kernel, size):
+def test_all_layers_place_kernels_and_add(factor, kernel, size, padding):
+    """And give what Keras' own layer gives with the bilinear kernel; all places agree with the geometry of that."""
     x = scores(*size)
     expected = painted(x, factor, bilinear_kernel(kernel))
-    rest = (BilinearDepthwiseConv2DTranspose(factor, kernel), BilinearUpsampling2D(factor, kernel))
-    for layer in (BilinearConv2DTranspose(3, factor, kernel), *rest):
+    if padding == "same":
+        (top, left), (height, width) = [(kernel - factor) // 2] * 2, (factor * n for n in size)
+        expected = expected[:, top : top + height, left : left + width]
+    keras_own = keras.layers.Conv2DTranspose(
+        3, kernel, factor, padding, use_bias=False, kernel_initializer=Bilinear(), name="own"
+    )
+    np.testing.assert_allclose(keras_own(x), expected, atol=2e-6)
+    for layer in kinds(factor, kernel, padding):
         result = layer(x)
         assert tuple(result.shape) == expected.shape == tuple(layer.compute_output_shape(x.shape))
         np.testing.assert_allclose(result, expected, atol=2e-6)
+        assert (layer.strides, layer.kernel_size) == (keras_own.strides, keras_own.kernel_size)
+        place = Geometry(32, 212, 15.5)
+        own = trace(keras.Sequential([keras.Input((None, None, 3)), keras_own]))["own"]
+        assert layer.geometry([Geometry()]) == own and layer.geometry([place]).stride == 32 / factor
 
 
-@pytest.mark.parametrize(("factor", "kernel"), LAYERS)
-def test_the_twins_are_equal(factor, kernel):
-    x = scores(7, 4)
-    slow, fast = BilinearConv2DTranspose(3, factor, kernel)(x), BilinearUpsampling2D(factor, kernel)(x)
-    np.testing.assert_allclose(slow, fast, atol=1e-6)
+@pytest.mark.parametrize("factor", [2, 8, 32])
+def test_same_padding_puts_an_even_kernel_back_on_the_image(factor):
+    """Unit ``i`` of a VGG has its centre at ``factor * i + (factor - 1) / 2``; pixel 0 of the output lies on pixel 0."""
+    place = Geometry(factor, 1, (factor - 1) / 2)
+    for layer in kinds(factor, None, "same"):
+        assert layer.geometry([place]) == Geometry(1, 1 + factor, 0)
 
 
 @pytest.mark.parametrize("factor", [2, 8, 16, 32])
@@ -131,12 +147,13 @@ def test_gradient_of_the_fast_twin_under_mixed_precision():
 
 
 @pytest.mark.parametrize(("factor", "kernel"), [(2, 3), (2, 4), (3, 6), (8, 15)])
-def test_depthwise_is_the_dense_layer_with_a_diagonal_kernel(factor, kernel):
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_depthwise_is_the_dense_layer_with_a_diagonal_kernel(factor, kernel, padding):
     """Values, and the gradients on the diagonal, with kernels that have learned something else."""
     import tensorflow as tf
 
     x, kernels = tf.constant(scores(4, 3)), np.random.default_rng(1).normal(size=(kernel, kernel, 3)).astype("float32")
-    dense, depthwise = BilinearConv2DTranspose(3, factor, kernel), BilinearDepthwiseConv2DTranspose(factor, kernel)
+    dense, depthwise, _ = kinds(factor, kernel, padding)
     dense.build(x.shape), depthwise.build(x.shape)
     dense.set_weights([kernels[..., None] * np.eye(3)])
     depthwise.set_weights([kernels])
@@ -150,14 +167,6 @@ def test_depthwise_is_the_dense_layer_with_a_diagonal_kernel(factor, kernel):
     diagonal = np.asarray(by_dense)[:, :, range(3), range(3)]
     np.testing.assert_allclose(*by_x, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(diagonal, by_depthwise, rtol=1e-4, atol=1e-3)
-
-
-def test_depthwise_has_the_places_of_the_dense_layer():
-    from fcn_keras.geometry import Geometry
-
-    place = Geometry(8, 30, 3.5)
-    dense, depthwise = BilinearConv2DTranspose(3, 4, 7), BilinearDepthwiseConv2DTranspose(4, 7)
-    assert depthwise.geometry([place]) == dense.geometry([place])
 
 
 def test_depthwise_under_mixed_precision_and_xla():
@@ -201,31 +210,47 @@ def test_the_abort_that_one_channel_avoids():
     assert plain.returncode == -signal.SIGABRT and "uint8 expected, got float" in plain.stderr
 
 
-def test_one_channel_from_several():
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_one_channel_from_several(padding):
     """The way around the abort gives the numbers of Keras' own call."""
-    x, layer = scores(3, 4), BilinearConv2DTranspose(1, 2)
+    x, layer = scores(3, 4), BilinearConv2DTranspose(1, 2, padding=padding)
     layer.build(x.shape)
     layer.set_weights([np.random.default_rng(2).normal(size=layer.kernel.shape)])
-    expected = keras.ops.conv_transpose(x, layer.kernel, 2, "valid")
+    expected = keras.ops.conv_transpose(x, layer.kernel, 2, padding)
     np.testing.assert_allclose(layer(x), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: BilinearConv2DTranspose(3, 4, 7),
-        lambda: BilinearDepthwiseConv2DTranspose(4, 7),
-        lambda: BilinearUpsampling2D(4, 7),
-    ],
-)
-def test_save_and_load(tmp_path, make):
+@pytest.mark.parametrize("number", range(3))
+def test_save_and_load(tmp_path, number):
+    layer = list(kinds(4, 7, "same"))[number]
     image = keras.Input((None, None, 3))
-    model = keras.Model(image, make()(image))
+    model = keras.Model(image, layer(image))
     model.set_weights([2 * weights + 0.1 for weights in model.get_weights()])
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(model(scores(3, 4)), loaded(scores(3, 4)))
     assert loaded.layers[-1].get_config() == model.layers[-1].get_config()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **k: BilinearConv2DTranspose(2, 2, **k), lambda **k: BilinearDepthwiseConv2DTranspose(2, **k)]
+)
+def test_initializer_regularizer_and_constraint_of_the_kernel(make):
+    """They start, cost and bound the weights: 1 is clipped to norm 0.5 after a step of rate 0."""
+    layer = make(
+        kernel_initializer="ones",
+        kernel_regularizer=keras.regularizers.L2(0.25),
+        kernel_constraint=keras.constraints.MaxNorm(0.5, axis=(0, 1)),
+    )
+    model = keras.Sequential([keras.Input((3, 3, 2)), layer])
+    assert (layer.get_weights()[0] == 1).all()
+    np.testing.assert_allclose(model.losses[0], 0.25 * layer.count_params())
+    copy = type(layer).from_config(layer.get_config())
+    copy.build((None, 3, 3, 2))
+    assert (copy.get_weights()[0] == 1).all() and len(copy.losses) == 1
+    model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=False)
+    model.train_on_batch(np.ones((1, 3, 3, 2)), np.ones((1, 8, 8, 2)))
+    np.testing.assert_allclose(np.sqrt((layer.get_weights()[0] ** 2).sum((0, 1))), 0.5, rtol=1e-5)
 
 
 def test_sizes_known_only_when_run():
@@ -236,27 +261,40 @@ def test_sizes_known_only_when_run():
         assert model.predict(scores(size, size + 1, 2), verbose=0).shape[1:3] == (2 * size + 2, 2 * size + 4)
 
 
-@pytest.mark.parametrize(("factor", "kernel"), [(2, 2), (2, 5), (32, 32), (0, None), (-1, None)])
-def test_kernels_that_do_not_interpolate(factor, kernel):
-    single = (BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D)
-    for make in (
-        lambda: BilinearConv2DTranspose(3, factor, kernel),
-        *(lambda kind=kind: kind(factor, kernel) for kind in single),
+@pytest.mark.parametrize(
+    ("strides", "kernel", "padding", "message"),
+    [
+        (2, 2, "valid", "strides=2, kernel_size=2: expected kernel_size=4 .* or 3"),
+        (2, 5, "valid", "strides=2, kernel_size=5: expected"),
+        (32, 32, "valid", "strides=32, kernel_size=32: expected"),
+        (0, None, "valid", "strides=0: expected"),
+        (-1, None, "valid", "strides=-1: expected"),
+        ((2, 4), None, "valid", r"strides=\(2, 4\): expected .* two that are equal"),
+        (2.0, None, "valid", "strides=2.0: expected an integer"),
+        (2, (4, 3), "valid", r"kernel_size=\(4, 3\): expected"),
+        (2, 4, "full", "padding='full': expected"),
+    ],
+)
+def test_arguments_that_do_not_interpolate(strides, kernel, padding, message):
+    for kind in (
+        lambda *arguments: BilinearConv2DTranspose(3, *arguments),
+        BilinearDepthwiseConv2DTranspose,
+        BilinearUpsampling2D,
     ):
-        with pytest.raises(ValueError, match=rf"factor={factor}, kernel_size=.*expected"):
-            make()
+        with pytest.raises(ValueError, match=message):
+            kind(strides, kernel, padding)
 
 
 def test_other_wrong_shapes():
     with pytest.raises(ValueError, match="size 0"):
         bilinear_kernel(0)
-    with pytest.raises(ValueError, match=r"\(4, 3, 2, 2\).*square"):
+    with pytest.raises(ValueError, match=r"(?s)\(4, 3, 2, 2\).*square"):
         Bilinear()((4, 3, 2, 2))
     with pytest.raises(ValueError, match=r"\(4, 4, 5, 3\).*no more filters than"):
         BilinearConv2DTranspose(5, 2)(scores(2, 2))
 
 
-def test_inputs_beyond_the_outputs_start_without_a_say():
+def test_inputs_beyond_the_filters_start_with_zero_weights():
     x = scores(3, 4, channels=5)
     layer = BilinearConv2DTranspose(2, 3)
     np.testing.assert_allclose(layer(x), BilinearUpsampling2D(3)(x[..., :2]), atol=1e-6)

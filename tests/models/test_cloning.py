@@ -6,7 +6,8 @@ import pytest
 
 import fcn_keras
 from fcn_keras.export.folding import fold_batch_norm, fold_bilinear
-from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
+from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
+from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.models import BACKBONES, Backbone, FCN8s, FCN16s, FCN32s, dilate, fusion, upgrade
 from fcn_keras.models.cloning import any_size, copy_weights, every_layer
 from fcn_keras.models.super_resolution import finer

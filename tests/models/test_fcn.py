@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from fcn_keras import geometry
 from fcn_keras.layers._keras import calls_of
-from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose, BilinearUpsampling2D
+from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
+from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.models import backbones
 from fcn_keras.models.backbones import BACKBONES, Backbone
 from fcn_keras.models.fcn import FCN8s, FCN16s, FCN32s, upgrade

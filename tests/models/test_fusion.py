@@ -31,7 +31,7 @@ def test_kernels_and_crops_follow_from_the_places(place, target, kernel, crop, l
     canvas, found = upsampled(keras.Input((None, None, 3)), place, target, learned, "upscore")
     layer = call_behind(canvas)[0].operation
     assert found == crop
-    assert layer.kernel_size in (kernel, (kernel, kernel)) and layer.factor == place.stride / target.stride
+    assert layer.kernel_size == (kernel, kernel) and layer.strides[0] == place.stride / target.stride
 
 
 def test_a_sum_is_the_interpolated_scores_plus_the_skip():

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from .._files import user_path
 from ..datasets.images import read_image
+from ..training import fingerprints
 from .matching import CROWD
 from .sources import Source
 
@@ -64,7 +65,8 @@ def of_file(annotations, images):
         }
 
     names = ["background", *(category["name"] for category in categories)]
-    return Source(tf.data.Dataset.range(len(files)), decode, names)
+    identity = {"annotations": fingerprints.of_file(user_path(annotations)), "images": str(user_path(images).resolve())}
+    return Source(tf.data.Dataset.range(len(files)), decode, names, identity)
 
 
 def pycocotools(module):

@@ -20,6 +20,7 @@ class Source:
         decode: Function from an element to a dict of ``image`` uint8 ``(H, W, 3)``, ``masks`` uint8 ``(M, H, W)`` and
             ``classes`` int32 ``(M,)``, −1 for a crowd.
         class_names: Names of the classes, ``background`` first.
+        identity: What tells the data apart from others, as JSON. A training run continues only with the same.
 
     Example:
 
@@ -31,6 +32,7 @@ class Source:
     undecoded: tf.data.Dataset
     decode: Callable
     class_names: Sequence[str]
+    identity: dict
 
 
 def of_builder(name, split, **where):
@@ -81,4 +83,10 @@ def of_builder(name, split, **where):
             "classes": tf.reduce_max(own, axis=(1, 2)),
         }
 
-    return Source(undecoded, decode, list(builder.info.metadata["class_names"]))
+    identity = {
+        "prepared": builder.info.full_name,
+        "split": split,
+        "examples": len(undecoded),
+        "bytes": int(builder.info.dataset_size),
+    }
+    return Source(undecoded, decode, list(builder.info.metadata["class_names"]), identity)

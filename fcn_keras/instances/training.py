@@ -1,16 +1,13 @@
-"""Training Mask R-CNN: a `fcn_keras.training.Run`, which can be killed at any moment and goes on."""
+"""Trains Mask R-CNN in a `fcn_keras.training.Run`, which can be killed at any moment and continues where it was."""
 
 import dataclasses
-import pathlib
 from typing import ClassVar
 
 import numpy as np
 
-from .. import datasets
 from .._files import atomic_write
 from ..training import AdamW, Polynomial, Run, fingerprints, layer_rates
 from ..training.averages import averaging
-from ..training.recipes import told_of
 from .average_precision import KINDS, NAMES, InstanceEvaluation, evaluate
 from .config import MaskRCNNConfig
 from .data import load, open_source
@@ -20,9 +17,14 @@ from .model import MaskRCNN
 
 @dataclasses.dataclass
 class InstanceRun(Run):
-    """A `Run` of `MaskRCNN`: its datasets are those of `fcn_keras.instances.load`, and average precision is measured.
+    """A `fcn_keras.training.Run` of `MaskRCNN`, which measures average precision.
 
-    The folder holds what that of `Run` holds; ``metrics.json`` has ``masks`` and ``boxes``, as from `evaluate`.
+    Its data are batches from `fcn_keras.instances.load`. Its folder holds the files of every run. ``metrics.json`` has
+    ``masks`` and ``boxes``, as from `evaluate`.
+
+    Args:
+        monitor: The metric in which ``best.keras`` is best, one of `MONITORS`. The other arguments are those of
+            `fcn_keras.training.Run`.
 
     Example:
 
@@ -38,14 +40,14 @@ class InstanceRun(Run):
         return masks | {"box_ap": found["boxes"]["AP"]}
 
     def _measured(self, content):
-        """``masks`` and ``boxes``, as from `evaluate`: JSON has no integers for keys."""
+        """``masks`` and ``boxes``, as from `evaluate`. JSON has strings for keys; class ids are converted back."""
         for kind in KINDS:
             content[kind]["per_class"] = {int(c): ap for c, ap in content[kind]["per_class"].items()}
         return {kind: content[kind] for kind in KINDS}
 
     def _config(self):
         config = super()._config()
-        del config["loss"], config["palette"]  # neither is asked for
+        del config["loss"], config["palette"]  # Mask R-CNN uses neither
         return config
 
     def _compile(self, model, optimizer):
@@ -74,18 +76,23 @@ class InstanceRun(Run):
 
 @dataclasses.dataclass(frozen=True)
 class MaskRCNNRecipe:
-    """How Mask R-CNN is trained; defaults are for the shapes on two CPU cores, half an hour.
+    """How Mask R-CNN is trained.
+
+    The defaults are for the shapes data. They take half an hour on two CPU cores.
 
     Args:
-        backbone, weights: As in `MaskRCNN`.
+        backbone: As in `MaskRCNN`.
+        weights: As in `MaskRCNN`.
         config: `MaskRCNNConfig`.
-        epochs, batch: Passes over the training data, images in a batch.
-        size, objects: As in `load`.
-        learning_rate: At the start, of the layers behind the backbone; it falls to zero (``power`` 0.9).
-        backbone_rate: Learning rate of the backbone in units of `learning_rate`.
+        epochs: Passes over the training data.
+        batch: Images in a batch.
+        size: As in `load`.
+        objects: As in `load`.
+        learning_rate: First learning rate of the layers after the backbone. It falls to zero with power 0.9.
+        backbone_rate: Learning rate of the backbone, divided by `learning_rate`.
         warmup: Steps of linear warm-up.
-        decay: Weight decay; vectors are spared.
-        ema: Share of the run's steps over which weights are averaged; None averages none.
+        decay: Weight decay of kernels; biases do not decay.
+        ema: Length of the exponential moving average (EMA) of the weights, as a share of the steps. None keeps none.
 
     Example:
 
@@ -107,13 +114,13 @@ class MaskRCNNRecipe:
     ema: float | None = 0.05
 
     def optimizer_for(self, model, steps):
-        """The optimizer of a net for a run of so many steps."""
+        """Returns the optimizer of a model for a run of so many steps."""
         rate = Polynomial(self.learning_rate, steps, 0.9, self.warmup)
         rates = layer_rates(model, self.backbone_rate, within=model.pyramid)
         return AdamW(rate, rates, self.decay, clipnorm=10.0, **averaging(self.ema, steps))
 
     def as_dict(self):
-        """The fields, for JSON."""
+        """Returns the fields as a dict, for JSON."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return fields | fingerprints.described(self.backbone, self.weights) | {"config": self.config.as_dict()}
 
@@ -121,23 +128,26 @@ class MaskRCNNRecipe:
 def train(
     data, directory, recipe=None, *, splits=("train", "validation"), validation=None, seed=0, where=None, **options
 ):
-    """Trains Mask R-CNN, resumable, and leaves a run folder.
+    """Trains Mask R-CNN. If the folder holds a run that was stopped, it continues.
 
     Args:
-        data: Name of a data set for `fcn_keras.instances.load`.
+        data: Name of a data set, as in `fcn_keras.instances.load`.
         directory: Folder of the run; see `InstanceRun`.
-        recipe: `MaskRCNNRecipe`; by default its defaults.
-        splits: What to train on and what to measure on.
-        validation: Arguments of `load` for what to measure on where it lies elsewhere, as coco's files do.
+        recipe: A `MaskRCNNRecipe`. None takes its defaults.
+        splits: The split to train on and the split to measure on.
+        validation: Dict of those arguments of `load` that differ for the data to measure on, such as ``annotations``
+            and ``images`` of COCO.
         seed: Seed of the run.
-        where: A dict of ``source``, ``data_dir``, …, as in `load`.
-        **options: Passed on to `fcn_keras.training.Run`: `checkpoint_steps`, `validate_every`, `verbose`, ….
+        where: Dict of ``source``, ``data_dir``, …, as in `load`.
+        **options: Other arguments of `fcn_keras.training.Run`, such as ``checkpoint_steps`` and ``verbose``.
 
     Returns:
         The finished `InstanceRun`.
 
     Raises:
-        ValueError, FloatingPointError, OSError: As `load` and `fcn_keras.training.Run.run`.
+        ValueError: As in `load`, or if the folder holds a run with other settings.
+        FloatingPointError: If the loss is no longer a number.
+        OSError: If a file cannot be written.
 
     Example:
 
@@ -145,37 +155,23 @@ def train(
     >>> run.results()["masks"]["AP50"]  # doctest: +SKIP
     """
     recipe, where = recipe or MaskRCNNRecipe(), where or {}
-    source, measured = open_source(data, splits[0], **where), where | (validation or {})
+    train_source = open_source(data, splits[0], **where)
+    validation_source = open_source(data, splits[1], **(where | (validation or {})))
+    class_names = train_source.class_names
     shared = {"size": recipe.size, "objects": recipe.objects, "batch": recipe.batch}
-
-    def batches(epoch_seed):
-        return load(source, seed=epoch_seed, augment=True, **shared)
 
     run = InstanceRun(
         directory,
-        lambda: MaskRCNN(len(source.class_names), recipe.backbone, recipe.weights, recipe.config, seed),
+        lambda: MaskRCNN(len(class_names), recipe.backbone, recipe.weights, recipe.config, seed),
         recipe.optimizer_for,
-        batches,
-        load(data, splits[1], **shared, **measured),
-        source.class_names,
+        lambda epoch_seed: load(train_source, seed=epoch_seed, augment=True, **shared),
+        load(validation_source, **shared),
+        class_names,
         recipe.epochs,
-        settings=recipe.as_dict() | _told_of(data, splits, (where, measured)),
+        settings=recipe.as_dict() | {"data": [train_source.identity, validation_source.identity]},
         seed=100_003 * seed,
         name="Mask R-CNN",
         **{"validate_every": 0} | options,
     )
     run.run()
     return run
-
-
-def _told_of(data, splits, places):
-    """What a run's settings say of its data: where they lie and how many there are, or which annotations."""
-    if data == "coco":
-        files = [{"annotations": fingerprints.of_file(place["annotations"])} for place in places]
-        images = [{"images": str(pathlib.Path(place["images"]).resolve())} for place in places]
-        return {"data": data, "files": [one | other for one, other in zip(files, images, strict=True)]}
-    builders = [
-        datasets.prepare(data, **({"config": datasets.config_of(data, split)} | place))
-        for split, place in zip(splits, places, strict=True)
-    ]
-    return told_of(data, builders, splits)

@@ -1,6 +1,7 @@
-"""Pooling over units that do not lie side by side, which Keras does not have: what dilation is to a convolution.
+"""Pooling over units that lie apart: the pooling of a dilated network, which Keras does not have.
 
-Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.2: poolings are rarefied like any filter.
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.2: "decreasing subsampling" dilates pooling layers as it dilates
+convolutions.
 """
 
 import functools
@@ -9,23 +10,27 @@ import math
 import keras
 from keras import ops
 
+from .arguments import pair
+
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class DilatedPooling2D(keras.layers.Layer):
-    """Pooling with stride 1 over units that lie `dilation_rate` apart: the pooling of a dilated network.
+    """Pooling with stride 1 over units that lie `dilation_rate` apart.
 
-    Takes ``(batch, h, w, channels)``, gives ``(batch, h', w', channels)`` with
-    ``h' = h + before + after - dilation_rate * (pool_size - 1)``.
+    Takes ``(batch, h, w, channels)``, gives ``(batch, H, W, channels)``: with ``"same"`` padding ``H = h``, with
+    ``"valid"`` padding ``H = h - dilation_rate * (pool_size - 1)``. Padding is never the maximum, and an average does
+    not count it.
 
     Args:
-        pool_size: Units pooled along each axis.
-        dilation_rate: Distance of the units pooled.
+        pool_size: Number of units that are pooled along each axis, an integer.
+        dilation_rate: Distance between these units, an integer.
         mode: ``"max"`` or ``"average"``.
-        before: Units of padding at the top and left; padding is never the maximum and does not count in the average.
-        after: Units of padding at the bottom and right.
+        padding: ``"valid"``, ``"same"``, or two integers: rows and columns that are added before the first and after
+            the last.
+        **kwargs: Arguments of `keras.layers.Layer`, such as ``name`` and ``dtype``.
 
     Raises:
-        ValueError: If the mode is neither of the two.
+        ValueError: If an argument is something else.
 
     Example:
 
@@ -37,13 +42,17 @@ class DilatedPooling2D(keras.layers.Layer):
     Reference: Long et al. (CVPR 2015), §3.2.
     """
 
-    def __init__(self, pool_size, dilation_rate=1, mode="max", before=0, after=0, **kwargs):
+    def __init__(self, pool_size, dilation_rate=1, mode="max", padding="valid", **kwargs):
         super().__init__(**kwargs)
         if mode not in ("max", "average"):
             raise ValueError(f'Found mode={mode!r}: expected "max" or "average".')
-        self.pool_size, self.dilation_rate, self.mode = pool_size, dilation_rate, mode
-        self.before, self.after = before, after
-        self.reach = dilation_rate * (pool_size - 1)
+        self.pool_size, self.dilation_rate = pair(pool_size, "pool_size"), pair(dilation_rate, "dilation_rate")
+        self.mode, self.padding = mode, padding if isinstance(padding, str) else tuple(padding)
+        self.reach = self.dilation_rate[0] * (self.pool_size[0] - 1)
+        named = {"valid": (0, 0), "same": (self.reach // 2, self.reach - self.reach // 2)}
+        self.margin = named.get(padding) if isinstance(padding, str) else self.padding
+        if self.margin is None or len(self.margin) != 2 or min(self.margin) < 0:
+            raise ValueError(f'Found padding={padding!r}: expected "valid", "same" or two integers of 0 or more.')
 
     def call(self, x):
         if self.mode == "max":
@@ -52,22 +61,28 @@ class DilatedPooling2D(keras.layers.Layer):
         return self._pooled(x, ops.add, outside=0) / counts
 
     def _pooled(self, x, merge, outside):
-        """Rows, then columns: both poolings are separable."""
-        margin = (self.before, self.after)
-        x = ops.pad(x, [(0, 0), margin, margin, (0, 0)], constant_values=outside)
-        starts = range(0, self.reach + 1, self.dilation_rate)
+        """Pools the rows, then the columns: the maximum and the sum over a square are those of its rows."""
+        x = ops.pad(x, [(0, 0), self.margin, self.margin, (0, 0)], constant_values=outside)
+        starts = range(0, self.reach + 1, self.dilation_rate[0])
         x = functools.reduce(merge, [x[:, start : start - self.reach or None] for start in starts])
         return functools.reduce(merge, [x[:, :, start : start - self.reach or None] for start in starts])
 
     def compute_output_shape(self, input_shape):
         batch, *sides, channels = input_shape
-        shrinks = self.reach - self.before - self.after
-        return (batch, *(None if side is None else side - shrinks for side in sides), channels)
+        growth = sum(self.margin) - self.reach
+        return (batch, *(None if side is None else side + growth for side in sides), channels)
 
     def geometry(self, incoming):
         """Geometry of the output, for `fcn_keras.geometry.trace`."""
-        return incoming[0].convolved(self.pool_size, 1, self.before, self.dilation_rate)
+        return incoming[0].convolved(self.pool_size[0], 1, self.margin[0], self.dilation_rate[0])
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        if "before" in config:  # the padding in files of the first edition
+            config["padding"] = config.pop("before"), config.pop("after")
+        return super().from_config(config)
 
     def get_config(self):
-        own = {"pool_size": self.pool_size, "dilation_rate": self.dilation_rate, "mode": self.mode}
-        return {**super().get_config(), **own, "before": self.before, "after": self.after}
+        own = {"pool_size": self.pool_size, "dilation_rate": self.dilation_rate}
+        return {**super().get_config(), **own, "mode": self.mode, "padding": self.padding}

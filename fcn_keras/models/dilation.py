@@ -28,7 +28,6 @@ POOLINGS = {keras.layers.MaxPooling2D: "max", keras.layers.AveragePooling2D: "av
 SCALED = {
     keras.layers.ZeroPadding2D: ("padding",),
     keras.layers.Cropping2D: ("cropping",),
-    DilatedPooling2D: ("dilation_rate", "before", "after"),
 }
 REFUSED = (keras.layers.Flatten, keras.layers.Conv2DTranspose, keras.layers.UpSampling2D, *geometry.GLOBAL)
 
@@ -223,6 +222,9 @@ def _twin(layer, before, after, finest):
         return _convolution(layer, rate)
     if isinstance(layer, tuple(POOLINGS)):
         return _pooling(layer, rate), None
+    if isinstance(layer, DilatedPooling2D):
+        margin = [rate * units for units in layer.margin]
+        return _copied(layer, dilation_rate=rate * layer.dilation_rate[0], padding=margin), None
     scaled = next((names for kind, names in SCALED.items() if isinstance(layer, kind)), None)
     if scaled is None and before != after and not isinstance(layer, geometry.MERGES):
         raise _refusal(layer, "convolutions, pooling, padding, cropping, merges and pointwise layers behind a stride")
@@ -253,7 +255,7 @@ def _pooling(layer, rate):
     if layer.pool_size != (size, size):
         raise _refusal(layer, f"a square pool, found {layer.pool_size}")
     kind = POOLINGS[type(layer)]
-    return DilatedPooling2D(size, rate, kind, *margin, name=layer.name, dtype=layer.dtype_policy)
+    return DilatedPooling2D(size, rate, kind, margin, name=layer.name, dtype=layer.dtype_policy)
 
 
 def _is_centred(in_front, behind):

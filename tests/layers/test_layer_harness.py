@@ -48,7 +48,7 @@ LAYERS = {
     "BilinearUpsampling2D": (UP, SMALL, (2, 9, 12, 5), 0),
     "CropLike": ({"offset": 1, "factor": 2}, ((2, 9, 9, 4), (2, 3, 4, 3)), (2, 6, 8, 4), 0),
     "DilatedPooling2D": (
-        {"pool_size": 2, "dilation_rate": 2, "mode": "average", "before": 1, "after": 2},
+        {"pool_size": (2, 2), "dilation_rate": (2, 2), "mode": "average", "padding": (1, 2)},
         SMALL,
         (2, 4, 5, 5),
         0,
@@ -121,6 +121,11 @@ OLD_UP = UP | {"padding": "valid"}
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
+        (
+            "DilatedPooling2D",
+            {"pool_size": 3, "dilation_rate": 2, "mode": "max", "before": 1, "after": 2, "name": "own"},
+            {"pool_size": (3, 3), "dilation_rate": (2, 2), "padding": (1, 2)},
+        ),
         ("PixelCrossentropy", {"void": 7, "reduction": "sum", "name": "own"}, {"ignore_class": 7}),
         ("GlobalPixelCrossentropy", {"void": 7, "reduction": "sum", "name": "own"}, {"ignore_class": 7}),
         (

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import pytorch_references
 
+from fcn_keras.geometry import Geometry, trace
 from fcn_keras.layers.pooling import DilatedPooling2D
 
 POOLS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
@@ -33,7 +34,7 @@ def oracle(x, size, dilation, mode, before, after):
 )
 def test_unit_by_unit(mode, size, dilation, before, after):
     x = maps(7, 9)
-    layer = DilatedPooling2D(size, dilation, mode, before, after)
+    layer = DilatedPooling2D(size, dilation, mode, (before, after))
     found, expected = layer(x), oracle(x, size, dilation, mode, before, after)
     assert tuple(found.shape) == tuple(layer.compute_output_shape(x.shape)) == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -44,8 +45,20 @@ def test_unit_by_unit(mode, size, dilation, before, after):
 def test_with_dilation_1_it_is_the_pooling_of_keras(mode, size):
     x = maps(6, 5)
     np.testing.assert_allclose(DilatedPooling2D(size, 1, mode)(x), POOLS[mode](size, 1)(x), atol=1e-6)
-    padding = ((size - 1) // 2, size // 2)
-    np.testing.assert_allclose(DilatedPooling2D(size, 1, mode, *padding)(x), POOLS[mode](size, 1, "same")(x), atol=1e-6)
+    np.testing.assert_allclose(DilatedPooling2D(size, 1, mode, "same")(x), POOLS[mode](size, 1, "same")(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", POOLS)
+@pytest.mark.parametrize(("size", "dilation"), [(2, 3), (3, 2), (4, 3)])
+def test_same_padding_is_that_of_a_dilated_convolution(mode, size, dilation):
+    """One unit each in and out; the first row of padding where `keras.layers.Conv2D` has it: its geometry is the same."""
+    layer = DilatedPooling2D(size, dilation, mode, "same")
+    reach = dilation * (size - 1)
+    found, expected = layer(maps(7, 9)), oracle(maps(7, 9), size, dilation, mode, reach // 2, reach - reach // 2)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert tuple(layer.compute_output_shape((2, 7, 9, 3))) == found.shape == (2, 7, 9, 3)
+    conv = keras.layers.Conv2D(3, size, padding="same", dilation_rate=dilation, name="conv")
+    assert layer.geometry([Geometry()]) == trace([conv])["conv"]
 
 
 @pytest.mark.parametrize(("size", "dilation"), [(2, 2), (3, 4)])
@@ -56,7 +69,7 @@ def test_the_dilated_maximum_of_pytorch(size, dilation):
 
 def test_sizes_known_only_when_run_and_half_precision():
     image = keras.Input((None, None, 3))
-    model = keras.Model(image, DilatedPooling2D(2, 2, "average", 0, 2, dtype="mixed_float16")(image))
+    model = keras.Model(image, DilatedPooling2D(2, 2, "average", (0, 2), dtype="mixed_float16")(image))
     assert model.output_shape == (None, None, None, 3)
     pooled = model.predict(maps(4, 6), verbose=0)
     assert pooled.dtype == np.float16
@@ -65,12 +78,24 @@ def test_sizes_known_only_when_run_and_half_precision():
 
 def test_save_and_load(tmp_path):
     image = keras.Input((None, None, 3))
-    model = keras.Model(image, DilatedPooling2D(3, 2, "average", 1, 2)(image))
+    model = keras.Model(image, DilatedPooling2D(3, 2, "average", (1, 2))(image))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(maps(8, 9)), model(maps(8, 9)))
 
 
-def test_another_mode():
-    with pytest.raises(ValueError, match=r"mode='sum': expected \"max\" or \"average\""):
-        DilatedPooling2D(2, 2, "sum")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "sum"}, r"mode='sum': expected \"max\" or \"average\""),
+        ({"padding": "full"}, "padding='full': expected"),
+        ({"padding": (1, -1)}, r"padding=\(1, -1\): expected"),
+        ({"padding": (1, 2, 3)}, "expected .* two integers"),
+        ({"pool_size": 0}, "pool_size=0: expected"),
+        ({"pool_size": (2, 3)}, r"pool_size=\(2, 3\): expected .* two that are equal"),
+        ({"dilation_rate": 1.5}, "dilation_rate=1.5: expected"),
+    ],
+)
+def test_other_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        DilatedPooling2D(**{"pool_size": 2} | arguments)

@@ -359,7 +359,7 @@ def test_rarefied_twice():
     twice, once = dilate(dilate(model, 2), 2), dilate(model, 4)
     assert_close(run(twice, photo), run(once, photo))
     pools = [layer.get_config() for layer in twice.layers if isinstance(layer, DilatedPooling2D)]
-    assert [(pool["dilation_rate"], pool["mode"]) for pool in pools] == [(2, "average"), (4, "max")]
+    assert [(pool["dilation_rate"], pool["mode"]) for pool in pools] == [((2, 2), "average"), ((4, 4), "max")]
 
 
 def test_copy_and_network_share_nothing():

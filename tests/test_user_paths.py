@@ -50,8 +50,8 @@ def test_images_and_masks(home, model):
     assert files.find_images(["~/photos"], "~/masks") == files.find_images([home / "photos"], home / "masks")
     (record,) = files.segment_files(model, ["~/photos"], "~/masks")
     assert record["status"] == "done" and (home / "masks" / "a.png").is_file()
-    films = list(video.segment_films(model, ["~/none.mp4"], "~/films"))
-    assert films[-1][0]["image"] == str(home / "none.mp4")
+    videos = list(video.segment_videos(model, ["~/none.mp4"], "~/videos"))
+    assert videos[-1][0]["image"] == str(home / "none.mp4")
 
 
 def test_weights_and_lists(home):

@@ -27,7 +27,7 @@ def segment(
     Files that exist already are skipped, so the same command continues after it was stopped. Files that cannot be read
     are listed at the end, and the exit status is then 1.
 
-    Python: fcn_keras.inference.files.segment_files, fcn_keras.inference.video.segment_films
+    Python: fcn_keras.inference.files.segment_files, fcn_keras.inference.video.segment_videos
 
     Examples:
 
@@ -59,7 +59,7 @@ def segment(
                 records[record["image"]] = record
                 progress.advance(task)
         tasks = {str(user_path(path)): progress.add_task(path.name, total=None) for path in videos}
-        for record, done, total in video.segment_films(net, videos, out, frames=frames, **options):
+        for record, done, total in video.segment_videos(net, videos, out, frames=frames, **options):
             records[record["image"]] = record
             progress.update(tasks[record["image"]], completed=done, total=total or None)
     bad = [record for record in records.values() if record["status"] == "bad"]

@@ -1,4 +1,4 @@
-"""From a model to masks: one image, a folder, a film, and the metrics of a data set."""
+"""From a model to masks of one image, of a folder or of a video, and to the metrics of a data set."""
 
 from .evaluate import evaluate
 from .segment import logits, probabilities, segment

@@ -1,15 +1,15 @@
-"""Segmenting a film, frame by frame: a film of overlays, and the masks if wanted.
+"""Segmenting videos frame by frame: a video of overlays and, if wanted, the mask of each frame.
 
-PyAV (the extra ``video``) reads and writes the files, through FFmpeg's libraries.
+PyAV (the extra ``video``) reads and writes the files with FFmpeg's libraries.
 """
 
 import contextlib
-import os
+from fractions import Fraction
 
 import numpy as np
 from PIL import Image
 
-from .._files import user_path
+from .._files import replacing, user_path
 from ..visualization.colors import overlay
 from .files import write_mask
 from .segment import segment
@@ -17,50 +17,51 @@ from .segment import segment
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
-def segment_films(model, films, out, *, frames=False, palette=None, again=False, **options):
-    """Segments films one after the other; what is there already is skipped, what cannot be read is told.
+def segment_videos(model, videos, out, *, frames=False, palette=None, again=False, **options):
+    """Segments videos one after the other. Videos whose overlay exists are skipped.
 
     Args:
         model: Keras model from images to logits.
-        films: Paths of video files.
-        out: Folder for the films of overlays, ``name.overlay.mp4``.
-        frames: Whether to keep the mask of each frame, too, in a folder ``name``.
+        videos: Paths of video files.
+        out: Folder for the videos of overlays, ``name.overlay.mp4``.
+        frames: Whether to write also the mask of each frame, into a folder ``name``.
         palette: Colours ``(C, 3)`` of the classes; by default VOC's.
-        again: Whether to do finished films, and masks of frames, again.
+        again: Whether to segment videos again whose overlay exists, and frames again whose mask exists.
         **options: ``tile``, ``scales``, ``flip``: see `fcn_keras.segment`.
 
     Yields:
-        ``(record, frames done, frames in all)`` after each frame and each film. The record is a dict of ``image``,
-        ``mask`` (paths) and ``status``: ``"running"``, ``"done"``, ``"skipped"`` or ``"bad"``, with the reason as
-        ``error``.
+        ``(record, frames done, frames in all)`` after each frame and each video. The record is a dict of ``image`` and
+        ``mask`` (paths), and ``status``: ``"running"``, ``"done"``, ``"skipped"`` or ``"bad"`` (the video cannot be
+        read; ``error`` says why).
 
     Raises:
-        ValueError: If two films would share a name.
+        ValueError: If two videos would share a name.
         ImportError: If PyAV is not installed.
-        OSError: If a film cannot be written.
+        OSError: If a file cannot be written.
 
     Example:
 
-    >>> for record, done, frames in segment_films(model, ["drive.mp4"], "films"):  # doctest: +SKIP
+    >>> for record, done, frames in segment_videos(model, ["drive.mp4"], "videos"):  # doctest: +SKIP
     ...     print(record["image"], record["status"], done, frames)
     """
-    films, out = [user_path(film) for film in films], user_path(out)
+    videos, out = [user_path(video) for video in videos], user_path(out)
     first = {}
-    for film in films:
-        if first.setdefault(film.stem, film) != film:
+    for video in videos:
+        if first.setdefault(video.stem, video) != video:
             raise ValueError(
-                f"{first[film.stem]} and {film} would share the film {film.stem}.overlay.mp4. Fix: rename one, or "
+                f"{first[video.stem]} and {video} would share the video {video.stem}.overlay.mp4. Fix: rename one, or "
                 "segment them into two folders."
             )
-    for film in films:
-        target = out / f"{film.stem}.overlay.mp4"
-        record, done, total = {"image": str(film), "mask": str(target)}, 0, 0
+    for video in videos:
+        target = out / f"{video.stem}.overlay.mp4"
+        record, done, total = {"image": str(video), "mask": str(target)}, 0, 0
         if target.exists() and not again:
             yield {**record, "status": "skipped"}, done, total
             continue
-        masks = out / film.stem if frames else None
+        masks = out / video.stem if frames else None
         try:
-            for done, total in segment_video(model, film, target, masks=masks, palette=palette, again=again, **options):
+            steps = segment_video(model, video, target, masks=masks, palette=palette, again=again, **options)
+            for done, total in steps:
                 yield {**record, "status": "running"}, done, total
         except ValueError as error:
             yield {**record, "status": "bad", "error": str(error)}, done, total
@@ -69,56 +70,49 @@ def segment_films(model, films, out, *, frames=False, palette=None, again=False,
 
 
 def segment_video(model, path, out, *, masks=None, palette=None, again=False, **options):
-    """Writes a film of overlays: H.264, every frame upright and at its own time, without sound.
+    """Writes a video of overlays: H.264, every frame upright and at its own time, without sound.
 
-    Of a file with several streams, only the video stream that a player would choose is read; sound, subtitles and
-    data are left out. A film that a phone took while it was held upright is stored lying on its side, with a note for
-    the player; masks and overlays are upright. What is transparent shows white. An odd height or width gains a line
-    in the film of overlays, since H.264 takes even sizes only; masks have the size of the frame.
+    Of a file with several streams, only the video stream that players choose is read. Sound, subtitles and data are
+    left out. A phone stores a video that it took upright lying on its side, with a note for the player; masks and
+    overlays are upright. Transparent pixels show white. Videos in H.264 have even sides, so the overlay of a frame with
+    an odd side repeats its last row or column; the mask has the size of the frame.
 
-    The film is written under another name, and renamed after its last frame. Masks that exist are not computed
-    again: with `masks`, a run that was stopped continues where it was.
+    The video is written atomically, after its last frame. Frames whose masks exist are not segmented again: with
+    `masks`, a run that was stopped continues.
 
     Args:
         model: Keras model from images to logits.
         path: Video file.
-        out: Film to write, ``.mp4``. It starts at time 0, and its frames are as far apart as those of `path`, also
-            where these come at a variable rate.
-        masks: Folder for the masks ``000000.png``, ``000001.png``, … of the frames; None keeps none.
+        out: Video to write, ``.mp4``. It starts at time 0, and its frames are as far apart as those of `path`, also if
+            the frame rate varies.
+        masks: Folder for the masks of the frames, ``000000.png``, ``000001.png``, …; None keeps none.
         palette: Colours ``(C, 3)`` of the classes; by default VOC's.
-        again: Whether to compute masks again that exist.
+        again: Whether to segment frames again whose masks exist.
         **options: ``tile``, ``scales``, ``flip``: see `fcn_keras.segment`.
 
     Yields:
-        ``(frames done, frames in all)`` after each frame; the second is 0 if the file does not tell.
+        ``(frames done, frames in all)`` after each frame. The second is 0 if the file does not tell.
 
     Raises:
         ImportError: If PyAV is not installed.
-        ValueError: If the file cannot be read as a film, or its frames change their size.
-        OSError: If the film cannot be written.
+        ValueError: If the file cannot be read as a video, or if its frames change their size.
+        OSError: If a file cannot be written.
 
     Example:
 
     >>> for done, frames in segment_video(model, "drive.mp4", "drive.overlay.mp4"):  # doctest: +SKIP
     ...     print(done, frames)
     """
-    path, out = user_path(path), user_path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f"partial-{out.name}")
-    try:
-        with _film(path) as (film, stream), _writer(beside, stream) as write:
-            for number, (image, time) in enumerate(_frames(film, stream)):
-                file = None if masks is None else user_path(masks) / f"{number:06d}.png"
-                mask = None if again else _finished_mask(file, image.shape[:2])
-                if mask is None:
-                    mask = segment(model, image, progress=False, **options)
-                    if file is not None:
-                        write_mask(file, mask, palette)
-                write(overlay(image, mask, palette=palette), time)
-                yield number + 1, stream.frames
-        os.replace(beside, out)
-    finally:
-        beside.unlink(missing_ok=True)
+    with _opened(path) as (container, stream), replacing(out) as temporary, _writer(temporary, stream) as write:
+        for number, (image, time) in enumerate(_frames(container, stream)):
+            file = None if masks is None else user_path(masks) / f"{number:06d}.png"
+            mask = None if again else _finished_mask(file, image.shape[:2])
+            if mask is None:
+                mask = segment(model, image, progress=False, **options)
+                if file is not None:
+                    write_mask(file, mask, palette)
+            write(overlay(image, mask, palette=palette), time)
+            yield number + 1, stream.frames
 
 
 def _finished_mask(file, size):
@@ -130,41 +124,42 @@ def _finished_mask(file, size):
 
 
 @contextlib.contextmanager
-def _film(path):
+def _opened(path):
     """The opened file and its video stream; of several, the one that players show."""
+    path = user_path(path)
     with _reading(path):
-        film = _library().open(str(path))
-    with film:
-        stream = film.streams.best("video")
+        container = _library().open(str(path))
+    with container:
+        stream = container.streams.best("video")
         if stream is None:
-            raise ValueError(f"{path} holds no video: expected a film such as .mp4, .mov or .mkv.")
-        yield film, stream
+            raise ValueError(f"{path} holds no video: expected a file such as .mp4, .mov or .mkv.")
+        yield container, stream
 
 
-def _frames(film, stream):
-    """Pairs of an image ``(H, W, 3)`` and its time, which rises from 0, in units of the stream's time base."""
+def _frames(container, stream):
+    """Pairs of an image ``(H, W, 3)`` and its time, from 0 on, in units of the time base of the stream."""
     step = max(1, round(1 / ((stream.average_rate or 25) * stream.time_base)))
     first = size = None
     time = -step
-    with _reading(film.name):
-        for frame in film.decode(stream):
+    with _reading(container.name):
+        for frame in container.decode(stream):
             image = upright(_pixels(frame), _display_matrix(frame))
             if size not in (None, image.shape):
                 raise ValueError(
-                    f"{film.name} changes from {_by(size)} to {_by(image.shape)} pixels: expected frames of one size. "
-                    "Fix: convert it to .mp4, which scales them to one."
+                    f"{container.name} changes from {_by(size)} to {_by(image.shape)} pixels: expected frames of one "
+                    "size. Fix: convert it to .mp4, with frames of one size."
                 )
             size = image.shape
             if frame.pts is None:
                 time += step
             else:
                 first = frame.pts - max(time, 0) if first is None else first
-                time = max(frame.pts - first, time + 1)  # a damaged file may count back
+                time = max(frame.pts - first, time + 1)  # the times in a damaged file may decrease
             yield image, time
 
 
 def _pixels(frame):
-    """The frame in RGB, on white where it is transparent, as `fcn_keras.datasets.images.read_image` does it."""
+    """The frame in RGB, on white where it is transparent, as in `fcn_keras.datasets.images.read_image`."""
     if not any(component.is_alpha for component in frame.format.components):
         return frame.to_ndarray(format="rgb24")
     picture = Image.fromarray(frame.to_ndarray(format="rgba"))
@@ -172,19 +167,18 @@ def _pixels(frame):
 
 
 def _display_matrix(frame):
-    """How the frame is to be turned: ``(2, 2)``, or None for not at all."""
+    """How players turn the frame: an array ``(2, 2)``, or None for not at all."""
     found = frame.side_data.get("DISPLAYMATRIX")
     return None if found is None else np.frombuffer(found, "int32").reshape(3, 3)[:2, :2]
 
 
 def upright(picture, matrix):
-    """Turns and mirrors a picture as the display matrix of a film asks for.
+    """Turns and mirrors a picture according to the display matrix of a video.
 
     Args:
         picture: Array ``(H, W, …)``.
-        matrix: Array ``(2, 2)``: the pixel at ``(x, y)`` is shown at ``(x, y) @ matrix``, up to a shift and a factor.
-            Films are shown with turns by multiples of 90 degrees; another matrix is taken for the nearest of these.
-            None leaves the picture as it is.
+        matrix: Array ``(2, 2)``: the pixel at ``(x, y)`` is shown at ``(x, y) @ matrix``, up to a shift and a scale.
+            The picture is turned by the multiple of 90 degrees that is nearest. None leaves it as it is.
 
     Returns:
         Array ``(H, W, …)`` or ``(W, H, …)``.
@@ -206,29 +200,19 @@ def upright(picture, matrix):
 
 @contextlib.contextmanager
 def _reading(path):
-    """FFmpeg's error about a broken file becomes a ValueError."""
+    """Turns an error of FFmpeg about a broken file into a ValueError."""
     try:
         yield
     except _library().error.FFmpegError as error:
-        raise ValueError(f"{path} cannot be read as a film: {error}. Fix: play it; convert it to .mp4.") from error
-
-
-@contextlib.contextmanager
-def _writing(path):
-    """FFmpeg's error about a full disk becomes an OSError."""
-    try:
-        yield
-    except _library().error.FFmpegError as error:
-        fix = "Fix: free some space or check the folder's permissions, and run the same command again."
-        raise OSError(f"Could not write {path}: {error}. {fix}") from error
+        raise ValueError(f"{path} cannot be read as a video: {error}. Fix: play it; convert it to .mp4.") from error
 
 
 @contextlib.contextmanager
 def _writer(path, source):
-    """A function that appends a picture ``(H, W, 3)`` at a time, in the time base of the stream `source`, to a film."""
+    """A function that appends a picture ``(H, W, 3)`` to a video, at a time in the time base of the stream `source`."""
     av = _library()
-    with _writing(path), av.open(str(path), "w", format="mp4") as film:
-        stream = film.add_stream("libx264", rate=source.average_rate or 25)
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=source.average_rate or Fraction(25))
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = source.time_base
 
@@ -242,17 +226,17 @@ def _writer(path, source):
                     stream.codec_context.sample_aspect_ratio = ratio if height == source.height else 1 / ratio
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = time, source.time_base
-            film.mux(stream.encode(frame))
+            container.mux(stream.encode(frame))
 
         yield write
-        film.mux(stream.encode())
+        container.mux(stream.encode())
 
 
 def _library():
     try:
         import av
     except ImportError as error:
-        raise ImportError('Films need PyAV. Fix: pip install "fcn-keras[video]", or pip install av.') from error
+        raise ImportError('Videos need PyAV. Fix: pip install "fcn-keras[video]", or pip install av.') from error
     return av
 
 

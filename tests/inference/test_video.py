@@ -1,4 +1,4 @@
-"""Films: every frame segmented, the film of overlays whole or absent, broken films named."""
+"""Videos: every frame segmented, the video of overlays whole or absent, broken videos named."""
 
 import fractions
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_keras.inference.video import segment_films, segment_video
+from fcn_keras.inference.video import segment_video, segment_videos
 
 av = pytest.importorskip("av", reason="PyAV is not installed (the extra video)")
 
@@ -21,15 +21,15 @@ def model():
     return model
 
 
-def write_film(path, colours, size=(32, 48), codec="libx264", rate=10, **options):
+def write_video(path, colours, size=(32, 48), codec="libx264", rate=10, **options):
     """One frame of one colour each."""
     write_pictures(path, [np.broadcast_to(np.uint8(colour), (*size, 3)) for colour in colours], codec, rate, **options)
 
 
 def write_pictures(path, pictures, codec="libx264", rate=10, pix_fmt="yuv420p", matrix=None, ratio=None, times=None):
-    """A film of arrays; `times` in milliseconds, `matrix` the 3 x 3 integers of FFmpeg's display matrix."""
-    with av.open(str(path), "w") as film:
-        stream = film.add_stream(codec, rate=rate)
+    """A video of arrays; `times` in milliseconds, `matrix` the 3 x 3 integers of FFmpeg's display matrix."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
         stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], pix_fmt
         if matrix is not None:
             stream.set_display_matrix(matrix)
@@ -42,14 +42,14 @@ def write_pictures(path, pictures, codec="libx264", rate=10, pix_fmt="yuv420p", 
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=form)
             if times is not None:
                 frame.pts, frame.time_base = times[number], fractions.Fraction(1, 1000)
-            film.mux(stream.encode(frame))
-        film.mux(stream.encode())
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
-def read_film(path):
-    with av.open(str(path)) as film:
-        rate = film.streams.video[0].average_rate
-        return rate, [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+def read_video(path):
+    with av.open(str(path)) as container:
+        rate = container.streams.video[0].average_rate
+        return rate, [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def pixels(path):
@@ -60,14 +60,14 @@ def pixels(path):
 RED_GREEN_BLUE = [(250, 20, 20), (20, 250, 20), (20, 20, 250)]
 
 
-def test_every_frame_gets_its_mask_and_the_film_its_overlays(model, tmp_path):
-    write_film(tmp_path / "in.mp4", RED_GREEN_BLUE * 2)
+def test_every_frame_gets_its_mask_and_the_video_its_overlays(model, tmp_path):
+    write_video(tmp_path / "in.mp4", RED_GREEN_BLUE * 2)
     palette = [(0, 0, 0), (255, 255, 0), (0, 255, 255)]
     told = list(segment_video(model, tmp_path / "in.mp4", tmp_path / "out.mp4", masks=tmp_path / "m", palette=palette))
     assert told == [(n, 6) for n in range(1, 7)]
     masks = [pixels(tmp_path / "m" / f"{n:06d}.png") for n in range(6)]
     assert [np.unique(mask).tolist() for mask in masks] == [[0], [1], [2]] * 2
-    rate, frames = read_film(tmp_path / "out.mp4")
+    rate, frames = read_video(tmp_path / "out.mp4")
     assert rate == 10 and [frame.shape for frame in frames] == [(32, 48, 3)] * 6
     # 45 % of the image and 55 % of the class's colour; black leaves the image clear. H.264 rounds.
     np.testing.assert_allclose(frames[0].mean((0, 1)), (250, 20, 20), atol=6)
@@ -78,9 +78,9 @@ def test_every_frame_gets_its_mask_and_the_film_its_overlays(model, tmp_path):
 
 
 def test_odd_sizes_get_one_more_line(model, tmp_path):
-    write_film(tmp_path / "in.mkv", RED_GREEN_BLUE, size=(31, 47), codec="ffv1")
+    write_video(tmp_path / "in.mkv", RED_GREEN_BLUE, size=(31, 47), codec="ffv1")
     list(segment_video(model, tmp_path / "in.mkv", tmp_path / "out.mp4", masks=tmp_path / "m"))
-    assert read_film(tmp_path / "out.mp4")[1][0].shape == (32, 48, 3)
+    assert read_video(tmp_path / "out.mp4")[1][0].shape == (32, 48, 3)
     assert pixels(tmp_path / "m" / "000002.png").shape == (31, 47)
 
 
@@ -95,7 +95,7 @@ TURNS = {  # display matrices, and what a player does with the stored frame, in 
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_films_of_phones_are_turned_upright(turn, model, tmp_path):
+def test_videos_of_phones_are_turned_upright(turn, model, tmp_path):
     """A red field, in it a green object near one corner; no quarter of the frame is like another."""
     matrix, shown = TURNS[turn]
     stored = np.broadcast_to(np.uint8((250, 20, 20)), (48, 96, 3)).copy()
@@ -104,8 +104,8 @@ def test_films_of_phones_are_turned_upright(turn, model, tmp_path):
     list(segment_video(model, tmp_path / "in.mp4", tmp_path / "out.mp4", masks=tmp_path / "m"))
     mask, expected = pixels(tmp_path / "m" / "000001.png"), shown(stored[..., 1] > 128)
     assert mask.shape == expected.shape and ((mask == 1) != expected).mean() < 0.01  # H.264 blurs edges
-    with av.open(str(tmp_path / "out.mp4")) as film:
-        frames = list(film.decode(video=0))
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        frames = list(container.decode(video=0))
     assert [frame.rotation for frame in frames] == [0, 0]
     found = frames[1].to_ndarray(format="rgb24")  # red is class 0 and clear, green is class 1 under VOC's dark red
     assert found.shape == (*expected.shape, 3)
@@ -114,7 +114,7 @@ def test_films_of_phones_are_turned_upright(turn, model, tmp_path):
 
 def test_masks_of_another_size_are_made_again(model, tmp_path):
     """As those that lay on their side."""
-    write_film(tmp_path / "in.mp4", RED_GREEN_BLUE)
+    write_video(tmp_path / "in.mp4", RED_GREEN_BLUE)
     (tmp_path / "m").mkdir()
     Image.new("L", (32, 48), 7).save(tmp_path / "m" / "000000.png")
     list(segment_video(model, tmp_path / "in.mp4", tmp_path / "out.mp4", masks=tmp_path / "m"))
@@ -124,20 +124,20 @@ def test_masks_of_another_size_are_made_again(model, tmp_path):
 @pytest.mark.parametrize("name", ["in.mp4", "in.mkv"])
 def test_every_frame_keeps_its_time(name, model, tmp_path):
     times = [200, 233, 300, 1300, 1310, 1500]
-    write_film(tmp_path / name, RED_GREEN_BLUE * 2, times=times)
+    write_video(tmp_path / name, RED_GREEN_BLUE * 2, times=times)
     list(segment_video(model, tmp_path / name, tmp_path / "out.mp4"))
-    with av.open(str(tmp_path / "out.mp4")) as film:
-        found = [frame.time for frame in film.decode(video=0)]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        found = [frame.time for frame in container.decode(video=0)]
     np.testing.assert_allclose(found, (np.array(times) - 200) / 1000, atol=5e-4)
 
 
 def test_pixels_that_are_not_square_stay_so(model, tmp_path):
     quarter, _ = TURNS["a quarter to the left"]
     for matrix, ratio in ((None, fractions.Fraction(16, 11)), (quarter, fractions.Fraction(11, 16))):
-        write_film(tmp_path / "in.mp4", RED_GREEN_BLUE, ratio=fractions.Fraction(16, 11), matrix=matrix)
+        write_video(tmp_path / "in.mp4", RED_GREEN_BLUE, ratio=fractions.Fraction(16, 11), matrix=matrix)
         list(segment_video(model, tmp_path / "in.mp4", tmp_path / "out.mp4"))
-        with av.open(str(tmp_path / "out.mp4")) as film:
-            assert film.streams.video[0].sample_aspect_ratio == ratio
+        with av.open(str(tmp_path / "out.mp4")) as container:
+            assert container.streams.video[0].sample_aspect_ratio == ratio
 
 
 def test_what_is_transparent_shows_white(model, tmp_path):
@@ -145,36 +145,40 @@ def test_what_is_transparent_shows_white(model, tmp_path):
     clear[:, :24, 3] = 255
     write_pictures(tmp_path / "in.mov", [clear], codec="png", pix_fmt="rgba")
     list(segment_video(model, tmp_path / "in.mov", tmp_path / "out.mp4", palette=[(0, 0, 0)] * 3))
-    (frame,) = read_film(tmp_path / "out.mp4")[1]
+    (frame,) = read_video(tmp_path / "out.mp4")[1]
     np.testing.assert_allclose(frame[:, :20].mean((0, 1)), (10, 20, 250), atol=8)
     np.testing.assert_allclose(frame[:, 28:].mean((0, 1)), (255, 255, 255), atol=8)
 
 
 def test_sound_and_a_still_picture_are_left_out(model, tmp_path):
     """A player shows the second video stream; the first holds one small picture."""
-    with av.open(str(tmp_path / "in.mkv"), "w") as film:
-        still, stream, sound = film.add_stream("mjpeg"), film.add_stream("libx264", rate=10), film.add_stream("aac")
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        still, stream, sound = (
+            container.add_stream("mjpeg"),
+            container.add_stream("libx264", rate=10),
+            container.add_stream("aac"),
+        )
         still.height, still.width, still.pix_fmt = 16, 16, "yuvj420p"
         stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
-        film.mux(still.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), "uint8"), format="rgb24")))
+        container.mux(still.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), "uint8"), format="rgb24")))
         for colour in RED_GREEN_BLUE:
             picture = np.broadcast_to(np.uint8(colour), (32, 48, 3)).copy()
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), "float32"), format="fltp", layout="mono")
         silence.rate = sound.rate
-        film.mux(sound.encode(silence))
+        container.mux(sound.encode(silence))
         for each in (still, stream, sound):
-            film.mux(each.encode())
+            container.mux(each.encode())
     list(segment_video(model, tmp_path / "in.mkv", tmp_path / "out.mp4"))
-    with av.open(str(tmp_path / "out.mp4")) as film:
-        assert [stream.type for stream in film.streams] == ["video"]
-    assert [frame.shape for frame in read_film(tmp_path / "out.mp4")[1]] == [(32, 48, 3)] * 3
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+    assert [frame.shape for frame in read_video(tmp_path / "out.mp4")[1]] == [(32, 48, 3)] * 3
 
 
 def test_frames_that_change_their_size_are_told(model, tmp_path):
     """Two streams of H.264 in one file, as a call over a bad network is recorded."""
-    write_film(tmp_path / "a.h264", RED_GREEN_BLUE)
-    write_film(tmp_path / "b.h264", RED_GREEN_BLUE, size=(48, 64))
+    write_video(tmp_path / "a.h264", RED_GREEN_BLUE)
+    write_video(tmp_path / "b.h264", RED_GREEN_BLUE, size=(48, 64))
     (tmp_path / "in.h264").write_bytes((tmp_path / "a.h264").read_bytes() + (tmp_path / "b.h264").read_bytes())
     with pytest.raises(
         ValueError, match=r"in\.h264 changes from 32 x 48 to 48 x 64 pixels: expected frames of one size"
@@ -184,14 +188,14 @@ def test_frames_that_change_their_size_are_told(model, tmp_path):
 
 
 def test_a_file_that_gives_no_times_plays_at_its_rate(model, tmp_path):
-    write_film(tmp_path / "in.h264", RED_GREEN_BLUE, rate=25)
+    write_video(tmp_path / "in.h264", RED_GREEN_BLUE, rate=25)
     list(segment_video(model, tmp_path / "in.h264", tmp_path / "out.mp4"))
-    with av.open(str(tmp_path / "out.mp4")) as film:
-        np.testing.assert_allclose([frame.time for frame in film.decode(video=0)], [0, 0.04, 0.08], atol=5e-4)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        np.testing.assert_allclose([frame.time for frame in container.decode(video=0)], [0, 0.04, 0.08], atol=5e-4)
 
 
 def test_masks_that_are_there_are_not_made_again(model, tmp_path):
-    write_film(tmp_path / "in.mp4", RED_GREEN_BLUE)
+    write_video(tmp_path / "in.mp4", RED_GREEN_BLUE)
     stopped = segment_video(model, tmp_path / "in.mp4", tmp_path / "out.mp4", masks=tmp_path / "m")
     assert next(stopped)[0] == 1
     stopped.close()
@@ -206,17 +210,17 @@ def test_masks_that_are_there_are_not_made_again(model, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fcn_keras.inference.video.segment", counting)
         list(segment_video(watched, tmp_path / "in.mp4", tmp_path / "out.mp4", masks=tmp_path / "m"))
-    assert len(seen) == 2 and len(read_film(tmp_path / "out.mp4")[1]) == 3
+    assert len(seen) == 2 and len(read_video(tmp_path / "out.mp4")[1]) == 3
 
 
-def test_films_of_one_folder(model, tmp_path):
-    write_film(tmp_path / "in.mp4", RED_GREEN_BLUE)
-    (tmp_path / "broken.mp4").write_bytes(b"no film")
-    films, out = [tmp_path / "in.mp4", tmp_path / "broken.mp4"], tmp_path / "out"
+def test_videos_of_one_folder(model, tmp_path):
+    write_video(tmp_path / "in.mp4", RED_GREEN_BLUE)
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    videos, out = [tmp_path / "in.mp4", tmp_path / "broken.mp4"], tmp_path / "out"
 
     def run(**options):
-        last = {record["image"]: record for record, *_ in segment_films(model, films, out, frames=True, **options)}
-        return [last[str(film)]["status"] for film in films]
+        last = {record["image"]: record for record, *_ in segment_videos(model, videos, out, frames=True, **options)}
+        return [last[str(video)]["status"] for video in videos]
 
     assert run() == ["done", "bad"]
     assert run() == ["skipped", "bad"]
@@ -224,42 +228,42 @@ def test_films_of_one_folder(model, tmp_path):
     assert run(again=True) == ["done", "bad"]
     assert pixels(out / "in" / "000000.png").max() == 0
     (tmp_path / "day").mkdir()
-    with pytest.raises(ValueError, match=r"in\.mp4 and .*in\.mov would share the film in\.overlay\.mp4"):
-        list(segment_films(model, [tmp_path / "in.mp4", tmp_path / "day" / "in.mov"], out))
+    with pytest.raises(ValueError, match=r"in\.mp4 and .*in\.mov would share the video in\.overlay\.mp4"):
+        list(segment_videos(model, [tmp_path / "in.mp4", tmp_path / "day" / "in.mov"], out))
 
 
-def test_a_film_that_cannot_be_written_is_no_broken_film(model, tmp_path, monkeypatch):
-    write_film(tmp_path / "in.mp4", RED_GREEN_BLUE)
+def test_a_video_that_cannot_be_written_is_no_broken_video(model, tmp_path, monkeypatch):
+    write_video(tmp_path / "in.mp4", RED_GREEN_BLUE)
 
     def full(*args, **options):
         raise av.error.OSError(28, "No space left on device")
 
     monkeypatch.setattr("fcn_keras.inference.video.overlay", full)  # as the encoder would, inside of the writer
     with pytest.raises(OSError, match=r"Could not write .*No space left on device.*Fix"):
-        list(segment_films(model, [tmp_path / "in.mp4"], tmp_path / "out"))
+        list(segment_videos(model, [tmp_path / "in.mp4"], tmp_path / "out"))
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize("content", [b"", b"no film at all", "truncated"])
-def test_what_is_no_film_is_named(model, tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"no video at all", "truncated"])
+def test_what_is_no_video_is_named(model, tmp_path, content):
     path = tmp_path / "broken.mp4"
     if content == "truncated":
-        write_film(path, RED_GREEN_BLUE)
+        write_video(path, RED_GREEN_BLUE)
         path.write_bytes(path.read_bytes()[:200])
     else:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"broken\.mp4 cannot be read as a film"):
+    with pytest.raises(ValueError, match=r"broken\.mp4 cannot be read as a video"):
         list(segment_video(model, path, tmp_path / "out.mp4"))
     assert [path.name for path in tmp_path.iterdir()] == ["broken.mp4"]
 
 
-def test_sound_alone_is_no_film(model, tmp_path):
-    with av.open(str(tmp_path / "sound.mp4"), "w") as film:
-        stream = film.add_stream("aac", rate=44100)
+def test_sound_alone_is_no_video(model, tmp_path):
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), "float32"), format="fltp", layout="mono")
         sound.rate = 44100
-        film.mux(stream.encode(sound))
-        film.mux(stream.encode())
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
     with pytest.raises(ValueError, match="holds no video"):
         list(segment_video(model, tmp_path / "sound.mp4", tmp_path / "out.mp4"))
 

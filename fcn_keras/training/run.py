@@ -194,6 +194,11 @@ class Run:
 
     def _measured(self, content):
         """Of ``metrics.json`` what `measure` and `_evaluate` have found, as `results` gives it."""
+        if missing := [name for name in METRICS if name not in content]:
+            raise ValueError(
+                f"{self.directory / 'metrics.json'} lacks {', '.join(missing)}: an older version of this package wrote "
+                "it. Fix: measure last.keras again, with fcn_keras.evaluate or `fcn-keras evaluate`."
+            )
         return {
             "metrics": {name: content[name] for name in METRICS},
             "per_class_iou": {c: float("nan") if v is None else v for c, v in content["per_class_iou"].items()},

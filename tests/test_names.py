@@ -1,16 +1,19 @@
-"""Every name of the package that chapters, pages and benchmarks use exists, where its module offers it."""
+"""Every name and command that chapters, pages and benchmarks use exists; names stand where their module offers them."""
 
 import ast
 import importlib
 import inspect
 import pathlib
 import re
+import shlex
 import types
 
 import nbformat
 import pytest
+import typer
 
 import fcn_keras
+from fcn_keras.cli.app import app
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(ROOT.glob("notebooks/**/*.ipynb"))
@@ -18,6 +21,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchma
                 *ROOT.glob("notebooks/*.md"), *ROOT.glob("notebooks/results/*.md")])  # fmt: skip
 SCRIPTS = sorted([*ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("docs/*.py"), ROOT / "notebooks" / "build.py"])
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^(?:python -m fcn_keras|fcn-keras) +([^#\n]*)", re.MULTILINE)
+INLINE = re.compile(r"`(?:python -m fcn_keras|fcn-keras) +([^`]*)`")
 MENTION = re.compile(r"\bfcn_keras((?:\.[A-Za-z_]\w*)+)")
 FILES = [pytest.param(path, id=path.relative_to(ROOT).as_posix()) for path in [*NOTEBOOKS, *PAGES, *SCRIPTS]]
 FILES += [pytest.param(path, id=path.relative_to(ROOT).as_posix()) for path in sorted(ROOT.glob("fcn_keras/**/*.py"))]
@@ -109,6 +114,26 @@ def require_names(code):
             require_arguments(node, thing)
 
 
+def require_command(line):
+    """Fails where a command line names a command or an option that is not there."""
+    commands = typer.main.get_command(app).commands
+    name, *words = shlex.split(line)
+    assert name in commands, f"fcn-keras has no command {name}"
+    options = {option for parameter in commands[name].params for option in parameter.opts}
+    unknown = {word.partition("=")[0] for word in words if word.startswith("-")} - options - {"--help"}
+    assert not unknown, f"fcn-keras {name} takes no {', '.join(sorted(unknown))}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.values[0].suffix != ".py" and "CHANGELOG" not in path.id]
+)
+def test_commands_exist(path):
+    for text in pieces(path)[1]:
+        for line in [*COMMAND.findall(text), *INLINE.findall(" ".join(text.split()))]:
+            if not line.startswith("-"):
+                require_command(line)
+
+
 @pytest.mark.parametrize("path", FILES)
 def test_names_exist(path):
     code, prose = pieces(path)
@@ -134,3 +159,9 @@ def test_names_exist(path):
 def test_what_is_missing_is_found(code):
     with pytest.raises((AssertionError, ImportError)):
         require_names(code)
+
+
+@pytest.mark.parametrize("line", ["ladder shapes", "train shapes --rungs", "segment net.keras a.jpg --tiles=3"])
+def test_commands_that_are_missing_are_found(line):
+    with pytest.raises(AssertionError, match="no"):
+        require_command(line)

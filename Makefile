@@ -1,39 +1,39 @@
-# Every target makes .venv first when it is missing or older than requirements.lock or pyproject.toml.
-# GNU make 3.81 (macOS) is enough. On Windows: environment.yml.
+# Every target except help, doctor, lock and clean first makes .venv if it is missing or older than requirements.lock or
+# pyproject.toml. GNU make 3.81 (macOS) is enough. On Windows, use environment.yml.
 
 PY    := .venv/bin/python
 READY := .venv/.ready
 UV    := build/uv/bin/uv
 ARGS  :=
 
-# One of TensorFlow's threads mostly waits: with as many threads as cores, a core idles. On two cores a training step
+# One of TensorFlow's threads mostly waits, so with as many threads as cores, a core idles. On two cores a training step
 # of MiniVGG (batch 32) took 0.43 s with 2 threads and 0.27 s with 3.
 export TF_NUM_INTRAOP_THREADS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
 
 # Sets the shell's $python to the first Python that runs, is recent enough and can make environments.
-# It is run, not just looked up: a pyenv shim can stand on the PATH and have nothing behind it.
+# Each candidate is run, not only looked up: a pyenv shim may be on the PATH without a Python that it could start.
 define find_python
 python=; \
 for candidate in "$(PYTHON)" python3.13 python3.12 python3.11 python3 python; do \
   if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
     >/dev/null 2>&1; then python=$$candidate; break; fi; \
   if [ -n "$(PYTHON)" ] && [ "$$candidate" = "$(PYTHON)" ]; then \
-    echo "PYTHON=$(PYTHON) is no Python 3.11, 3.12 or 3.13 with venv and ensurepip; looking on." >&2; fi; \
+    echo "PYTHON=$(PYTHON) is not Python 3.11, 3.12 or 3.13 with venv and ensurepip; trying others." >&2; fi; \
 done; \
 if [ -z "$$python" ]; then \
   echo "No Python 3.11, 3.12 or 3.13 with venv and ensurepip was found." >&2; \
-  echo "Fix: install one (Debian, Ubuntu: apt install python3 python3-venv), or name yours:" >&2; \
+  echo "Fix: install one (Debian, Ubuntu: apt install python3 python3-venv), or give the path of yours:" >&2; \
   echo "      make PYTHON=/path/to/python3.12" >&2; exit 1; \
 fi
 endef
 
-.PHONY: help setup lab walkthrough site doctor test lint bench lock clean FORCE
+.PHONY: help setup lab walkthrough site doctor quick test lint bench lock clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target does; do \
 	  printf 'make %-12s %s\n' "$$target" "$$does"; done
 
-setup: $(READY) ## make .venv, which all others do first
+setup: $(READY) ## make .venv, which most other targets do first
 	@echo "Ready: make lab, or . .venv/bin/activate and fcn-keras --help"
 
 lab: $(READY) ## read and run the chapters in JupyterLab
@@ -52,6 +52,9 @@ site: $(READY) ## render chapters and API reference as they are, build/site/inde
 doctor: ## say what this machine has, what it lacks, and how to fix that
 	@if $(PY) -c '' 2>/dev/null; then python=$(PY); else $(find_python); fi; \
 	$$python -m fcn_keras.cli.doctor $(ARGS)
+
+quick: lint ## lint, then run the tests that are not marked slow: two minutes on two cores (ARGS="tests/layers")
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 test: lint ## lint, then run every test (ARGS="tests/test_metrics.py")
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -73,8 +76,8 @@ clean: ## remove rendered chapters and caches; keeps .venv, data and runs
 	find fcn_keras tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 	find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
-# The stamp is written last. Without it .venv is half-made and starts over; with an old one pip only
-# fetches what changed. A .venv whose Python was uninstalled starts over, too. The kernel's setting
+# The stamp is written last. Without it .venv is incomplete and is made anew; with an old stamp pip only
+# fetches what has changed. A .venv whose Python was uninstalled is also made anew. The kernel's setting
 # sends what TensorFlow logs from C++ to the terminal of `make lab`, not into the chapters.
 $(READY): requirements.lock pyproject.toml $(if $(realpath $(PY)),,FORCE)
 	@if [ -e $@ ] && $(PY) -c '' 2>/dev/null; then rm -f $@; else \

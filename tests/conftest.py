@@ -11,6 +11,34 @@ import tempfile
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+TESTS = pathlib.Path(__file__).resolve().parent
+
+# What `make quick` leaves out, besides tests that are marked slow themselves: files and folders that take more than ten
+# seconds of a core, and whatever uses a fixture that does.
+SLOW = (
+    "benchmarks",
+    "cli/test_doctor.py",
+    "datasets/test_builders.py",
+    "datasets/test_check_damage.py",
+    "export",
+    "inference/test_beam.py",
+    "inference/test_segment.py",
+    "inference/test_tiling.py",
+    "instances/test_mask_rcnn.py",
+    "instances/test_mask_rcnn_training.py",
+    "test_backends.py",
+    "test_browser.py",
+    "test_doctests.py",
+    "test_equivalences.py",
+    "test_first_edition.py",
+    "test_notebooks.py",
+    "test_site.py",
+    "training/test_distribution.py",
+    "training/test_recipes.py",
+    "training/test_run.py",
+    "training/test_stages.py",
+)
+SLOW_FIXTURES = {"few_scenes", "site"}
 LOCAL_NAMES = (None, "", b"", "localhost", b"localhost")
 
 scratch = tempfile.TemporaryDirectory(prefix="fcn_keras_tests_")
@@ -49,6 +77,14 @@ def is_local(host):
 
 
 sys.addaudithook(refuse_network)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by -m
+def pytest_collection_modifyitems(items):
+    paths = tuple(str(TESTS / name) for name in SLOW)
+    for item in items:
+        if str(item.path).startswith(paths) or SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker("slow")
 
 
 def pytest_unconfigure():

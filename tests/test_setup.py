@@ -1,11 +1,15 @@
 """The Makefile on machines that this is not, the lock, and the wall around the tests."""
 
+import ast
+import importlib.metadata
+import itertools
 import os
 import pathlib
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -120,13 +124,13 @@ def test_make_says_what_is_missing(machine):
     code, said, asked = machine.make("test", "PYTHON=/opt/my/python")
     assert code != 0 and not asked
     assert "No Python 3.11, 3.12 or 3.13" in said and "make PYTHON=" in said
-    assert "PYTHON=/opt/my/python is no Python" in said
+    assert "PYTHON=/opt/my/python is not Python" in said
 
 
 def test_make_lists_its_targets(machine):
     code, said, asked = machine.make()
     assert code == 0 and not asked
-    for target in ("lab", "walkthrough", "site", "doctor", "test", "lint", "lock", "clean", "help"):
+    for target in ("lab", "walkthrough", "site", "doctor", "quick", "test", "lint", "lock", "clean", "help"):
         assert f"make {target} " in said
 
 
@@ -145,6 +149,21 @@ def test_the_lock_holds_what_the_project_asks_for():
     wanted = project["dependencies"] + extras["notebooks"] + extras["tests"] + extras["site"] + ["setuptools"]
     names = {re.match(r"[\w-]+", entry)[0].replace("_", "-") for entry in wanted}
     assert names <= set(re.findall(r"^([a-z0-9-]+)==", LOCK.read_text(), re.MULTILINE))
+
+
+def test_the_package_imports_what_it_declares():
+    """Every library that fcn_keras imports, in functions too, is a dependency or belongs to an extra."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "fcn_keras").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    names = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"fcn_keras"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = itertools.chain(project["dependencies"], *project["optional-dependencies"].values())
+    declared = {re.match(r"[\w-]+", entry)[0].lower().replace("_", "-") for entry in wanted}
+    brought_by = importlib.metadata.packages_distributions()
+    undeclared = {name for name in names if not {d.lower() for d in brought_by.get(name, [name.replace("_", "-")])} & declared}
+    assert len(names) > 10 and not undeclared
 
 
 @pytest.mark.parametrize("host", ["example.org", "192.0.2.1", "2001:db8::1"])

@@ -30,13 +30,17 @@ def train(
     source: Source = None,
     data_dir: DataDir = None,
     splits: Annotated[
-        tuple[str, str] | None, typer.Option(help="Split to train on, split to evaluate on; train, validation.")
+        tuple[str, str] | None, typer.Option(help="Splits to train on and to evaluate on; by default train validation.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of order, augmentation and new layers.")] = 0,
-    net: Annotated[Net | None, typer.Option(help="light: FCN-8s; paper: FCN-32s.")] = None,
-    backbone: Annotated[Backbone | None, typer.Option(help="light: mobilenet_v2; paper: vgg16.")] = None,
+    net: Annotated[Net | None, typer.Option(help="Network; light: FCN-8s; paper: FCN-32s.")] = None,
+    backbone: Annotated[
+        Backbone | None, typer.Option(help="Classifier that it is built on; light: mobilenet_v2; paper: vgg16.")
+    ] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Take no pretrained weights.")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="light: 40; paper: 12.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training data; light: 40; paper: 12.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch; light: 4; paper: 1.")] = None,
     accumulate: Annotated[int | None, typer.Option(min=1, help="Batches whose gradients make one step.")] = None,
     size: Annotated[
@@ -45,7 +49,7 @@ def train(
     scales: Annotated[
         tuple[float, float] | None, typer.Option(help="Range of the random scale; light: 0.9 2.2; paper: none.")
     ] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option(help="light: adamw; paper: caffe.")] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help="Optimizer; light: adamw; paper: caffe.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(min=0, help="At the start; light: 0.001; paper: 1e-10.")
     ] = None,
@@ -59,12 +63,13 @@ def train(
         float | None,
         typer.Option(min=0, max=1, help="Share of the run to average weights over, 0: none; light: 0.05; paper: none."),
     ] = None,
-    precision: Annotated[Precision | None, typer.Option(help="Of the layers; logits are float32.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Number type of the layers; logits stay float32.")] = None,
     xla: Annotated[bool, typer.Option("--xla", help="Compile the steps with XLA.")] = False,
     cache: Annotated[bool, typer.Option("--cache", help="Keep the files' bytes in memory; for slow disks.")] = False,
     checkpoint_steps: Annotated[int, typer.Option(min=0, help="Steps between checkpoints inside an epoch.")] = 0,
     validate_every: Annotated[
-        int | None, typer.Option(min=0, help="Epochs between evaluations, 0: only at the end; 1, with --stages 0.")
+        int | None,
+        typer.Option(min=0, help="Epochs between evaluations, 0: only at the end; by default 1, with --stages 0."),
     ] = None,
     as_json: Json = False,
 ):

@@ -1,8 +1,8 @@
 """Runs the chapters without a browser and writes them as pages that need no network.
 
 python notebooks/build.py                 all chapters, as build/walkthrough/NN_name.html
-python notebooks/build.py --fast 2 3      chapters 2 and 3, at a scale that takes seconds
-python notebooks/build.py --inplace       and stores the outputs in the notebooks themselves
+python notebooks/build.py --fast 2 3      chapters 2 and 3, at a small scale that takes seconds
+python notebooks/build.py --inplace       also stores the outputs in the notebooks
 """
 
 import argparse
@@ -27,7 +27,7 @@ from traitlets.config import Config
 NOTEBOOKS = pathlib.Path(__file__).resolve().parent
 OUT = NOTEBOOKS.parent / "build" / "walkthrough"
 
-# Nothing from a network: chapters write formulas in plain text and draw pictures, not widgets.
+# Pages load nothing from a network: chapters write formulas in plain text and draw pictures, not widgets.
 PAGE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js_requirejs %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
@@ -35,7 +35,7 @@ PAGE = """{% extends 'lab/index.html.j2' %}
 {% block jupyter_widgets %}{% endblock %}
 """
 
-# Else the kernel warns that others on this machine could read along.
+# Without this, the kernel warns that others on this machine could read its messages.
 ENCRYPTED = Config({"KernelManager": {"transport_encryption": "auto"}})
 
 
@@ -49,8 +49,8 @@ class Run:
 
 
 def find_chapters(folder):
-    """Lists the chapters of a folder in reading order; the contents page, 00, is none."""
-    return sorted(folder.glob("0[1-9]_*.ipynb"))
+    """Lists the chapters of a folder in reading order, without the contents page, 00."""
+    return sorted(path for path in folder.glob("[0-9][0-9]_*.ipynb") if not path.name.startswith("00_"))
 
 
 def choose(chapters, wanted):
@@ -71,15 +71,15 @@ def choose(chapters, wanted):
 
 
 def run_chapter(path, fast=False, log=lambda text: None):
-    """Runs a chapter in a fresh kernel, from the folder it lies in.
+    """Runs a chapter in a fresh kernel, in the folder of its file.
 
     Args:
-        path: The notebook; its file is left as it is.
+        path: The notebook. Its file is not changed.
         fast: Whether the chapter runs at the small scale of the tests.
         log: Called with pieces of a progress report.
 
     Returns:
-        A `Run`, whose notebook holds the outputs up to the first error.
+        A `Run`. Its notebook holds the outputs up to the first error.
     """
     notebook = nbformat.read(path, as_version=4)
     code = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
@@ -147,15 +147,15 @@ def title_of(notebook, otherwise):
 
 
 def to_page(notebook, path, out):
-    """Renders a notebook as one HTML file that holds its pictures and loads nothing.
+    """Renders a notebook as one HTML file, which holds its pictures and loads nothing.
 
     Args:
         notebook: The executed notebook.
-        path: Where the notebook lies: its links start there.
-        out: The folder of the page: the page's links start there.
+        path: Path of the notebook, from which its links start.
+        out: Folder of the page, from which the links of the page start.
     """
     exporter = HTMLExporter(raw_template=PAGE, embed_images=True)
-    exporter.log.setLevel("ERROR")  # it warns of pictures without a description; they get one below
+    exporter.log.setLevel("ERROR")  # it warns of pictures without a description, which they get below
     name = {"name": title_of(notebook, path.stem), "path": str(path.parent)}
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": name})
     soup = BeautifulSoup(page, "html.parser")
@@ -172,10 +172,10 @@ def _from_page(href, folder, out):
     target, hash_, anchor = href.partition("#")
     if not target or re.match(r"[a-z]+:", target):
         return href
-    if re.fullmatch(r"0[1-9]_[^/]*\.ipynb", target):
-        target = target.replace(".ipynb", ".html")
-    elif re.fullmatch(r"00_[^/]*\.ipynb", target):
+    if re.fullmatch(r"00_[^/]*\.ipynb", target):
         target = "index.html"
+    elif re.fullmatch(r"\d\d_[^/]*\.ipynb", target):
+        target = target.replace(".ipynb", ".html")
     else:
         target = pathlib.Path(os.path.relpath(folder / target, out)).as_posix()
     return target + hash_ + anchor
@@ -209,7 +209,7 @@ td, th {{ padding: .3em 1em .3em 0; text-align: left; border-bottom: 1px solid #
 
 
 def write(path, text):
-    """Writes a file whole or not at all."""
+    """Writes a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
     beside.write_text(text, encoding="utf-8", newline="\n")
@@ -220,7 +220,7 @@ def main(arguments=None, notebooks=NOTEBOOKS, out=OUT):
     """Runs chapters and writes their pages.
 
     Args:
-        arguments: Command line, `None` for that of the process.
+        arguments: The command line; by default that of the process.
         notebooks: Folder of the chapters.
         out: Folder of the pages.
 
@@ -228,12 +228,12 @@ def main(arguments=None, notebooks=NOTEBOOKS, out=OUT):
         1 when a chapter failed, else 0.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("chapter", nargs="*", help="number, or start of the name; all without it")
+    parser.add_argument("chapter", nargs="*", help="number, or start of the name; by default all")
     parser.add_argument("--fast", action="store_true", help="small scale: seconds, not minutes")
-    parser.add_argument("--inplace", action="store_true", help="store the outputs in the notebooks")
+    parser.add_argument("--inplace", action="store_true", help="also store the outputs in the notebooks")
     options = parser.parse_args(arguments)
     if options.fast and options.inplace:
-        parser.error("--inplace stores what readers see: run it without --fast")
+        parser.error("--inplace stores the outputs that readers see. Fix: run it without --fast.")
     chapters, runs = find_chapters(notebooks), {}
     try:
         chosen = choose(chapters, options.chapter)

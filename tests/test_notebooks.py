@@ -13,7 +13,7 @@ from fcn_keras import datasets
 from fcn_keras.datasets.shapes import Shapes
 
 NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
-CHAPTERS = sorted(NOTEBOOKS.glob("0[1-9]_*.ipynb"))
+CHAPTERS = sorted(path for path in NOTEBOOKS.glob("[0-9]*.ipynb") if not path.name.startswith("00_"))
 SOLUTIONS = sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
 HEADINGS = ("objectives", "summary", "exercises")
 

@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 import fcn_keras
 
 NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
-CHAPTERS = sorted(NOTEBOOKS.glob("0*.ipynb"))
+CHAPTERS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 SOLUTIONS = sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
 LOADING = "[src], link[rel~=stylesheet], link[rel~=icon], link[rel~=preload], object[data]"
 ELSEWHERE = re.compile(r"""(?:url\(|@import|import\(|fetch\(|\.src\s*=)\s*["'(]*(?:https?:)?//""")

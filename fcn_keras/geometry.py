@@ -1,8 +1,9 @@
-"""Where a unit of a feature map looks: stride, receptive field and offset.
+"""Which pixels a unit of a feature map depends on: stride, receptive field and offset.
 
-Along one axis of the image, unit ``i`` of a feature map is centred on the pixel coordinate ``offset + stride * i``
-(the centre of the first pixel is 0) and depends on the ``receptive_field`` pixels around that centre. Three numbers per
-feature map are enough to say by how many pixels two maps are out of step, and so to derive every crop of the paper.
+Along one axis of the image, the centre of unit ``i`` of a feature map lies at the pixel coordinate ``offset + stride *
+i``, where the centre of the first pixel is 0. The unit depends on the ``receptive_field`` pixels around this centre.
+With these three numbers for two maps, one knows how many pixels the maps are shifted against each other. Every crop in
+the paper follows from that.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3, equation 1: strides multiply, kernels compose.
 """
@@ -12,9 +13,9 @@ import math
 
 import keras
 
-from .layers._keras import call_behind, outputs_inside
+from .layers._keras import outputs_inside, producer
 
-# Layers that treat every position alike: they move no unit and see no neighbour.
+# Layers that treat every position alike: a unit stays where it is and depends on no neighbour.
 POINTWISE = (
     keras.layers.Activation,
     keras.layers.BatchNormalization,
@@ -31,9 +32,9 @@ POINTWISE = (
     keras.layers.Softmax,
     keras.layers.SpatialDropout2D,
 )
-POINTWISE_BY_NAME = {"LayerScale", "StochasticDepth"}  # ConvNeXt's own, not exported by Keras
+POINTWISE_BY_NAME = {"LayerScale", "StochasticDepth"}  # layers of ConvNeXt that Keras does not export
 ELEMENTWISE = {"Add", "Divide", "HardSigmoid", "Maximum", "Minimum", "Multiply", "Relu", "Relu6", "Sigmoid", "Silu",
-               "Subtract", "Tanh", "TrueDivide"}  # of keras.ops, as in `x + y`: no layers  # fmt: skip
+               "Subtract", "Tanh", "TrueDivide"}  # of keras.ops, as in `x + y`: they are no layers  # fmt: skip
 GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 INTERPOLATION_WIDTHS = {"nearest": 1, "bilinear": 2, "bicubic": 4, "lanczos3": 6, "lanczos5": 10}  # in units
 MERGES = (
@@ -52,9 +53,9 @@ class Geometry:
     """Stride, receptive field and offset of a feature map along one axis, in pixels of the image.
 
     Args:
-        stride: Distance between the centres of neighbouring units; below 1 for maps finer than the image.
-        receptive_field: Side of the window that a unit depends on; infinite behind a global pooling.
-        offset: Coordinate of the centre of unit 0; pixel ``p`` of the image has its centre at ``p``.
+        stride: Distance between the centres of neighbouring units. It is below 1 if the map is finer than the image.
+        receptive_field: Side of the window of pixels that a unit depends on. It is infinite after a global pooling.
+        offset: Coordinate of the centre of unit 0. The centre of pixel ``p`` of the image has the coordinate ``p``.
 
     Example:
 
@@ -75,11 +76,11 @@ class Geometry:
         return math.isinf(self.receptive_field)
 
     def centre(self, i):
-        """Image coordinate of the centre of unit ``i``."""
+        """Coordinate, in the image, of the centre of unit ``i``."""
         return self.offset + self.stride * i
 
     def convolved(self, kernel, stride=1, padding=0, dilation=1):
-        """Geometry behind a convolution or pooling with ``padding`` units added in front."""
+        """Geometry after a convolution or pooling that adds ``padding`` units before the first one."""
         reach = dilation * (kernel - 1)
         return Geometry(
             self.stride * stride,
@@ -88,9 +89,11 @@ class Geometry:
         )
 
     def upsampled(self, factor, kernel, crop=0):
-        """Geometry behind a transposed convolution of stride ``factor``, ``crop`` units cut off in front.
+        """Geometry after a transposed convolution with stride ``factor``, without its first ``crop`` units.
 
-        Unit ``i`` of the input is painted around position ``factor * i + (kernel - 1) / 2`` of the output.
+        The kernel of unit ``i`` lies around position ``factor * i + (kernel - 1) / 2`` of the output. The receptive
+        field is that of the units that see most. After an upsampling not all units see the same number of pixels, and
+        a convolution that follows may see a little more than its receptive field says.
         """
         fine = self.stride / factor
         return Geometry(
@@ -100,28 +103,28 @@ class Geometry:
         )
 
     def shifted(self, units):
-        """Geometry with ``units`` units cut off in front (negative: added)."""
+        """Geometry without the first ``units`` units; a negative number adds units."""
         return dataclasses.replace(self, offset=self.offset + units * self.stride)
 
 
 def trace(model, axis=0):
     """Follows an image axis through a Keras Functional or Sequential model, or through a list of layers.
 
-    ``same`` padding is taken for inputs whose side is a multiple of the total stride: there, and only there, it does
-    not depend on the size of the image.
+    The padding of a layer with ``padding="same"`` depends on the size of the image, unless the sides of the image are
+    multiples of the total stride. This function assumes such sides.
 
     Args:
-        model: A built Functional or Sequential model with one image input ``(H, W, C)``, channels last; or a list of
-            layers, built or not, each fed by the one before.
+        model: A built Functional or Sequential model with one image input ``(H, W, C)``; or a list of layers, built or
+            not, each of which takes the output of the one before.
         axis: 0 for the rows of the image, 1 for its columns.
 
     Returns:
-        A dict from layer name to the `Geometry` of that layer's output, in the order of the model's layers. Layers
-        behind the last feature map (Flatten, Dense) are left out.
+        A dict from the name of each layer to the `Geometry` of its output, in the order of the model's layers. Layers
+        after the last feature map (Flatten, Dense) are left out.
 
     Raises:
-        ValueError: If a layer mixes positions in a way that this function does not know, or if a merge layer meets
-            maps of different strides.
+        ValueError: If a layer mixes positions in a way that this function does not know, or if a layer merges maps with
+            different strides.
 
     Example:
 
@@ -156,7 +159,18 @@ def _of_chain(layers, axis):
 
 
 def of_outputs(model, axis=0, incoming=None):
-    """The `Geometry` of each output of a model, as a list; see `trace` for arguments and errors.
+    """The `Geometry` of each output of a model.
+
+    Args:
+        model: A built Functional or Sequential model with one image input.
+        axis: 0 for the rows of the image, 1 for its columns.
+        incoming: `Geometry` of the input; by default it is the image.
+
+    Returns:
+        A list with one `Geometry` for each output.
+
+    Raises:
+        ValueError: As `trace`.
 
     Example:
 
@@ -170,9 +184,9 @@ def of_outputs(model, axis=0, incoming=None):
 
 
 def _of_tensor(tensor, known, axis):
-    """Depth-first through the producers of `tensor`; remembers what it has seen in `known`."""
+    """The geometry of a tensor, from those of the tensors that it is computed from; `known` keeps all of them."""
     if id(tensor) not in known:
-        call, place = call_behind(tensor)
+        call, place = producer(tensor)
         layer = call.operation
         incoming = [_of_tensor(source, known, axis) for source in call.input_tensors]
         if isinstance(layer, keras.Model) and None not in incoming:
@@ -183,7 +197,7 @@ def _of_tensor(tensor, known, axis):
 
 
 def _of_layer(layer, incoming, axis):
-    if hasattr(layer, "geometry"):  # the package's own layers know theirs
+    if hasattr(layer, "geometry"):  # layers of this package know their geometry
         return layer.geometry(incoming)
     if None in incoming or isinstance(layer, keras.layers.Flatten):
         return None
@@ -191,7 +205,7 @@ def _of_layer(layer, incoming, axis):
     if isinstance(layer, MERGES) or elementwise:
         return _merged(layer, incoming)
     (geometry,) = incoming
-    if isinstance(layer, GLOBAL):  # the place is kept: squeeze-and-excitation multiplies it back onto its own map
+    if isinstance(layer, GLOBAL):  # squeeze-and-excitation multiplies the result with the map
         return dataclasses.replace(geometry, receptive_field=math.inf)
     if geometry.is_global and isinstance(layer, keras.layers.Reshape):
         return geometry
@@ -233,11 +247,11 @@ def _transposed(layer, geometry, axis):
 
 
 def _merged(layer, incoming):
-    """A merged unit depends on the pixels of all: the window around every branch's window."""
+    """A merged unit depends on the pixels of all branches: its window holds the window of each."""
     if len({g.stride for g in incoming}) != 1:
         raise ValueError(
-            f"Layer {layer.name!r} merges maps of different strides: found {sorted(g.stride for g in incoming)}, "
-            "expected one. Fix: upsample or pool before the merge."
+            f"Layer {layer.name!r} merges maps with the strides {sorted(g.stride for g in incoming)}: expected one "
+            "stride. Fix: upsample or pool before the merge."
         )
     if any(g.is_global for g in incoming):
         local = next((g for g in incoming if not g.is_global), incoming[0])

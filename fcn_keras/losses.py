@@ -1,4 +1,4 @@
-"""The pixel loss that leaves void pixels out, and the weights of rare classes."""
+"""The cross-entropy of pixels, without those that have no label, and weights for rare classes."""
 
 from typing import ClassVar
 
@@ -13,33 +13,35 @@ from .layers.xla import by_xla_where_it_pays
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class PixelCrossentropy(Renamed, keras.losses.Loss):
-    """Softmax cross-entropy of every pixel that has a label, on logits.
+    """Softmax cross-entropy of the pixels that have a label.
 
-    Takes integer masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` and logits ``(batch, H, W, C)``; one logit is two
-    classes (see `fcn_keras.layers.labels`). A batch without a single labelled pixel costs 0. A label that is neither
-    `ignore_class` nor a whole number in ``[0, C)`` stops the training with the label found. What XLA or JAX has
-    compiled cannot look at labels: there such pixels do not count, and `fcn_keras.datasets.load` is the guard.
+    Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``. One logit stands
+    for two classes (see `fcn_keras.layers.labels`). The loss of a batch without any labelled pixel is 0. A label that
+    is neither `ignore_class` nor a whole number in ``[0, C)`` raises an error. Code that XLA or JAX has compiled cannot
+    raise it: there, such a pixel does not count. `fcn_keras.datasets.load` has checked its masks before.
 
-    With `class_weights` the mean is weighted: ``sum(w[label] * loss) / sum(w[label])`` over the labelled pixels. With
-    `label_smoothing` a share of the target is spread over all classes. Both as in ``torch.nn.CrossEntropyLoss``.
+    With `class_weights` the mean is ``sum(w[label] * loss) / sum(w[label])`` over the labelled pixels. With
+    `label_smoothing` a share of the target is spread over all classes. Both are as in ``torch.nn.CrossEntropyLoss``.
 
     Args:
         ignore_class: Label of the pixels that do not count.
-        reduction: ``"mean"`` over the labelled pixels of the batch, or ``"sum"`` over them: the authors' loss, whose
-            gradient is about 187,500 times larger on a VOC image and needs their learning rate of 1e-10.
+        reduction: ``"mean"`` or ``"sum"``, over the labelled pixels of the batch. The authors used the sum. On an image
+            of VOC its gradient is about 187,500 times as large, and needs their learning rate of 1e-10.
         name: Name of the loss.
-        class_weights: One weight for each class, at least 0; None weighs all alike. See `median_frequency_weights`.
+        dtype: As in `keras.losses.Loss`.
+        class_weights: One weight for each class, at least 0; None gives all classes the weight 1. See
+            `median_frequency_weights`.
         label_smoothing: Share of the target that is spread evenly over the classes, in ``[0, 1)``.
 
     Raises:
-        ValueError: If the reduction is neither of the two, or weights or smoothing are out of range; when called, if
-            masks and logits differ in size, or a label is neither void nor a class (within a graph of TensorFlow that
-            is a tf.errors.InvalidArgumentError).
+        ValueError: If the reduction is neither of the two, or if weights or smoothing are out of range. When called, if
+            masks and logits differ in size, or if a label is neither `ignore_class` nor a class; in a graph of
+            TensorFlow, the latter is a ``tf.errors.InvalidArgumentError``.
 
     Example:
 
     >>> loss = PixelCrossentropy()
-    >>> float(loss([[[0, 255]]], [[[[0.0, 0.0], [9.0, -9.0]]]]))  # ln 2: one pixel counts
+    >>> float(loss([[[0, 255]]], [[[[0.0, 0.0], [9.0, -9.0]]]]))  # ln 2, the loss of the first pixel
     0.6931471824645996
 
     Reference: Long et al. (CVPR 2015), §3.4 and §4.3: per-pixel multinomial logistic loss, ambiguous pixels ignored.
@@ -72,16 +74,18 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         y_true, y_pred = ops.convert_to_tensor(y_true), two_class_logits(ops.convert_to_tensor(y_pred))
         classes = y_pred.shape[-1]
         if self.class_weights is not None and len(self.class_weights) != classes:
-            raise ValueError(f"Found {len(self.class_weights)} class weights for logits of {classes} classes.")
+            raise ValueError(
+                f"Found {len(self.class_weights)} class weights for logits of {classes} classes: expected {classes}."
+            )
         labels = self._labels(mask_of_logits(y_true, y_pred), classes)
         losses, weights = _pixel_losses(labels, y_pred, self.class_weights, self.label_smoothing)
         if self.reduction == "sum":
             return losses
-        # Keras will divide by the number of all pixels; what it should be is the weight of the labelled ones.
+        # Keras divides by the number of all pixels, and we want to divide by the weight of the labelled ones.
         return losses * ops.divide_no_nan(ops.cast(ops.size(losses), losses.dtype), ops.sum(weights))
 
     def _labels(self, masks, classes):
-        """Class ids, negative where a pixel does not count; a label that is neither a class nor void is refused."""
+        """Class ids, and -1 for pixels that do not count."""
         labels = class_ids(masks, classes, self.ignore_class)
         message = (
             f"A mask holds labels outside [0, {classes}) that are not void ({self.ignore_class}): expected class ids "
@@ -90,7 +94,14 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         return ops.where(require(labels != -2, masks, message), labels, -1)
 
     def weight_of(self, masks):
-        """What the mean divides by: the number of labelled pixels, or the sum of their class weights; a scalar."""
+        """The number by which the mean divides: labelled pixels, or the sum of their class weights.
+
+        Args:
+            masks: Tensor of class ids, any shape.
+
+        Returns:
+            A float32 scalar.
+        """
         masks = ops.cast(masks, "int32")
         labelled = ops.not_equal(masks, self.ignore_class)
         if self.class_weights is None:
@@ -106,13 +117,13 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
 
 @by_xla_where_it_pays
 def _pixel_losses(labels, logits, class_weights, smoothing):
-    """The loss of each pixel and its weight in the mean, both 0 where its label is negative."""
+    """The loss of each pixel and its weight in the mean. Both are 0 where the label is negative."""
     classes = logits.shape[-1]
     is_own = ops.expand_dims(labels, -1) == ops.arange(classes)
     class_weights = ops.convert_to_tensor(class_weights or [1.0] * classes, dtype=logits.dtype)
     weighted = class_weights * logits
     total, weights = ops.logsumexp(logits, axis=-1), ops.sum(ops.where(is_own, class_weights, 0.0), axis=-1)
-    losses = weights * total - ops.sum(ops.where(is_own, weighted, 0.0), axis=-1)  # −w log softmax, of the own class
+    losses = weights * total - ops.sum(ops.where(is_own, weighted, 0.0), axis=-1)  # −w log softmax of the pixel's class
     if smoothing:
         spread = (ops.sum(class_weights) * total - ops.sum(weighted, axis=-1)) / classes
         losses = (1 - smoothing) * losses + smoothing * ops.where(labels >= 0, spread, 0.0)
@@ -120,17 +131,17 @@ def _pixel_losses(labels, logits, class_weights, smoothing):
 
 
 def median_frequency_weights(pixels, power=1.0):
-    """Weights that lift rare classes: ``(median frequency / frequency) ** power``.
+    """Class weights that are larger for rare classes: ``(median frequency / frequency) ** power``.
 
     Args:
         pixels: Number of training pixels of each class, ``(C,)``; see `count_pixels`.
-        power: 1 is median frequency balancing, 0 weighs all classes alike; in between it lifts more gently.
+        power: 1 for median frequency balancing, 0 for the same weight for all classes, or a number between the two.
 
     Returns:
-        A list of C floats; 1 for a class that does not occur.
+        A list of ``C`` floats. The weight of a class that does not occur is 1.
 
     Raises:
-        ValueError: If no class occurs, or there are negative counts.
+        ValueError: If no class occurs, or if a count is negative.
 
     Example:
 
@@ -150,10 +161,10 @@ def median_frequency_weights(pixels, power=1.0):
 
 
 def count_pixels(dataset, num_classes):
-    """Number of labelled pixels of each class in a data set; labels outside ``[0, num_classes)`` do not count.
+    """Counts the pixels of each class in a data set. Labels that are not classes do not count.
 
     Args:
-        dataset: Pairs of images and masks, single or in batches.
+        dataset: Iterable of pairs of images and masks, single or in batches.
         num_classes: Number of classes.
 
     Returns:

@@ -99,7 +99,7 @@ def test_labels_outside_the_classes_stop_the_training(label):
 @pytest.mark.parametrize("shape", [(1, 6, 7), (2, 7, 6), (2, 6, 7, 5), (2, 6), (2, 1, 1)])
 def test_masks_of_another_size_are_not_broadcast(shape):
     _, logits = batch()
-    with pytest.raises(ValueError, match=r"(?s)masks of shape .*expected \(2, 6, 7\).*Fix"):
+    with pytest.raises(ValueError, match=r"(?s)masks of shape .*expected masks of shape \(2, 6, 7\).*Fix"):
         PixelCrossentropy()(np.zeros(shape, "uint8"), logits)
 
 

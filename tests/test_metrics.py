@@ -125,7 +125,7 @@ def test_truth_and_prediction_of_different_shapes(truth, prediction):
 def test_masks_of_another_size_than_the_logits(shape):
     metric = SegmentationMetrics(3)
     for run in (lambda function: function, in_graph):
-        with pytest.raises(ValueError, match=r"masks of shape .*expected \(2, 6, 7\)"):
+        with pytest.raises(ValueError, match=r"masks of shape .*expected masks of shape \(2, 6, 7\)"):
             run(metric.update_state)(np.zeros(shape, "uint8"), np.zeros((2, 6, 7, 3), "float32"))
     assert int(keras.ops.sum(metric.confusion)) == 0
 

@@ -1,17 +1,18 @@
-"""What Keras has no public name for: how the layers of a model are connected, and a few lists.
+"""How the layers of a model are connected, and other things for which Keras has no public names.
 
-Keras promises nothing about names that begin with an underscore. The package uses them here and nowhere else, and
-``tests/layers/test_keras.py`` checks each of them alone: after an update of Keras, it names the one that has changed.
+Keras may change a name that begins with an underscore at any time. The package uses such names in this file only.
+``tests/layers/test_keras.py`` tests each of them separately, so that after an update of Keras it says which one has
+changed.
 
-A *call* is what Keras names a node: one application of a layer, with its ``operation``, its ``input_tensors`` and its
-``output_tensors``. A layer that a model uses twice has two calls in it.
+A *call* is one use of a layer, with its ``operation``, ``input_tensors`` and ``output_tensors``. Keras names it a node.
+If a model uses a layer twice, the layer has two calls in that model.
 """
 
 import keras
 
 
 def functional_of(model):
-    """The Functional model that a built Sequential model holds; a Functional model itself.
+    """The Functional model inside a built Sequential model. A Functional model is returned as it is.
 
     Example:
 
@@ -42,9 +43,10 @@ def calls(model):
 
 
 def outputs_inside(layer, model):
-    """The outputs of the calls of a layer inside a model.
+    """The outputs of a layer inside a model.
 
-    A shared layer has other outputs elsewhere, and the ``output`` of a nested model lies inside that model.
+    The attribute ``output`` of the layer may be another tensor: a shared layer has calls in other models also, and the
+    ``output`` of a nested model belongs to the nested model.
 
     Args:
         layer: A layer of `model`, or a model nested in it.
@@ -63,7 +65,7 @@ def outputs_inside(layer, model):
 
 
 def calls_of(layer):
-    """All calls of a layer, inside every model that uses it.
+    """All calls of a layer, in all models that use it.
 
     Example:
 
@@ -74,18 +76,18 @@ def calls_of(layer):
     return list(layer._inbound_nodes)
 
 
-def call_behind(tensor):
-    """The call that computes a Keras tensor, and the place of the tensor among its outputs.
+def producer(tensor):
+    """The call that computes a Keras tensor, and the index of the tensor among the outputs of the call.
 
     Example:
 
     >>> image = keras.Input((8, 8, 3))
-    >>> call, place = call_behind(keras.layers.ReLU(name="relu")(image))
-    >>> call.operation.name, call.input_tensors[0] is image, place
+    >>> call, index = producer(keras.layers.ReLU(name="relu")(image))
+    >>> call.operation.name, call.input_tensors[0] is image, index
     ('relu', True, 0)
     """
-    layer, number, place = tensor._keras_history
-    return calls_of(layer)[number], place
+    layer, number, index = tensor._keras_history
+    return calls_of(layer)[number], index
 
 
 def all_layers(model):
@@ -94,14 +96,15 @@ def all_layers(model):
     Example:
 
     >>> inner = keras.Sequential([keras.Input((8,)), keras.layers.ReLU(name="relu")], name="inner")
-    >>> [layer.name for layer in all_layers(keras.Sequential([keras.Input((8,)), inner], name="outer"))]
-    ['outer', 'inner', 'relu']
+    >>> outer = keras.Sequential([keras.Input((8,)), inner], name="outer")
+    >>> {"outer", "inner", "relu"} < {layer.name for layer in all_layers(outer)}
+    True
     """
     return list(model._flatten_layers())
 
 
 def variable_index(optimizer, variable):
-    """The place of a variable among those that an optimizer was built with; on TensorFlow also of its copy in a graph.
+    """The index of a variable among those of an optimizer, also of its copy in a graph of TensorFlow.
 
     Example:
 

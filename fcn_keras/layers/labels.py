@@ -1,8 +1,8 @@
-"""From logits to labels: the class with the largest logit, and one logit for two classes; which labels are classes.
+"""Labels: which are class ids, and how they follow from logits.
 
-A binary net has one logit, for the object; the logit of its background is fixed at 0. The softmax of ``(0, z)`` is the
-sigmoid of ``z``, and the sign of ``z`` tells which of the two is larger. Losses, metrics and inference call
-`two_class_logits` first, and know nothing else of binary nets.
+A net for two classes may have one logit, that of the object. The logit of its background is 0: the softmax of ``(0,
+z)`` is the sigmoid of ``z``, and the object is the larger one if ``z`` is positive. Losses, metrics and inference call
+`two_class_logits` first, and treat such a net like every other after that.
 """
 
 import keras
@@ -13,13 +13,13 @@ VOID = 255
 
 
 def two_class_logits(logits):
-    """The logits of background and object from those of the object alone.
+    """Adds the logit of the background to the logits of a net that has one.
 
     Args:
         logits: Tensor ``(…, C)``.
 
     Returns:
-        Tensor ``(…, 2)`` with 0 in front if C is 1; otherwise `logits` as they are.
+        If ``C`` is 1, a tensor ``(…, 2)`` whose first channel is 0; otherwise `logits` themselves.
 
     Example:
 
@@ -32,10 +32,10 @@ def two_class_logits(logits):
 
 
 def argmax_labels(logits):
-    """The class with the largest logit, the first of several; of one logit its sign.
+    """The class with the largest logit; if several are equal, the first of them.
 
     Args:
-        logits: Tensor ``(…, C)``.
+        logits: Tensor ``(…, C)``. One channel stands for two classes, and a positive logit for class 1.
 
     Returns:
         int32 tensor ``(…)``.
@@ -49,7 +49,7 @@ def argmax_labels(logits):
 
 
 class _Labels(keras.Operation):
-    """On TensorFlow its own argmax: Keras' also looks at bits, in twice the time, by an operation that ONNX lacks."""
+    """TensorFlow's argmax: the one of Keras takes twice the time there, with an operation that ONNX does not have."""
 
     def call(self, logits):
         if keras.backend.backend() != "tensorflow":
@@ -63,33 +63,34 @@ class _Labels(keras.Operation):
 
 
 def to_numpy(x):
-    """A NumPy array from a TensorFlow, JAX, PyTorch or NumPy one, whatever the Keras backend.
+    """Turns a tensor into a NumPy array. The tensor need not belong to the backend of Keras.
 
     Args:
-        x: Tensor or array of any rank, or nested lists of numbers; on any device.
+        x: Tensor of TensorFlow, JAX or PyTorch on any device, array, or nested lists of numbers.
 
     Returns:
         NumPy array of the same shape and type.
 
     Example:
-        >>> to_numpy(keras.ops.ones((2, 3))).shape
-        (2, 3)
+
+    >>> to_numpy(keras.ops.ones((2, 3))).shape
+    (2, 3)
     """
-    if hasattr(x, "detach"):  # PyTorch: leave the gradient tape and the GPU
+    if hasattr(x, "detach"):  # a tensor of PyTorch, which may have a gradient or lie on a GPU
         x = x.detach().cpu().numpy()
     return x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x)
 
 
 def class_ids(masks, num_classes, ignore_class=None):
-    """Labels as class ids; -1 is void, and -2 is everything else.
+    """Turns labels into class ids. The label to ignore becomes -1, and everything that is not a class becomes -2.
 
-    A class is a whole number from 0 up to ``num_classes - 1``. Fractions and NaN are no classes, and large numbers are
-    compared before they are cast: the cast would turn ``2**32`` into class 0.
+    A class is a whole number from 0 to ``num_classes - 1``. Fractions and NaN are not classes, and neither is a large
+    number that would become one when it is cast to 32 bits, such as ``2**32``.
 
     Args:
         masks: Tensor or array of numbers, any type and shape.
         num_classes: Number of classes ``C``.
-        ignore_class: The label that is void; it may be one of the classes. None: there is no such label.
+        ignore_class: Label to ignore; it may be one of the classes. None ignores no label.
 
     Returns:
         int32 tensor of the shape of `masks`.
@@ -108,7 +109,7 @@ def class_ids(masks, num_classes, ignore_class=None):
 
 
 def _comparable(masks):
-    """The same numbers in a type that can be compared with every class id and with negative numbers."""
+    """The same numbers in a type that holds negative numbers and every class id."""
     masks = ops.convert_to_tensor(masks)
     dtype = keras.backend.standardize_dtype(masks.dtype)
     if keras.backend.is_float_dtype(dtype):
@@ -118,7 +119,7 @@ def _comparable(masks):
 
 
 def mask_of_logits(masks, logits):
-    """Masks without their channel axis, of the height and width of the logits.
+    """Checks that masks have the size of logits, and removes their axis of channels.
 
     Args:
         masks: Tensor ``(batch, H, W)`` or ``(batch, H, W, 1)``.
@@ -128,7 +129,7 @@ def mask_of_logits(masks, logits):
         Tensor ``(batch, H, W)``.
 
     Raises:
-        ValueError: If the sizes differ: broadcasting would give pixels the labels of others.
+        ValueError: If the sizes differ. Broadcasting would give some pixels the labels of others.
 
     Example:
 
@@ -141,28 +142,29 @@ def mask_of_logits(masks, logits):
     sides = zip(masks.shape, pixels, strict=False)
     if len(masks.shape) != len(pixels) or any(a != b and None not in (a, b) for a, b in sides):
         raise ValueError(
-            f"Found masks of shape {found} for logits of shape {tuple(logits.shape)}: expected {pixels}, a class id "
-            "for each pixel. Fix: resize the masks, or turn one-hot vectors into ids by argmax."
+            f"Found masks of shape {found} for logits of shape {tuple(logits.shape)}: expected masks of shape "
+            f"{pixels}, with a class id for each pixel. Fix: resize the masks; turn one-hot vectors into ids."
         )
     return masks
 
 
 def require(known, values, message):
-    """Stops where a value is wrong, and can be seen to be.
+    """Raises an error if a value of a tensor is wrong.
 
-    That is so eagerly, and in graphs of TensorFlow. XLA and JAX do not look at values while they run: there everything
-    passes.
+    This works in eager code and in graphs of TensorFlow. Code that XLA or JAX has compiled cannot raise errors: there,
+    nothing happens.
 
     Args:
         known: Boolean tensor, False where a value is wrong.
         values: Tensor of the same shape.
-        message: What was expected; the first wrong values are added.
+        message: What was expected. The error adds the first values that are wrong.
 
     Returns:
-        `known`, for what follows to depend on: a graph runs a check only if its output depends on it.
+        `known`. The computation that follows must use it: TensorFlow leaves out of a graph what its output does not
+        depend on.
 
     Raises:
-        ValueError: Eagerly, if a value is wrong.
+        ValueError: In eager code, if a value is wrong.
         tf.errors.InvalidArgumentError: In a graph of TensorFlow, if a value is wrong.
 
     Example:

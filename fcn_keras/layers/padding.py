@@ -1,7 +1,7 @@
-"""Any image size in, that size out: pad the image until the strides fit, crop the result back onto it.
+"""Images of any size: they are padded to a multiple of the stride, and the result is cropped to the image.
 
-Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.1; the authors' nets pad by 100 and crop by 19 (32s), 27 (16s),
-31 (8s).
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.1. The authors' nets pad by 100 pixels and crop by 19 (FCN-32s), 27
+(FCN-16s) and 31 (FCN-8s).
 """
 
 import math
@@ -14,16 +14,17 @@ register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 @register
 class PadToStride(keras.layers.Layer):
-    """Pads an image so that its sides are multiples of the network's total stride.
+    """Pads images so that their sides are multiples of the total stride of the network.
 
-    Takes ``(batch, H, W, channels)``. Each side grows by ``before`` pixels in front and by at least ``after`` pixels
-    behind.
+    Takes ``(batch, H, W, channels)``. The layer adds ``before`` pixels at the top and left. At the bottom and right it
+    adds ``after`` pixels, and then as many as the next multiple of the stride needs.
 
     Args:
         stride: Total stride of the network that follows, in pixels.
-        before: Pixels added at the top and left.
-        after: Fewest pixels added at the bottom and right.
-        colour: Value of the added pixels, one per channel; by default 0.
+        before: Pixels that are added at the top and left.
+        after: Smallest number of pixels that are added at the bottom and right.
+        colour: Colour of the added pixels, one number for each channel; by default 0.
+        **kwargs: Arguments of `keras.layers.Layer`, such as ``name``.
 
     Example:
 
@@ -58,15 +59,18 @@ class PadToStride(keras.layers.Layer):
 
 
 def margins(top):
-    """Padding that leaves no pixel further than half a stride from the nearest unit of a network's last map.
+    """The padding with which every pixel lies within half a stride of a unit of the network's last map.
 
     Args:
         top: `fcn_keras.geometry.Geometry` of the last map.
 
     Returns:
-        Pixels to add in front and, at least, behind: the arguments ``before`` and ``after`` of `PadToStride`.
+        The arguments ``before`` and ``after`` of `PadToStride`: pixels to add at the top and left, and the smallest
+        number of pixels to add at the bottom and right.
 
-    Example: maps of MobileNetV2 start where the image does, those of VGG half a stride further in.
+    Example:
+
+    The first unit of MobileNetV2 lies on the first pixel. The first unit of VGG16 lies half a stride further inside.
 
     >>> from fcn_keras.geometry import Geometry
     >>> margins(Geometry(32, 491, 0.0)), margins(Geometry(32, 212, 15.5))
@@ -78,13 +82,13 @@ def margins(top):
 
 @register
 class PadEdges(keras.layers.Layer):
-    """Pads an image on all four sides by repeating its outermost pixels.
+    """Pads images on all four sides with copies of their outermost pixels.
 
-    Takes ``(batch, H, W, channels)``. What reads or paints across the border meets more of the same colour there, and
-    not black.
+    Takes ``(batch, H, W, channels)``. A convolution at the border then sees the colour of the border, and not black.
 
     Args:
-        margin: Pixels added on each side.
+        margin: Pixels that are added on each side.
+        **kwargs: Arguments of `keras.layers.Layer`, such as ``name``.
 
     Example:
 
@@ -119,13 +123,15 @@ class PadEdges(keras.layers.Layer):
 
 @register
 class CropLike(keras.layers.Layer):
-    """Crops a map to the height and width of a reference: ``[offset : offset + size]`` on both axes.
+    """Crops a map to the height and width of a reference: ``[offset : offset + size]`` along both axes.
 
-    Called on a pair ``(map, reference)``, both ``(batch, height, width, channels)``.
+    Takes a pair ``(map, reference)``, both ``(batch, height, width, channels)``.
 
     Args:
-        offset: Rows and columns cut off at the top and left.
-        factor: How many times as high and wide as the reference the result is, for maps finer than the image.
+        offset: Rows and columns that are cut off at the top and left.
+        factor: Height of the result, divided by the height of the reference; above 1 for maps that are finer than the
+            image.
+        **kwargs: Arguments of `keras.layers.Layer`, such as ``name``.
 
     Example:
 
@@ -133,7 +139,7 @@ class CropLike(keras.layers.Layer):
     >>> CropLike(offset=19)([scores, image]).shape
     TensorShape([1, 224, 224, 21])
 
-    Reference: the ``Crop`` layers of the authors' nets: the offset is given by the geometry, the crop is not centred.
+    Reference: the ``Crop`` layers of the authors' nets. The offset follows from the geometry; the crop is not centred.
     """
 
     def __init__(self, offset=0, factor=1, **kwargs):

@@ -1,20 +1,24 @@
-"""What an image goes through before a pretrained network sees it."""
+"""What a pretrained network wants done to an RGB image first."""
 
 import keras
 
 CAFFE_BGR = (104.00699, 116.66877, 122.67892)
-MEAN_COLOUR = (123.68, 116.779, 103.939)  # ImageNet's mean RGB, near zero for its networks: what lies around an image
+# The mean RGB of ImageNet. Most pretrained networks see it as 0, so images are padded with it.
+MEAN_COLOUR = (123.68, 116.779, 103.939)
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 
 @register
 class Preprocessing(keras.layers.Layer):
-    """From RGB in 0–255 to what a pretrained network was trained on, as `keras.applications` defines it.
+    """Turns RGB images in 0–255 into what a pretrained network was trained on, as in `keras.applications`.
+
+    Takes ``(batch, H, W, 3)``, gives the same shape.
 
     Args:
-        mode: ``"caffe"`` (BGR minus the mean colour: VGG, ResNet), ``"tf"`` (−1 to 1: MobileNetV2), ``"torch"`` (unit
-            variance per channel), ``"none"`` (the network scales by itself: EfficientNetV2, ConvNeXt, MiniVGG) or
-            ``"berkeley"`` (BGR minus the mean colour to the decimals of the FCN authors).
+        mode: ``"caffe"`` (BGR minus the mean colour: VGG, ResNet), ``"tf"`` (−1 to 1: MobileNetV2), ``"torch"`` (each
+            channel with mean 0 and variance 1), ``"none"`` (the network does it itself: EfficientNetV2, ConvNeXt,
+            MiniVGG) or ``"berkeley"`` (BGR minus the mean colour with the decimals of the FCN authors).
+        **kwargs: Arguments of `keras.layers.Layer`, such as ``name``.
 
     Raises:
         ValueError: If the mode is none of these.
@@ -44,7 +48,7 @@ class Preprocessing(keras.layers.Layer):
         return input_shape
 
     def geometry(self, incoming):
-        """Geometry of the output, for `fcn_keras.geometry.trace`: pixels stay where they are."""
+        """Geometry of the output, for `fcn_keras.geometry.trace`: every pixel stays where it is."""
         return incoming[0]
 
     def get_config(self):

@@ -1,8 +1,9 @@
-"""XLA for work on every pixel, where it pays.
+"""XLA for losses and metrics, which do little work on every pixel.
 
-Keras compiles whole models by XLA, or none of it: its ``jit_compile="auto"`` is XLA on a GPU and off on a CPU under
-TensorFlow, as XLA on a CPU is slower at convolutions, and at dense transposed ones by tens of times. Loss and metric
-are another matter: few operations for each number, which XLA does in one pass over memory.
+Keras compiles a model with XLA as a whole or not at all. With ``jit_compile="auto"`` and TensorFlow, it uses XLA on a
+GPU. On a CPU it does not, because XLA makes convolutions slower there, and dense transposed convolutions tens of times
+slower. Losses and metrics gain from XLA on a CPU also: they do few operations for each number, and XLA does all of them
+in one pass over the memory.
 """
 
 import functools
@@ -11,16 +12,17 @@ import keras
 
 
 def by_xla_where_it_pays(function):
-    """Compiles a function of masks, logits and Python values: one pass over the logits instead of several.
+    """Compiles a function of masks and logits with XLA, so that it passes over the logits once.
 
-    It pays on a CPU under TensorFlow, within a graph, for logits whose size is known: XLA compiles each size anew, in
-    70 ms. Elsewhere the function runs as it is; JAX, and Keras on a GPU under TensorFlow, compile what surrounds it.
+    This happens with TensorFlow on a CPU, inside a graph, if the size of the logits is known. XLA compiles the function
+    again for every size, which takes 70 ms. Elsewhere the function runs as it is: JAX, and Keras with TensorFlow on a
+    GPU, compile the whole step, this function included.
 
     Args:
-        function: Function of masks ``(batch, H, W)``, logits ``(batch, H, W, C)`` and what else it needs.
+        function: Function of masks ``(batch, H, W)``, logits ``(batch, H, W, C)`` and further Python values.
 
     Returns:
-        The function.
+        A function of the same arguments.
 
     Example:
 

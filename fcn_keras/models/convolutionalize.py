@@ -10,7 +10,7 @@ Convolutional Networks".
 
 import keras
 
-from ..layers._keras import call_behind
+from ..layers._keras import producer
 from .cloning import any_size
 
 CHANNELWISE = (keras.layers.Activation, keras.layers.BatchNormalization, keras.layers.Dropout, keras.layers.Identity,
@@ -86,7 +86,7 @@ def _split_head(classifier):
     """The layers from Flatten or global pooling to the output, in order."""
     head, tensor = [], classifier.outputs[0]
     while True:
-        call, _ = call_behind(tensor)
+        call, _ = producer(tensor)
         layer, sources = call.operation, call.input_tensors
         if len(sources) != 1 or not isinstance(layer, (*HEAD, *POOLS)):
             flattens = [

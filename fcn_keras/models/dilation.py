@@ -19,7 +19,7 @@ from keras import ops
 
 from .. import geometry
 from ..geometry import Geometry
-from ..layers._keras import call_behind, outputs_inside
+from ..layers._keras import outputs_inside, producer
 from ..layers.pooling import DilatedPooling2D
 from .cloning import as_functional, copy_weights
 
@@ -193,7 +193,7 @@ def _rarefied(model, incoming, finest, name):
 
 def _places(part, incoming):
     """From layer name to the geometries in front of it and behind it, each along rows and columns."""
-    calls = [(layer, call_behind(tensor)[0].input_tensors[0], tensor) for layer in part.layers
+    calls = [(layer, producer(tensor)[0].input_tensors[0], tensor) for layer in part.layers
              if not isinstance(layer, keras.layers.InputLayer)
              for tensor in outputs_inside(layer, part)]  # fmt: skip
     probe = keras.Model(part.inputs[0], [tensor for _, *pair in calls for tensor in pair])

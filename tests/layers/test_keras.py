@@ -94,7 +94,7 @@ def test_keras_history():
     _, doubled = pair(image)
     layer, number, place = doubled._keras_history
     assert (layer, number, place) == (pair, 1, 1)
-    call, place = _keras.call_behind(doubled)
+    call, place = _keras.producer(doubled)
     assert call.input_tensors[0] is image and call.output_tensors[place] is doubled
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fcn_keras.geometry import Geometry
-from fcn_keras.layers._keras import call_behind
+from fcn_keras.layers._keras import producer
 from fcn_keras.models.fusion import fuse, fuse_maps, upsampled
 
 FC7, POOL4, POOL3 = Geometry(32, 404, 12.5), Geometry(16, 100, -91.5), Geometry(8, 44, -95.5)
@@ -29,7 +29,7 @@ FC7, POOL4, POOL3 = Geometry(32, 404, 12.5), Geometry(16, 100, -91.5), Geometry(
 @pytest.mark.parametrize("learned", [False, True, "depthwise"])
 def test_kernels_and_crops_follow_from_the_places(place, target, kernel, crop, learned):
     canvas, found = upsampled(keras.Input((None, None, 3)), place, target, learned, "upscore")
-    layer = call_behind(canvas)[0].operation
+    layer = producer(canvas)[0].operation
     assert found == crop
     assert layer.kernel_size == (kernel, kernel) and layer.strides[0] == place.stride / target.stride
 

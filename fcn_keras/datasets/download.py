@@ -1,25 +1,17 @@
-"""Archives from the network: resumed where they broke off, from several addresses, believed only by their checksum.
+"""Archives from the network, through TFDS's own download manager: registered checksums, retries, proxies, unpacking.
 
-TFDS' own download manager starts a broken file over, and knows one address for each: two gigabytes from a busy server
-do not get through that way.
+TFDS knows one address for each file; here several addresses of one archive are tried in turn. It does not continue a
+download that broke off: the error says how another program can.
 """
 
 import dataclasses
-import hashlib
-import os
 import pathlib
 import shutil
-import tarfile
-import tempfile
 
-import requests
-import tqdm
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import downloader
 
-from .._files import user_path
-
-ATTEMPTS = 20  # at one address, as long as each brings it further
-TIMEOUT = 60  # seconds without a byte
-CHUNK = 1 << 14  # what a broken connection loses at most
+downloader.MAX_RETRIES = 2  # with TFDS's 10, a machine without a network waits three minutes at each address
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +20,10 @@ class Archive:
 
     Args:
         name: File name.
-        size: Bytes, for the announcement and the check of free space; need not be exact.
+        size: Bytes, for the announcement and the check of free space; it need not be exact.
         sha256: Checksum, hexadecimal.
-        urls: Addresses, tried in turn.
-        what: The data set, in words.
+        urls: Addresses, which are tried in turn.
+        what: Name of the data set.
     """
 
     name: str
@@ -41,8 +33,8 @@ class Archive:
     what: str
 
 
-# Checksums: of VOC2012 that of TFDS (url_checksums/voc.txt), of the others those of torchvision's prototype datasets.
-# Nobody has downloaded the files to write this.
+# The checksum of VOC2012 is that of TFDS (url_checksums/voc.txt), the others are those of torchvision's prototype data
+# sets. They were not checked against the files.
 ARCHIVES = {
     "2012": Archive(
         "VOCtrainval_11-May-2012.tar",
@@ -79,152 +71,89 @@ ARCHIVES = {
 }
 
 
-def fetch(archive, folder):
-    """Downloads an archive, or goes on with a download that broke off; says what and where from before it starts.
+class _Checksum(tfds.download.checksums.UrlInfo):
+    """What TFDS compares a downloaded file with: its checksum alone, since not every size is known exactly."""
+
+    def __eq__(self, other):
+        return self.checksum == other.checksum
+
+
+def url_infos(archives):
+    """The registered checksums of archives, for the class attribute ``url_infos`` of a TFDS builder.
 
     Args:
-        archive: An `Archive`.
-        folder: Where it is kept; while it grows it is called ``NAME.part``. A file called NAME is not downloaded.
+        archives: Iterable of `Archive`.
 
     Returns:
-        Path of the whole file; its checksum is right.
-
-    Raises:
-        ValueError: If no address gives the file, or one in `folder` is another; the message names every address, what
-            was found there, and how to go on by hand. Also if the disk is too small.
+        Dict from each address to what TFDS compares the file with.
 
     Example:
 
-    >>> fetch(ARCHIVES["2012"], "downloads")  # doctest: +SKIP
-    Downloading VOC2012: VOCtrainval_11-May-2012.tar, about 2.0 GB ...
+    >>> len(url_infos(ARCHIVES.values()))
+    8
     """
-    folder = user_path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    target, part = folder / archive.name, folder / f"{archive.name}.part"
-    if target.exists():
-        return _checked(target, archive)
-    _require_space(archive, folder)
+    return {
+        url: _Checksum(tfds.core.utils.Size(archive.size), archive.sha256, archive.name)
+        for archive in archives
+        for url in archive.urls
+    }
+
+
+def fetch(dl_manager, archive):
+    """Downloads and unpacks an archive, once; says before it starts what it loads, how much, and from where.
+
+    An archive of the same name in the folder that the user named (``source``) is unpacked instead, if its checksum is
+    right.
+
+    Args:
+        dl_manager: The `tfds.download.DownloadManager` of a builder whose ``url_infos`` name the archive.
+        archive: An `Archive`.
+
+    Returns:
+        Path of the folder with the unpacked files.
+
+    Raises:
+        ValueError: If no address gives the right file, if it cannot be unpacked, or if the disk is too small. The
+            message names every address, what was found there, and other ways to get the file.
+
+    Example:
+
+    >>> fetch(dl_manager, ARCHIVES["2012"])  # doctest: +SKIP
+    Downloading VOC2012: VOCtrainval_11-May-2012.tar, about 2.0 GB, from http://host.robots.ox.ac.uk/...
+    """
+    _require_space(archive, dl_manager.download_dir)
     print(
-        f"Downloading {archive.what}: {archive.name}, about {archive.size / 1e9:.1f} GB, from {archive.urls[0]} "
-        f"into {folder}. It can be stopped and goes on where it was.",
+        f"Downloading {archive.what}: {archive.name}, about {archive.size / 1e9:.1f} GB, from {archive.urls[0]} into "
+        f"{dl_manager.download_dir}, if it is not there yet.",
         flush=True,
     )
-    failures = []
+    failures, others = [], _unfinished(dl_manager)
     for url in archive.urls:
-        failure = _from(url, part, archive)
-        if failure is None:
-            os.replace(part, target)
-            return target
-        failures.append(f"{url}: {failure}")
+        try:
+            return pathlib.Path(dl_manager.download_and_extract(url))
+        except Exception as error:  # of requests, of TFDS, of the archive, of the disk
+            failures.append(f"{url}: {type(error).__name__}: {' '.join(str(error).split())}")
+            for folder in _unfinished(dl_manager) - others:  # TFDS leaves what has arrived
+                shutil.rmtree(folder, ignore_errors=True)
     raise ValueError(
-        f"{archive.what} could not be downloaded. Found: {'; '.join(failures)}. Fix: try again, it goes on where it "
-        f"was; or put {archive.name} into {folder} by other means; or pass source=, the folder with the data."
+        f"{archive.what} could not be downloaded and unpacked. Found: {'; '.join(failures)}. Fix: try again; or "
+        f"download {archive.name} with a program that can continue, such as `curl -C - -O {archive.urls[0]}`, and pass "
+        "source=, its folder; or pass source=, the folder with the unpacked data."
     )
 
 
-def _from(url, part, archive):
-    """Fills `part` from one address. Returns None when it is whole and right, else what went wrong."""
-    for _ in range(ATTEMPTS):
-        before = _size(part)
-        try:
-            _receive(url, part)
-        except requests.RequestException as error:
-            if _size(part) <= before:
-                return f"{type(error).__name__}: {error}"
-            continue
-        found = _sha256(part)
-        if found == archive.sha256:
-            return None
-        size = _size(part)
-        part.unlink()
-        if not before:  # all of it came from here
-            return f"{size} bytes with the SHA-256 {found}, expected {archive.sha256}"
-    return f"broke off {ATTEMPTS} times"
-
-
-def _receive(url, part):
-    """One request for the rest of a file; what arrives is kept, whatever happens."""
-    have = _size(part)
-    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416:  # nothing comes after what we have: the checksum tells
-            return
-        response.raise_for_status()
-        goes_on = response.status_code == 206
-        if goes_on and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            raise requests.RequestException(f"answered with {response.headers.get('Content-Range')}, not from {have}")
-        start = have if goes_on else 0  # a server without ranges starts over
-        length = response.headers.get("Content-Length")
-        total = None if length is None else start + int(length)
-        bar = tqdm.tqdm(desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, disable=None)
-        with part.open("ab" if goes_on else "wb") as file, bar:
-            for chunk in response.iter_content(CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-    if total is not None and _size(part) != total:
-        raise requests.ConnectionError(f"broke off after {_size(part)} of {total} bytes")
-
-
-def _size(path):
-    return path.stat().st_size if path.exists() else 0
-
-
-def _sha256(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _checked(path, archive):
-    found = _sha256(path)
-    if found != archive.sha256:
-        raise ValueError(
-            f"{path} has the SHA-256 {found}, expected {archive.sha256}: it is another file, or not whole. "
-            "Fix: delete it, and it is downloaded again."
-        )
-    return path
+def _unfinished(dl_manager):
+    """The temporary folders of downloads."""
+    return {folder for depth in ("", "*/") for folder in dl_manager.download_dir.glob(f"{depth}*.tmp.*")}
 
 
 def _require_space(archive, folder):
-    needed, free = 3 * archive.size, shutil.disk_usage(folder).free  # the archive, unpacked, and prepared
+    needed, free = (
+        3 * archive.size,
+        shutil.disk_usage(folder).free,
+    )  # the archive, the unpacked files, the prepared data
     if free < needed:
         raise ValueError(
             f"{archive.what} takes about {needed / 1e9:.1f} GB: found {free / 1e9:.1f} GB free at {folder}. "
-            "Fix: make room, or pass another data_dir."
+            "Fix: free some space, or pass another data_dir."
         )
-
-
-def unpack(archive, folder):
-    """Unpacks a tar file, once; half-unpacked ones are not believed.
-
-    Args:
-        archive: Path of a ``.tar`` or ``.tgz``.
-        folder: Where its content goes, in a folder named after it.
-
-    Returns:
-        Path of that folder.
-
-    Raises:
-        ValueError: If the file is damaged, or if something in it would land outside of the folder.
-
-    Example:
-
-    >>> unpack("downloads/VOCtrainval_11-May-2012.tar", "downloads/extracted")  # doctest: +SKIP
-    """
-    archive, folder = user_path(archive), user_path(folder)
-    target = folder / archive.stem
-    if target.is_dir():
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    print(f"Unpacking {archive.name} into {target}.", flush=True)
-    with tempfile.TemporaryDirectory(prefix="partial-", dir=folder) as beside:
-        content = pathlib.Path(beside) / "content"
-        try:
-            with tarfile.open(archive) as tar:
-                tar.extractall(content, filter="data")
-        except (tarfile.TarError, EOFError) as error:
-            raise ValueError(
-                f"{archive} cannot be unpacked ({type(error).__name__}: {error}): expected a whole tar file whose "
-                "content stays in its folder. Fix: delete it, and it is downloaded again."
-            ) from error
-        os.replace(content, target)
-    return target

@@ -1,283 +1,160 @@
-"""A folder of one's own: which images and masks it holds, in which splits, and what a mask file says.
+"""A folder of one's own images and masks as a TFDS data set.
 
 ::
 
     my_data/
       images/       photographs: JPEG, PNG, …; folders inside are fine
       masks/        for each a PNG, BMP or TIFF of the same name: ids, or colours that classes.txt names
-      classes.txt   optional: a line for each class, in the order of the ids: `road`, or `road 128 64 128`
-      train.txt, validation.txt, test.txt   optional: a name in each line, as `day/001`
+      classes.txt   optional: one line for each class, in the order of the ids: `road`, or `road 128 64 128`
+      train.txt, validation.txt, test.txt   optional: one name in each line, such as `day/001`
+
+The command ``fcn-keras check my_data`` says what is wrong with such a folder. The same checks refuse here what cannot
+be trained on.
 """
 
 import hashlib
-import os
-import pathlib
+import json
+import re
 
 import numpy as np
-import PIL.ExifTags
-import PIL.Image
-import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from .._files import did_you_mean, user_path
 from ..layers.labels import VOID
-from .classes import colours_to_ids, read_classes
-from .images import FORMATS, SUFFIXES, read_image
+from . import images
+from .builders import class_metadata, segmentation_features, source_of
+from .check.checks import inspect_all, of_files
+from .check.layouts import LISTS, VALIDATION_SHARE, read_layout
+from .classes import Classes
+from .masks import read_mask
 
-MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-SPLIT_FILES = ("train", "validation", "test")
-VALIDATION_SHARE = 0.2
+UNUSABLE = ("image", "mask", "colours", "ids", "size", "jpeg mask")  # what no training can go on with
+TOLD = 20  # files that an error names
 
 
-def files_by_name(folder, suffixes):
-    """Files under a folder by their name: the path below it, without the ending; hidden ones are left out.
+class Folder(tfds.core.GeneratorBasedBuilder):
+    """Builder of a folder of images and masks; `builder_of` makes its config, which knows the classes.
 
-    Raises:
-        ValueError: If two files differ in nothing but their ending.
+    Without a ``classes.txt`` there are as many classes as the largest id in a mask says, named ``class 0``, ``class 1``
+    and so on. Every file is read before the first is written, and one error names all bad files. JPEG and PNG files are
+    kept byte for byte; images that are turned by EXIF, grey, transparent or of another kind are stored as people see
+    them, in RGB.
+
+    Example:
+
+    >>> dataset = fcn_keras.datasets.load("folder", "train", source="my_data")  # doctest: +SKIP
     """
-    found = {}
-    for path in sorted(pathlib.Path(folder).rglob("*")):
-        below = path.relative_to(folder)
-        if path.suffix.lower() in suffixes and not any(part.startswith(".") for part in below.parts):
-            name = below.with_suffix("").as_posix()
-            if name in found:
-                raise ValueError(f"{found[name]} and {path} have the same name: expected one. Fix: rename one.")
-            found[name] = path
-    return found
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "pass source=, the folder that holds images/ and masks/."
+
+    def _info(self):
+        classes = self.builder_config.classes
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Images and masks of one's own.",
+            features=segmentation_features(encoding_format=None),
+            supervised_keys=("image", "segmentation_mask"),
+            metadata=class_metadata(classes.names, classes.palette),
+        )
+
+    def _split_generators(self, dl_manager):
+        pairs = _layout(source_of(self, dl_manager), self.builder_config.share).pairs
+        of_split = {split: [pair for pair in pairs if pair.split == split] for split in LISTS}
+        return {split: self._generate_examples(chosen) for split, chosen in of_split.items() if chosen}
+
+    def _generate_examples(self, pairs):
+        for pair in pairs:
+            ids = read_mask(pair.mask, self.builder_config.classes)
+            pixels = pair.image if images.is_plain(pair.image) else images.read_image(pair.image)
+            yield pair.name, {"image": pixels, "segmentation_mask": ids[..., None], "file_name": pair.image.name}
 
 
-def stays_in(path, home):
-    """Whether a path, links followed, lies below `home`; a link that goes in a circle stays."""
-    return pathlib.Path(os.path.realpath(path)).is_relative_to(home)  # Path.resolve raises on a circle
+class FolderConfig(tfds.core.BuilderConfig):
+    """What a folder says about itself; the name holds a fingerprint of its files.
+
+    Args:
+        classes: The `fcn_keras.datasets.classes.Classes`.
+        share: Share of the images to validate on, if there are no lists.
+    """
+
+    def __init__(self, *, classes, share, **kwargs):
+        super().__init__(**kwargs)
+        self.classes, self.share = classes, share
 
 
-def find_pairs(source):
-    """Images and masks of the same name.
+def builder_of(source, share=None, data_dir=None):
+    """The builder of a folder. When its files have changed it has another config, so that it is prepared anew.
 
     Args:
         source: The folder that holds ``images`` and ``masks``.
+        share: Share of the images to validate on, if there are no lists; 0.2 by default.
+        data_dir: Folder for the prepared data.
 
     Returns:
-        Dict from name to ``(image, mask)``, sorted.
+        A `tfds.core.DatasetBuilder`, prepared or not.
 
     Raises:
-        ValueError: If a folder is missing or empty, or an image or a mask stands alone: all are named; or if a link
-            leads out of them.
-    """
-    source = user_path(source)
-    if not source.exists():
-        raise ValueError(f"{did_you_mean(source)} Fix: pass the folder that holds images/ and masks/.")
-    missing = [name for name in ("images", "masks") if not (source / name).is_dir()]
-    if missing:
-        raise ValueError(f"{source} lacks {' and '.join(missing)}. Fix: pass the folder that holds images/ and masks/.")
-    images, masks = (
-        files_by_name(source / folder, suffixes)
-        for folder, suffixes in (("images", SUFFIXES), ("masks", MASK_SUFFIXES))
-    )
-    problems = [f"{images[name]} has no mask" for name in images if name not in masks]
-    problems += [f"{masks[name]} has no image" for name in masks if name not in images]
-    files = (*images.values(), *masks.values())
-    problems += [f"{path} is a link to nothing" for path in files if path.is_symlink() and not os.path.exists(path)]
-    for folder, files in (("images", images), ("masks", masks)):
-        home = (source / folder).resolve()
-        problems += [f"{path} leads out of {home}" for path in files.values() if not stays_in(path, home)]
-    if not images and not masks:
-        problems.append(f"{source / 'images'} and {source / 'masks'} are empty")
-    require_none(problems, f"{source}: images/ and masks/ do not pair")
-    return {name: (images[name], masks[name]) for name in sorted(images)}
-
-
-def find_splits(source, names, share=VALIDATION_SHARE):
-    """The splits of a folder: those of its lists, or a share that a hash of each name chooses.
-
-    The hash keeps every image in its split when others are added.
-
-    Args:
-        source: The folder.
-        names: Names of its pairs.
-        share: Share of the images to validate on, where there are no lists; in (0, 1).
-
-    Returns:
-        Dict from split to names.
-
-    Raises:
-        ValueError: If ``train.txt`` or ``validation.txt`` is there without the other; a name in a list has no image, or
-            stands in two lists; or a split is empty.
+        ValueError: If the folder does not have this layout, or files in it cannot be used: the message names them.
 
     Example:
 
-    >>> {split: len(chosen) for split, chosen in find_splits(".", [f"{i:03d}" for i in range(100)]).items()}
-    {'train': 80, 'validation': 20}
+    >>> builder = builder_of("my_data", data_dir="data")  # doctest: +SKIP
     """
+    source, share = user_path(source), VALIDATION_SHARE if share is None else float(share)
+    layout = _layout(source, share)
+    name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.resolve().name)}_{_fingerprint(source, layout.pairs, share)}"
+    data_dir = user_path(data_dir)
+    prepared = data_dir / Folder.name / name / str(Folder.VERSION)
+    if prepared.is_dir():
+        return tfds.builder_from_directory(prepared)
+    config = FolderConfig(name=name, description=f"The folder {source}.", classes=_classes(source, layout), share=share)
+    return Folder(config=config, data_dir=data_dir)
+
+
+def _layout(source, share):
+    """The pairs of a folder, or an error that tells all that is wrong with its names and lists."""
     if not 0 < share < 1:
         raise ValueError(f"Found a validation share of {share}: expected a number between 0 and 1.")
-    source = user_path(source)
-    lists = {split: source / f"{split}.txt" for split in SPLIT_FILES if (source / f"{split}.txt").exists()}
-    if not lists:
-        chosen = {name: int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 16**8 for name in names}
-        splits = {"train": [name for name in names if not chosen[name]], "validation": [n for n in names if chosen[n]]}
-    else:
-        missing = [f"{split}.txt" for split in ("train", "validation") if split not in lists]
-        if missing:
-            raise ValueError(
-                f"{source} has {', '.join(p.name for p in lists.values())}, and lacks {', '.join(missing)}."
-            )
-        splits = {split: names_in(path) for split, path in lists.items()}
-        _require_apart(splits, set(names), source)
-    empty = [split for split, chosen in splits.items() if not chosen]
-    if empty:
+    missing = [name for name in ("images", "masks") if not (source / name).is_dir()]
+    if missing:
+        found = f"{source} lacks {' and '.join(missing)}." if source.exists() else did_you_mean(source)
+        raise ValueError(f"{found} Fix: pass the folder that holds images/ and masks/.")
+    layout = read_layout(source, "folder", share=share)
+    _require_none(layout.findings, source)
+    return layout
+
+
+def _require_none(findings, source):
+    """Raises one error that tells all findings which are errors."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        files = sum(max(len(error.files), 1) for error in errors)
         raise ValueError(
-            f"{source}: {len(names)} images, none of them for {' and '.join(empty)}. Fix: name them in train.txt and "
-            "validation.txt, a name in each line."
+            f"{source}: {files} problem{'s' * (files > 1)}; `fcn-keras check` tells more.\n"
+            + "\n".join(error.to_text(TOLD) for error in errors)
         )
-    return splits
 
 
-def read_own_mask(path, classes=None):
-    """Reads a mask of one's own as ids.
-
-    Where the classes have colours, colours decide, those of a palette too; a grey file holds ids.
-
-    Args:
-        path: A PNG, BMP or TIFF file.
-        classes: A `fcn_keras.datasets.classes.Classes`; None takes any id.
-
-    Returns:
-        uint8 array ``(H, W)``; void is 255.
-
-    Raises:
-        ValueError: If the file cannot be read, or holds ids or colours of no class. The message goes on from the name
-            of the file, which it leaves to its reader.
-
-    Example:
-
-    >>> PIL.Image.fromarray(np.array([[0, 1, 255]], "uint8")).save("mask.png")
-    >>> read_own_mask("mask.png").tolist()
-    [[0, 1, 255]]
-    """
-    path = user_path(path)
-    if not path.is_file():
-        raise ValueError("is no file: expected a PNG, BMP or TIFF image")
-    try:
-        with PIL.Image.open(path, formats=FORMATS) as file:
-            if file.mode in ("RGB", "RGBA") or (file.mode == "P" and classes is not None and classes.colours):
-                return _from_colours(file, classes)
-            levels = _from_levels(file)
-    except ValueError:
-        raise
-    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
-        raise ValueError(f"cannot be read as an image: {error}") from error
-    return levels if classes is None else _of_classes(levels, classes)
+def _fingerprint(source, pairs, share):
+    """Ten digits that change with the folder, with the list of its files, and with a file's size or time."""
+    files = [path for pair in sorted(pairs, key=lambda pair: pair.name) for path in (pair.image, pair.mask)]
+    files += [path for path in sorted(source.glob("*.txt")) if path.is_file()]
+    states = [(path, path.stat() if path.exists() else path.lstat()) for path in files]
+    content = [[str(path), state.st_size, state.st_mtime_ns] for path, state in states]
+    return hashlib.sha256(json.dumps([str(source.resolve()), share, content]).encode()).hexdigest()[:10]
 
 
-def _from_colours(file, classes):
-    if file.mode == "RGBA" and file.getextrema()[3] != (255, 255):
-        raise ValueError("is transparent in places: expected opaque colours")
-    if classes is None or classes.colours is None:
+def _classes(source, layout):
+    """Reads every file; gives the classes, numbered if nobody named them."""
+    views = inspect_all(layout)
+    _require_none(of_files(views, UNUSABLE), source)
+    if layout.classes is not None:
+        return layout.classes
+    largest = int(np.nonzero(sum(view.pixels for view in views)[:VOID])[0].max(initial=0))
+    if largest < 1:
         raise ValueError(
-            "is written in colours, which no classes.txt names. Fix: write one, a line a class: `road 128 64 128`"
+            f"{source}: the masks hold no ids other than 0, and 255, which is void: expected two classes or more. Fix: "
+            "write 1 for the object, or name the classes and their colours in classes.txt."
         )
-    return colours_to_ids(np.asarray(file.convert("RGB")), classes)
-
-
-def _from_levels(file):
-    if file.mode not in ("P", "L", "1", "I", "I;16"):
-        raise ValueError(f"has mode {file.mode}: expected ids (P, L) or colours (RGB)")
-    ids = np.asarray(file)
-    if ids.max(initial=0) > 255 or ids.min(initial=0) < 0:
-        raise ValueError(f"holds ids up to {ids.max()}: expected 0–255")
-    return ids.astype("uint8")
-
-
-def _of_classes(levels, classes):
-    ids = classes.id_of_level[levels]
-    unknown = sorted(set(np.unique(ids).tolist()) - set(range(len(classes.names))) - {VOID})
-    if unknown:
-        last = len(classes.names) - (classes.void_id is None)
-        raise ValueError(f"holds the ids {unknown[:10]}: expected 0–{last}, or {VOID} for void")
-    return ids
-
-
-def is_plain(path):
-    """Whether TensorFlow decodes an image file as people see it: a JPEG or PNG in RGB, upright, opaque."""
-    with PIL.Image.open(path) as file:
-        return (
-            file.format in ("JPEG", "PNG")
-            and file.mode == "RGB"
-            and "transparency" not in file.info
-            and (file.getexif().get(PIL.ExifTags.Base.Orientation, 1) == 1)
-        )
-
-
-def require_tensorflow_reads(path):
-    """Decodes a file as training will, which keeps its bytes: TensorFlow refuses some damage that Pillow forgives."""
-    try:
-        with tf.device("CPU"):
-            tf.io.decode_image(pathlib.Path(path).read_bytes(), channels=3, expand_animations=False)
-    except tf.errors.OpError as error:
-        told = error.message.partition("}} ")[2].partition(" [Op:")[0]
-        raise ValueError(f"{str(path)!r} is damaged: Pillow reads it, TensorFlow does not ({told})") from error
-
-
-def examine(pair, classes):
-    """What is wrong with an image and its mask, as text, or None; and the largest id of the mask."""
-    image, mask = pair
-    try:
-        pixels = read_image(image)
-        if is_plain(image):
-            require_tensorflow_reads(image)
-    except ValueError as error:
-        return str(error), None
-    try:
-        ids = read_own_mask(mask, classes)
-    except ValueError as error:
-        return f"{mask} {error}", None
-    if pixels.shape[:2] != ids.shape:
-        return f"{image} is {pixels.shape[0]}×{pixels.shape[1]}, its mask {ids.shape[0]}×{ids.shape[1]}", None
-    labelled = ids[ids != VOID]
-    return None, int(labelled.max()) if labelled.size else -1
-
-
-def classes_of(source):
-    """The classes of a folder's ``classes.txt``, or None."""
-    path = user_path(source) / "classes.txt"
-    return read_classes(path) if path.exists() else None
-
-
-def require_none(problems, where):
-    """Raises one error that tells all problems; the first twenty in words."""
-    if problems:
-        more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
-        told = "".join(f"\n  {problem}" for problem in problems[:20])
-        raise ValueError(
-            f"{where}: {len(problems)} problem{'s' * (len(problems) > 1)}; fcn-keras check tells more.{told}{more}"
-        )
-
-
-def names_in(path):
-    """The names in a list, one a line, in order and as often as they stand there.
-
-    Raises:
-        ValueError: If it is no regular file, or not UTF-8.
-    """
-    if not path.is_file():  # a pipe would wait for ever
-        raise ValueError(f"{path} is no regular file: expected a text file, a name in each line.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a mark
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error}): expected a text file, a name in each line.") from error
-    return [pathlib.PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()]
-
-
-def _require_apart(splits, known, source):
-    """Every name in a list has an image and stands in that list alone, once."""
-    problems, first = [], {}
-    for split, names in splits.items():
-        for name in names:
-            if name not in known:
-                problems.append(f"{split}.txt names {name!r}, which has no image in images/")
-            before = first.setdefault(name, split)
-            if before != split:
-                problems.append(f"{name} stands in {before}.txt and in {split}.txt")
-        if len(set(names)) < len(names):
-            problems.append(f"{split}.txt names an image twice")
-    require_none(problems, f"{source}: the lists")
+    return Classes(tuple(f"class {id_}" for id_ in range(largest + 1)))

@@ -1,40 +1,43 @@
-"""Files and arrays become images: RGB, 0-255, `(H, W, 3)`, checked."""
+"""Images from files and arrays, checked: RGB, 0–255, ``(H, W, 3)``; and the image files of a folder."""
 
 import os
+import pathlib
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+import PIL.ExifTags
+import PIL.Image
+import PIL.ImageOps
 
+from .._files import user_path
 from ..layers.labels import to_numpy
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # what is looked for in folders
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # Pillow would start Ghostscript for an EPS file
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # the endings of image files in folders
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # for an EPS file Pillow would start Ghostscript
 
 
 def read_image(source):
-    """Reads one RGB image, from a file or from an array, and checks it.
+    """Reads one RGB image from a file or from an array, and checks it.
 
-    A file, of one of the kinds in `FORMATS`, is turned upright (EXIF orientation) and converted to
-    RGB: palettes are looked up, grey is repeated, transparent pixels show white. A file that
-    declares more pixels than twice `PIL.Image.MAX_IMAGE_PIXELS`, 179 million as PIL comes, is
-    refused by its header alone: 8,000 x 6,000 is read, and 10^9 pixels only where you set
-    ``PIL.Image.MAX_IMAGE_PIXELS = 500_000_000``.
+    A file of one of the kinds in `FORMATS` is turned upright (EXIF orientation) and converted to RGB: palettes are
+    looked up, grey is repeated, transparent pixels show white. A file whose header declares more than twice
+    ``PIL.Image.MAX_IMAGE_PIXELS`` pixels (179 million by default) is refused before it is decoded.
 
     Args:
-        source: Path of an image file, or array or tensor `(H, W, 3)`, RGB, 0-255.
+        source: Path of an image file, or array or tensor ``(H, W, 3)``, RGB, 0–255.
 
     Returns:
-        Array `(H, W, 3)`: `uint8` from files and integers, `float32` from floats. An array of that
-        type is returned as it is, not copied: a `numpy.memmap` stays on the disk.
+        Array ``(H, W, 3)``: uint8 from files and integers, float32 from floats. An array that already has that type is
+        returned as it is, without a copy: a `numpy.memmap` stays on the disk.
 
     Raises:
-        ValueError: The file is missing, no regular file (a folder, a pipe, a device), damaged, too
-            large or not an image, or the array is not one RGB image in 0-255.
+        ValueError: If the file is missing, is no regular file (a folder, a pipe, a device), is damaged, too large or no
+            image; or if the array is not one RGB image in 0–255.
 
     Example:
-        >>> read_image(np.zeros((5, 7, 3), "uint8")).shape
-        (5, 7, 3)
+
+    >>> read_image(np.zeros((5, 7, 3), "uint8")).shape
+    (5, 7, 3)
     """
     if isinstance(source, (str, os.PathLike)):
         return _read_file(os.path.expanduser(source))
@@ -45,80 +48,144 @@ def read_image(source):
 
 
 def as_bytes(image):
-    """An image as `uint8` where that loses nothing: a night of zeros and ones would be taken for an image in 0-1.
+    """An image as uint8, if that loses nothing.
+
+    Data sets give images as float32. A black image with a few pixels of 1 would look like an image in the range 0–1;
+    as uint8 it is read as it is meant.
 
     Args:
-        image: Array `(H, W, 3)`, 0-255, as data sets give it: `float32`.
+        image: Array ``(H, W, 3)``, 0–255.
 
     Returns:
-        Array `(H, W, 3)`, `uint8`; or `image` as it is, where it holds fractions.
+        uint8 array ``(H, W, 3)``; or `image` itself if it holds fractions.
 
     Example:
-        >>> as_bytes(np.ones((5, 7, 3), "float32")).dtype
-        dtype('uint8')
+
+    >>> as_bytes(np.ones((5, 7, 3), "float32")).dtype
+    dtype('uint8')
     """
     exact = image.astype("uint8")
     return exact if (exact == image).all() else image
 
 
+def walk(folder, onerror=None):
+    """All that lies under a folder: the one way in which this package looks through folders of images.
+
+    Hidden files and folders, whose names begin with a dot, are left out. Links to folders are not followed.
+
+    Args:
+        folder: Path of the folder.
+        onerror: Function that gets the `OSError` of each folder that cannot be read; None skips such folders.
+
+    Yields:
+        Paths of files, folders and links, sorted by folder and name.
+
+    Example:
+
+    >>> pathlib.Path("photos/day").mkdir(parents=True)
+    >>> pathlib.Path("photos/day/a.jpg").touch()
+    >>> [path.as_posix() for path in walk("photos")]
+    ['photos/day', 'photos/day/a.jpg']
+    """
+    for place, folders, files in os.walk(user_path(folder), onerror=onerror):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (pathlib.Path(place) / name for name in sorted([*folders, *files]) if not name.startswith("."))
+
+
+def image_files(folder, suffixes=SUFFIXES):
+    """The image files under a folder, sorted.
+
+    Args:
+        folder: Path of the folder.
+        suffixes: Endings of the files to take, in lower case; files may write them in capitals.
+
+    Returns:
+        List of paths.
+
+    Example:
+
+    >>> pathlib.Path("pictures").mkdir()
+    >>> for name in ("b.PNG", "a.jpg", "notes.txt"):
+    ...     pathlib.Path("pictures", name).touch()
+    >>> [path.name for path in image_files("pictures")]
+    ['a.jpg', 'b.PNG']
+    """
+    return sorted(path for path in walk(folder) if path.suffix.lower() in suffixes and not path.is_dir())
+
+
+def orientation(file):
+    """The EXIF orientation of an opened `PIL.Image.Image`, 1 to 8; 1 is upright, also if the EXIF data are damaged."""
+    try:
+        return int(file.getexif().get(PIL.ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow raises errors of many kinds on damaged EXIF data
+        return 1
+
+
+def is_plain(path):
+    """Whether TensorFlow decodes an image file as people see it: a JPEG or PNG file in RGB, upright, opaque."""
+    with PIL.Image.open(path) as file:
+        plain = file.format in ("JPEG", "PNG") and file.mode == "RGB" and not file.has_transparency_data
+        return plain and orientation(file) == 1
+
+
 def _read_file(path):
     if not os.path.isfile(path):
-        raise ValueError(f"No image file at {os.fspath(path)!r}. Check the path and its spelling.")
+        raise ValueError(f"No image file at {path!r}. Fix: check the path and its spelling.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of what is refused
-            with Image.open(path, formats=FORMATS) as file:
-                image = ImageOps.exif_transpose(file)
-    except Image.DecompressionBombError as error:
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # it begins at half of the limit
+            with PIL.Image.open(path, formats=FORMATS) as file:
+                image = PIL.ImageOps.exif_transpose(file)
+    except PIL.Image.DecompressionBombError as error:
         raise ValueError(
-            f"{os.fspath(path)!r} is larger than PIL reads from files of unknown origin: {error} If you trust"
-            " it: PIL.Image.MAX_IMAGE_PIXELS = None, or pass an array, such as a numpy.memmap."
+            f"{path!r} is larger than Pillow reads from files of unknown origin: {error} Fix: if you trust the file, "
+            "set PIL.Image.MAX_IMAGE_PIXELS = None, or pass an array, such as a numpy.memmap."
         ) from error
-    except Exception as error:  # PIL's decoders raise errors of many kinds on damaged files
-        raise ValueError(f"{os.fspath(path)!r} cannot be read as an image: {error}") from error
+    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
+        raise ValueError(f"{path!r} cannot be read as an image: {error}") from error
     if image.mode == "F" or image.mode.startswith("I"):
         raise ValueError(
-            f"{os.fspath(path)!r} holds grey levels of more than 8 bits (mode {image.mode!r}). Read"
-            " it with PIL, scale it to 0-255 and pass the array (H, W, 3)."
+            f"{path!r} holds grey levels of more than 8 bits (mode {image.mode!r}). Fix: read it with Pillow, scale it "
+            "to 0–255 and pass the array (H, W, 3)."
         )
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert("RGB"))
 
 
 def _check_shape(shape):
-    mend = ""
+    fix = ""
     if len(shape) == 2:
-        mend = " A grey image: np.stack([image] * 3, axis=-1)."
+        fix = " Fix: for a grey image, np.stack([image] * 3, axis=-1)."
     elif len(shape) == 4:
-        mend = " A batch: pass its images one by one, image = batch[i]."
+        fix = " Fix: for a batch, pass its images one by one, image = batch[i]."
     elif len(shape) == 3 and shape[-1] == 1:
-        mend = " A grey image: np.repeat(image, 3, axis=-1)."
+        fix = " Fix: for a grey image, np.repeat(image, 3, axis=-1)."
     elif len(shape) == 3 and shape[-1] == 4:
-        mend = " An image with alpha: image[..., :3]."
+        fix = " Fix: for an image with alpha, image[..., :3]."
     elif len(shape) == 3 and shape[0] == 3:
-        mend = " Channels come first: np.moveaxis(image, 0, -1)."
+        fix = " Fix: if channels come first, np.moveaxis(image, 0, -1)."
     if len(shape) != 3 or shape[-1] != 3:
-        raise ValueError(f"The image has shape {shape}; expected (H, W, 3).{mend}")
+        raise ValueError(f"The image has shape {shape}: expected (H, W, 3).{fix}")
     if 0 in shape:
-        raise ValueError(f"The image is empty: shape {shape}; expected at least 1 x 1 pixels.")
+        raise ValueError(f"The image is empty, of shape {shape}: expected at least 1×1 pixels.")
 
 
 def _check_range(image):
     is_float = np.issubdtype(image.dtype, np.floating)
     if not is_float and not np.issubdtype(image.dtype, np.integer):
-        raise ValueError(f"The image is of type {image.dtype}; expected uint8, or floats in 0-255.")
+        raise ValueError(f"The image is of type {image.dtype}: expected uint8, or floats in 0–255.")
     low, high = float(image.min()), float(image.max())
     if not np.isfinite(low + high):
-        raise ValueError("The image holds NaN or infinite values; expected numbers in 0-255.")
+        raise ValueError("The image holds NaN or infinite values: expected numbers in 0–255.")
     if low < 0 or high > 255:
         raise ValueError(
-            f"The image runs from {low:g} to {high:g}; expected 0-255. Pass the image as it was"
-            " before preprocessing: the model preprocesses by itself."
+            f"The image runs from {low:g} to {high:g}: expected 0–255. Fix: pass the image as it was before "
+            "preprocessing; the model preprocesses by itself."
         )
     if is_float and 0 < high <= 1:
         raise ValueError(
-            f"The image is of type {image.dtype} and runs from {low:g} to {high:g}; expected 0-255."
-            " Pass 255 * image: the model preprocesses by itself."
+            f"The image is of type {image.dtype} and runs from {low:g} to {high:g}: expected 0–255. Fix: pass "
+            "255 * image; the model preprocesses by itself."
         )

@@ -1,53 +1,91 @@
-"""Reading images and masks from the folders that data sets are handed out in."""
-
-import pathlib
+"""Mask files become integer ids; images and masks find each other by their names."""
 
 import numpy as np
 import PIL.Image
 
 from .._files import user_path
 from ..layers.labels import VOID
+from .classes import Classes, colours_to_ids
+from .images import FORMATS, image_files
+
+SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # the endings of mask files in a folder of one's own
 
 
-def read_mask(path, num_classes, ignore_class=VOID):
-    """Reads a mask file as integer ids, palette PNGs among them.
+def read_mask(path, classes=None):
+    """Reads a mask file as class ids: the one reader of masks in this package.
 
-    Pillow gives the ids of a palette PNG; `tf.io.decode_png` would give the grey level of each id's colour.
+    Pillow gives the ids of a palette PNG; `tf.io.decode_png` would give the grey level of each id's colour. If the
+    classes have colours, the colours decide, also those of a palette; a grey file holds ids in any case.
 
     Args:
-        path: A PNG file of mode P or L.
-        num_classes: Number of classes ``C``.
-        ignore_class: The one id outside ``[0, C)`` that is allowed.
+        path: A PNG, BMP or TIFF file: ids (modes P, L, 1, I), or colours (RGB) if `classes` names them.
+        classes: A `fcn_keras.datasets.classes.Classes`, or the number of classes; None takes the ids in the file,
+            whatever they are.
 
     Returns:
-        uint8 array ``(H, W)``.
+        uint8 array ``(H, W)``; void is 255.
 
     Raises:
-        ValueError: If the file is no such image, or holds other ids; the message names file and ids.
+        ValueError: If the file cannot be read, or holds ids or colours of no class; the message names the file.
 
     Example:
 
-    >>> read_mask("VOC2012/SegmentationClass/2007_000032.png", num_classes=21)  # doctest: +SKIP
+    >>> PIL.Image.fromarray(np.array([[0, 1, 255]], "uint8")).save("mask.png")
+    >>> read_mask("mask.png").tolist()
+    [[0, 1, 255]]
     """
+    path = user_path(path)
+    if isinstance(classes, int):
+        classes = Classes(tuple(f"class {id_}" for id_ in range(classes)))
+    coloured = classes is not None and classes.colours is not None
+    if not path.is_file():
+        raise ValueError(f"{path} is no file: expected a PNG, BMP or TIFF image.")
     try:
-        with PIL.Image.open(path) as file:
-            mode, ids = file.mode, np.asarray(file)
-    except OSError as error:
-        raise ValueError(f"Mask {path} cannot be read ({error}): expected a whole PNG file.") from error
-    if mode not in ("P", "L", "1"):
-        raise ValueError(f"Mask {path} has mode {mode}: expected one id per pixel, a palette (P) or grey (L) PNG.")
-    ids = ids.astype(np.uint8)
-    unknown = sorted(set(np.unique(ids).tolist()) - set(range(num_classes)) - {ignore_class})
-    if unknown:
+        with PIL.Image.open(path, formats=FORMATS) as file:
+            if file.mode in ("RGB", "RGBA") or (file.mode == "P" and coloured):
+                _require_colours(file, coloured)
+                return colours_to_ids(np.asarray(file.convert("RGB")), classes)
+            ids = _levels(file)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         raise ValueError(
-            f"Mask {path} holds the ids {unknown[:10]}: expected 0–{num_classes - 1}, or {ignore_class} for void. "
-            "Fix: map the ids; ids that no one wrote come from masks resized by interpolation."
+            f"{path} cannot be read as a mask ({error}): expected a whole PNG, BMP or TIFF file."
+        ) from error
+    if classes is None:
+        return ids
+    ids = classes.id_of_level[ids]
+    unknown = sorted(set(np.unique(ids).tolist()) - set(range(len(classes.names))) - {VOID})
+    if unknown:
+        last = len(classes.names) - (classes.void_id is None)
+        raise ValueError(
+            f"{path} holds the ids {unknown[:10]}: expected 0–{last}, or {VOID} for void. Fix: map the ids to those of "
+            "the classes; ids that nobody drew come from masks that were resized by interpolation."
         )
     return ids
 
 
+def _require_colours(file, coloured):
+    if file.mode == "RGBA" and file.getextrema()[3] != (255, 255):
+        raise ValueError("the mask is transparent in places: expected opaque colours.")
+    if not coloured:
+        raise ValueError(
+            f"the mask is written in colours (mode {file.mode}), and no classes.txt names them: expected one id for "
+            "each pixel. Fix: write a classes.txt, one line for each class, such as `road 128 64 128`."
+        )
+
+
+def _levels(file):
+    if file.mode not in ("P", "L", "1", "I", "I;16"):
+        raise ValueError(f"the mask has mode {file.mode}: expected ids (modes P, L) or colours (RGB).")
+    levels = np.asarray(file)
+    if levels.max(initial=0) > VOID or levels.min(initial=0) < 0:
+        raise ValueError(f"the mask holds ids up to {levels.max()}: expected 0–{VOID}.")
+    return levels.astype("uint8")
+
+
 def require_same_size(image, mask):
-    """Raises a clear error unless an image file is as large as its mask.
+    """Raises an error unless an image file is as large as its mask.
 
     Args:
         image: Path of an image file.
@@ -55,6 +93,11 @@ def require_same_size(image, mask):
 
     Raises:
         ValueError: If the sizes differ, or the image cannot be read.
+
+    Example:
+
+    >>> PIL.Image.new("RGB", (3, 2)).save("image.png")
+    >>> require_same_size("image.png", np.zeros((2, 3)))
     """
     try:
         with PIL.Image.open(image) as file:
@@ -67,53 +110,35 @@ def require_same_size(image, mask):
         )
 
 
-def require_folder(found, needed, what):
-    """Raises a clear error unless every folder or file in `needed` exists under `found`.
-
-    Raises:
-        ValueError: If the folder is not given, or lacks something.
-    """
-    if found is None:
-        raise ValueError(
-            f"{what} is read from a folder: found none. Fix: pass source=, the folder that holds {', '.join(needed)}."
-        )
-    missing = [name for name in needed if not (pathlib.Path(found) / name).exists()]
-    if missing:
-        raise ValueError(
-            f"{what}: {found} lacks {', '.join(missing)}. Fix: pass the folder that holds {', '.join(needed)}."
-        )
-
-
-def pairs(images, masks, stems=None, suffixes=(".jpg", ".png")):
-    """Image and mask files with the same stem, as a list of ``(stem, image, mask)``.
+def find_pairs(images, masks, names=None):
+    """Image and mask files of the same name.
 
     Args:
-        images, masks: Folders.
-        stems: Names to look for; by default every image in the folder, sorted.
-        suffixes: Endings of image files.
+        images, masks: Folders. A file's name is its path below the folder, without the ending.
+        names: Names to look for; by default those of all JPEG and PNG files in `images`, sorted.
+
+    Returns:
+        List of ``(name, image, mask)``; masks are PNG files.
 
     Raises:
-        ValueError: If an image or a mask is missing, all named at once.
+        ValueError: If an image or a mask is missing; the message names the first five. If nothing is found.
+
+    Example:
+
+    >>> for folder in ("photos", "masks"):
+    ...     user_path(folder).mkdir()
+    ...     PIL.Image.new("L", (2, 2)).save(f"{folder}/a.png")
+    >>> [name for name, image, mask in find_pairs("photos", "masks")]
+    ['a']
     """
     images, masks = user_path(images), user_path(masks)
-    files = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in suffixes}
-    stems = list(files) if stems is None else stems
-    missing = [f"{images / stem}.*" for stem in stems if stem not in files]
-    missing += [str(masks / f"{stem}.png") for stem in stems if not (masks / f"{stem}.png").exists()]
-    if missing or not stems:
-        raise ValueError(f"{images} and {masks}: {len(missing)} of {2 * len(stems)} files are missing: {missing[:5]}.")
-    return [(stem, files[stem], masks / f"{stem}.png") for stem in stems]
-
-
-def source_of(builder, dl_manager):
-    """The folder that the user named, or None for a download; written into the metadata of the prepared data.
-
-    TFDS writes the metadata and the examples into one temporary folder and renames it at the end: prepared data always
-    name their source, even if the process is killed.
-    """
-    try:
-        source = user_path(dl_manager.manual_dir).resolve()
-    except AssertionError:  # TFDS' answer to an absent or empty folder
-        source = None
-    builder.info.metadata["source"] = str(source or "the download")
-    return source
+    found = {}
+    for path in image_files(images, (".jpg", ".png")):
+        found[path.relative_to(images).with_suffix("").as_posix()] = path
+    names = list(found) if names is None else names
+    wanted = {name: masks / f"{name}.png" for name in names}
+    missing = [f"{images / name}.*" for name in names if name not in found]
+    missing += [str(mask) for mask in wanted.values() if not mask.exists()]
+    if missing or not names:
+        raise ValueError(f"{images} and {masks}: {len(missing)} of {2 * len(names)} files are missing: {missing[:5]}.")
+    return [(name, found[name], mask) for name, mask in wanted.items()]

@@ -6,29 +6,29 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from ..layers.labels import VOID
-from .download import Archive, fetch, unpack
-from .features import class_metadata, segmentation_features
-from .masks import read_mask, require_same_size, source_of
+from .builders import class_metadata, segmentation_features, source_of
+from .download import Archive, fetch
+from .masks import read_mask, require_same_size
 
-# Ids by label; the labels are 1 pet, 2 background, 3 border, and 0 is none of them.
+# The id of each of the labels 0 to 3: 1 is pet, 2 background, 3 border; 0 is none of them.
 CLASS_OF_LABEL = {"pet": (VOID, 1, 0, VOID), "trimap": (VOID, 0, 1, 2)}
 CLASS_NAMES = {"pet": ("background", "pet"), "trimap": ("pet", "background", "border")}
 PALETTES = {"pet": ((0, 0, 0), (230, 159, 0)), "trimap": ((230, 159, 0), (0, 0, 0), (86, 180, 233))}
 FOLDERS = ("images", "annotations")
-EVERY = 5  # one image in so many of the official list "trainval" validates
+EVERY = 5  # every fifth image of the official list "trainval" is for validation
 
 _TfdsPets = tfds.builder_cls("oxford_iiit_pet")
 
 
 class OxfordPets(_TfdsPets):
-    """Builder of Oxford-IIIT Pet, a subclass of TFDS' ``oxford_iiit_pet``: its archives, its checksums, its mends.
+    """Builder of Oxford-IIIT Pet, a subclass of TFDS's ``oxford_iiit_pet``, whose archives and checksums it uses.
 
     Configs:
         ``"pet"`` (default): background 0, pet 1; the border between them is void.
-        ``"trimap"``: pet 0, background 1, border 2: the labels of the files less one.
+        ``"trimap"``: pet 0, background 1, border 2: the labels of the files minus one.
 
     Splits: ``test`` is the official test list (3,669 images). Every fifth image of the official ``trainval`` (3,680),
-    which is ordered by breed, is in ``validation``, the others in ``train``; ``"train+validation"`` is all of it.
+    which is ordered by breed, is in ``validation``, the others are in ``train``; ``"train+validation"`` is all of it.
 
     Example:
 
@@ -48,7 +48,7 @@ class OxfordPets(_TfdsPets):
         tfds.core.BuilderConfig(name="pet", description="Pet or background; the border is void."),
         tfds.core.BuilderConfig(name="trimap", description="Pet, background, border."),
     ]
-    url_infos = _TfdsPets.url_infos  # TFDS would look for checksums beside this file
+    url_infos = _TfdsPets.url_infos  # TFDS would look for checksums in the folder of this file
 
     def _info(self):
         config = self.builder_config.name
@@ -68,7 +68,8 @@ class OxfordPets(_TfdsPets):
         elif source is not None and not all((source / f"{folder}.tar.gz").is_file() for folder in FOLDERS):
             raise ValueError(f"pets: {source} is another folder. Fix: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         else:
-            roots = self._archives(source, pathlib.Path(dl_manager.download_dir))
+            archives = {info.filename: (url, info) for url, info in self.url_infos.items()}
+            roots = {folder: self._unpacked(dl_manager, *archives[f"{folder}.tar.gz"]) for folder in FOLDERS}
         images, annotations = (pathlib.Path(roots[folder]) / folder for folder in FOLDERS)
         splits = {"train": ("trainval", False), "validation": ("trainval", True), "test": ("test", None)}
         return {
@@ -76,17 +77,11 @@ class OxfordPets(_TfdsPets):
             for split, (name, fifth) in splits.items()
         }
 
-    def _archives(self, source, downloads):
-        """The unpacked archives: from the manual folder, from an earlier download, or from the network."""
-        of_folder = {}
-        for url, info in self.url_infos.items():
-            folder = info.filename.removesuffix(".tar.gz")
-            of_folder[folder] = Archive(info.filename, int(info.size), info.checksum, (url,), "Oxford-IIIT Pet")
-        kept = {folder: fetch(of_folder[folder], source or downloads) for folder in FOLDERS}
-        return {folder: unpack(path, downloads / "extracted") for folder, path in kept.items()}
+    def _unpacked(self, dl_manager, url, info):
+        return fetch(dl_manager, Archive(info.filename, int(info.size), info.checksum, (url,), "Oxford-IIIT Pet"))
 
     def _generate_examples(self, images, annotations, list_file, fifth):
-        """TFDS' examples, those whose place in the list is asked for, with ids for labels."""
+        """TFDS's examples with ids for labels; `fifth` says whether every fifth of the list is taken, or the others."""
         examples = super()._generate_examples(images, annotations, list_file)
         for index, (key, found) in enumerate(examples):
             if fifth is not None and (index % EVERY == EVERY - 1) != fifth:
@@ -113,7 +108,8 @@ def read_trimap(path, class_of_label):
 
     >>> read_trimap("annotations/trimaps/beagle_1.png", CLASS_OF_LABEL["pet"])  # doctest: +SKIP
     """
-    labels = read_mask(path, num_classes=4, ignore_class=3)
-    if (labels == 0).any():
-        raise ValueError(f"Trimap {path} holds the label 0: expected 1 (pet), 2 (background) and 3 (border).")
+    labels = read_mask(path)
+    unknown = sorted(set(np.unique(labels).tolist()) - {1, 2, 3})
+    if unknown:
+        raise ValueError(f"Trimap {path} holds the labels {unknown}: expected 1 (pet), 2 (background) and 3 (border).")
     return np.array(class_of_label, np.uint8)[labels]

@@ -1,8 +1,8 @@
-"""From single examples to batches: the joint augmentation of image and mask, and its order.
+"""From single examples to batches: the augmentation that image and mask share.
 
 Masks are resized to the nearest id, never interpolated; what lies outside an image is void in the mask. Every random
-draw is a function of the seed and of the example's place in the split, so a run can be repeated bit for bit, whatever
-the number of threads.
+draw depends on the seed and on the example's place in the split, and on nothing else. So a run can be repeated bit for
+bit, with any number of threads.
 """
 
 import math
@@ -11,12 +11,12 @@ import tensorflow as tf
 
 from ..layers.preprocessing import MEAN_COLOUR
 
-# The most that colours vary at strength 1: brightness in units of white, contrast and saturation as a share of
+# How much colours vary at most at strength 1: brightness in units of white, contrast and saturation as a share of
 # themselves, hue as a share of the circle.
 COLOUR_RANGES = (0.25, 0.4, 0.4, 0.05)
 
 
-def pipeline(
+def make_pipeline(
     examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.0, batch=None, seed=None, ignore_class=255
 ):
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
@@ -24,34 +24,36 @@ def pipeline(
     Args:
         examples: A `tf.data.Dataset` of dicts, images uint8 ``(H, W, 3)``, masks uint8 ``(H, W, 1)``; or both as the
             bytes of JPEG and PNG files, which keeps the shuffle buffer small.
-        size: ``(height, width)`` that every image is cut or padded to; at a random place with `augment`, else
-            centred. None keeps each image's own size.
-        augment: Whether to scale, crop and flip (left to right) at random, and to vary colours where `colour` says so.
-        scales: Smallest and largest factor of the random scale, drawn on a logarithmic scale.
-        colour: How much colours vary with `augment`, in units of `COLOUR_RANGES`; 0 leaves them, 1 is strong.
-        batch: Number of images in a batch; needs images of one size. None gives single examples.
-        seed: An integer shuffles the examples and fixes every random draw; give each epoch its own. None keeps the
-            order.
+        size: ``(height, width)`` that every image is cut or padded to; at a random place with `augment`, in the middle
+            without. None keeps the size of each image.
+        augment: Whether to scale, crop and flip (left to right) at random, and to vary the colours by `colour`.
+        scales: Smallest and largest factor of the random scale, which is drawn on a logarithmic scale.
+        colour: How much colours vary with `augment`, in units of `COLOUR_RANGES`: 0 not at all, 1 strongly.
+        batch: Number of images in a batch, which must have one size. None gives single examples.
+        seed: An integer that decides the order of the examples and every random draw; give each epoch its own. None
+            keeps the order.
         ignore_class: Label of the padding in the masks.
 
     Returns:
         A `tf.data.Dataset` of pairs: images float32 in 0–255, masks uint8.
 
     Raises:
-        ValueError: If `augment` is asked for without a seed, `scales` are no two positive numbers in order, or `colour`
-            is outside 0–2.
+        ValueError: If `augment` has no seed; if `scales` are not two positive numbers in order; if `colour` is outside
+            0–2; or if the number of the examples is not known, and they are to be shuffled.
 
     Example:
 
     >>> one = {"image": tf.zeros((1, 40, 60, 3), tf.uint8), "segmentation_mask": tf.zeros((1, 40, 60, 1), tf.uint8)}
-    >>> dataset = pipeline(tf.data.Dataset.from_tensor_slices(one), size=(64, 64), augment=True, seed=1)
+    >>> dataset = make_pipeline(tf.data.Dataset.from_tensor_slices(one), size=(64, 64), augment=True, seed=1)
     >>> next(iter(dataset))[0].shape
     TensorShape([64, 64, 3])
     """
     if augment and seed is None:
-        raise ValueError("augment=True needs a seed: found None. Fix: seed=0, and another number for each epoch.")
+        raise ValueError("Found augment=True and seed=None. Fix: seed=0, and another number for each epoch.")
     if augment and not 0 < scales[0] <= scales[1]:
-        raise ValueError(f"Found scales={tuple(scales)}: expected the least and the largest factor, such as (0.5, 2).")
+        raise ValueError(
+            f"Found scales={tuple(scales)}: expected the smallest and the largest factor, such as (0.5, 2)."
+        )
     if not 0 <= colour <= 2:
         raise ValueError(f"Found colour={colour}: expected 0 (colours as they are) to 2.")
     numbered = examples.enumerate()
@@ -59,8 +61,8 @@ def pipeline(
         length = int(examples.cardinality())
         if length < 0:
             raise ValueError(
-                f"Found examples of {'infinite' if length == -1 else 'unknown'} length: expected a known one: all "
-                "are shuffled. Fix: examples.apply(tf.data.experimental.assert_cardinality(N)), or seed=None."
+                f"Found examples of {'infinite' if length == -1 else 'unknown'} length: expected a known one, as "
+                "all are shuffled. Fix: examples.apply(tf.data.experimental.assert_cardinality(N)), or seed=None."
             )
         numbered = numbered.shuffle(length, seed=seed, reshuffle_each_iteration=False)
 
@@ -87,7 +89,7 @@ def pipeline(
 
 
 class _Draws:
-    """Random numbers that depend on the seed, on the example and on how many were drawn before, and on nothing else."""
+    """Random numbers that depend on the seed, on the example, and on how many were drawn before it."""
 
     def __init__(self, seed, index):
         self.seed, self.index, self.count = seed, index, 0
@@ -102,7 +104,7 @@ def _decoded(example):
     image, mask = example["image"], example["segmentation_mask"]
     if image.dtype == tf.string:
         image = tf.io.decode_image(image, channels=3, expand_animations=False)
-        mask = tf.io.decode_png(mask, channels=1)  # stored by the builders as grey levels, which are the ids
+        mask = tf.io.decode_png(mask, channels=1)  # the builders store ids as grey levels
     return tf.cast(tf.ensure_shape(image, (None, None, 3)), tf.float32), tf.ensure_shape(mask, (None, None, 1))
 
 
@@ -114,7 +116,7 @@ def _scaled(image, mask, draw, scales):
 
 
 def _cut(image, mask, size, draw):
-    """Cuts what is larger than `size`; mask and image at the same place, at random with `draw`, else in the middle."""
+    """Cuts image and mask to at most `size`, at the same place: random with `draw`, in the middle without."""
     shape = tf.shape(mask)
     cut = [tf.minimum(shape[axis], size[axis]) for axis in (0, 1)]
     room = [shape[axis] - cut[axis] for axis in (0, 1)]
@@ -126,7 +128,7 @@ def _cut(image, mask, size, draw):
 
 
 def _padded(image, mask, size, ignore_class):
-    """Pads what is smaller than `size` on all sides: the image with `MEAN_COLOUR`, the mask with void."""
+    """Pads image and mask on all sides to `size`: the image with `MEAN_COLOUR`, the mask with `ignore_class`."""
     more = [size[axis] - tf.shape(mask)[axis] for axis in (0, 1)]
     margins = [[n // 2, n - n // 2] for n in more] + [[0, 0]]
     image = tf.pad(image - MEAN_COLOUR, margins) + MEAN_COLOUR

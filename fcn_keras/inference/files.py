@@ -5,8 +5,8 @@ import pathlib
 from PIL import Image
 
 from .._files import atomic_write, did_you_mean, user_path
-from ..datasets.images import SUFFIXES, read_image
-from ..datasets.palettes import voc_palette
+from ..datasets.classes import voc_palette
+from ..datasets.images import SUFFIXES, image_files, read_image
 from ..visualization.colors import class_ids, color_table, overlay
 from .segment import segment
 
@@ -35,8 +35,7 @@ def find_images(sources, out=None):
     found = []
     for source in map(user_path, sources):
         if source.is_dir():
-            files = [path for path in sorted(source.rglob("*")) if _is_image(path.relative_to(source))]
-            files = without_outputs(files, out, source)
+            files = without_outputs(image_files(source), out, source)
             if not files:
                 raise ValueError(f"Folder {source} holds no image: expected files that end in {', '.join(SUFFIXES)}.")
             found += [(path, path.relative_to(source).with_suffix("")) for path in files]
@@ -139,10 +138,6 @@ def segment_files(model, sources, out, *, palette=None, overlays=False, again=Fa
             write_picture(picture, Image.fromarray(overlay(pixels, ids, palette=palette)))
         write_mask(mask, ids, palette)
         yield {**record, "status": "done"}
-
-
-def _is_image(path):
-    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
 def require_distinct_masks(found, out=None):

@@ -5,10 +5,13 @@ Hariharan et al. (ICCV 2011), the Semantic Boundaries Dataset (SBD).
 """
 
 from .._files import user_path
-from ..datasets.lists import LENGTHS, SEG11VALID, read_list
-from ..datasets.lists import seg11valid as without
+from ..datasets.masks import find_pairs
+from ..datasets.voc.layout import find_voc
+from ..datasets.voc.lists import LENGTHS, SEG11VALID, read_list
+from ..datasets.voc.lists import seg11valid as without
 
 IMAGES = SEG11VALID
+NEEDED = ("JPEGImages", "SegmentationClass")
 VAL = "ImageSets/Segmentation/val.txt"
 TRAIN = "dataset/train.txt"
 AUTHORS_LIST = "the authors' seg11valid.txt (data/pascal/ of shelhamer/fcn.berkeleyvision.org)"
@@ -18,8 +21,8 @@ def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
     """The images and masks of seg11valid.
 
     Args:
-        voc: Folder that holds ``VOC2011`` or ``VOCdevkit/VOC2011``, or is it. With `list_file`, VOC2012 does, too: the
-            published numbers were measured on its files.
+        voc: Folder that holds ``VOC2011`` or ``VOCdevkit/VOC2011``, or is it. With `list_file` it may be VOC2012, on
+            whose files the published numbers were measured.
         sbd: Folder of SBD, ``benchmark_RELEASE``, with ``dataset/train.txt`` in it; or that file itself.
         list_file: Text file with the names, instead of `sbd`: the authors' ``seg11valid.txt``.
         subset: Whether `list_file` may hold another number of names than 736.
@@ -35,11 +38,10 @@ def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
     >>> len(seg11valid_images("VOCdevkit", "benchmark_RELEASE"))  # doctest: +SKIP
     736
     """
-    from ..datasets.masks import pairs, require_folder  # needs tensorflow-datasets
-
     root = _voc_folder(user_path(voc), list_file)
-    folders = ("JPEGImages", "SegmentationClass")
-    require_folder(root, folders if list_file else (*folders, VAL), root.name)
+    missing = [name for name in (*NEEDED, *([] if list_file else [VAL])) if not (root / name).exists()]
+    if missing:
+        raise ValueError(f"{root.name}: {root} lacks {', '.join(missing)}. Fix: pass the whole folder of VOC.")
     if list_file:
         names, source = read_list(list_file), str(list_file)
     else:
@@ -55,24 +57,21 @@ def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
             f"list_file= (--list), {AUTHORS_LIST}; with subset=True (--subset) any number goes, but the published "
             "numbers do not compare."
         )
-    return pairs(root / "JPEGImages", root / "SegmentationClass", names)
+    return find_pairs(root / "JPEGImages", root / "SegmentationClass", names)
 
 
 def _voc_folder(voc, list_file):
-    """VOC2011, or with a list of names VOC2012, where it lies below `voc`."""
-    found = [voc] if (voc / "JPEGImages").is_dir() else []
-    for year in ("VOC2011", "VOC2012"):
-        below = [voc / parents / year for parents in ("", "VOCdevkit", "TrainVal/VOCdevkit")]
-        found += [folder for folder in below if folder.is_dir()]
-    if not found:
+    """VOC2011 below `voc`; or VOC2012, if there is a list of names."""
+    found = find_voc(voc, "2011") or find_voc(voc, "2012")
+    if found is None:
         raise ValueError(f"Found no VOC2011 in {voc}. Fix: pass the folder that holds VOCdevkit/VOC2011.")
-    if found[0].resolve().name == "VOC2012" and not list_file:
+    if found.resolve().name == "VOC2012" and not list_file:
         raise ValueError(
-            f"Found {found[0]}, expected VOC2011: VOC2012's val.txt is another list, and without SBD's training images "
+            f"Found {found}, expected VOC2011: VOC2012's val.txt is another list, and without SBD's training images "
             f"it is not the {IMAGES} of seg11valid. Fix: VOC2011; or list_file= (--list), {AUTHORS_LIST}: VOC2012 "
-            "holds the files of those images, too."
+            "also holds the files of those images."
         )
-    return found[0]
+    return found
 
 
 def _sbd_list(sbd):

@@ -208,7 +208,7 @@ class Evaluation:
 
     def per_class(self):
         """IU by class name; NaN where a class occurs neither in the truth nor in the prediction."""
-        from ..datasets.voc import CLASS_NAMES
+        from ..datasets.voc.layout import CLASS_NAMES
 
         values = keras.ops.convert_to_numpy(class_iou(self.confusion))
         return {name: float(value) for name, value in zip(CLASS_NAMES, values, strict=True)}

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ..datasets.classes import voc_palette
 from ..datasets.images import read_image
-from ..datasets.palettes import voc_palette
 from ..layers.labels import VOID, to_numpy
 
 VOID_COLOR = (224, 224, 192)

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from fcn_keras.datasets.camvid import CamVid
 from fcn_keras.datasets.pets import OxfordPets
 from fcn_keras.datasets.shapes import Shapes
-from fcn_keras.datasets.voc import VocSegmentation
+from fcn_keras.datasets.voc.builder import VocSegmentation
 
 ROOT = pathlib.Path(__file__).parents[2]
 # What `tfds build` runs. The command itself also imports mlcroissant, for another of its subcommands.
@@ -77,7 +77,7 @@ TestFine = case(Shapes, "fine_x2", {"train": 2, "validation": 1})
 @pytest.mark.parametrize(
     ("arguments", "builder", "splits"),
     [
-        (["voc_segmentation/2012_sbd", "--imports=fcn_keras.datasets.voc"], "voc_segmentation/2012_sbd", {"trainaug": 6, "validation": 2}),
+        (["voc_segmentation/2012_sbd", "--imports=fcn_keras.datasets.voc.builder"], "voc_segmentation/2012_sbd", {"trainaug": 6, "validation": 2}),
         (["cam_vid", "--imports=fcn_keras.datasets.camvid"], "cam_vid", {"train": 2, "validation": 1}),
     ],
 )  # fmt: skip

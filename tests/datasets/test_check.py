@@ -10,12 +10,11 @@ import pytest
 import stand_ins
 import tensorflow as tf
 
-from fcn_keras.datasets import folder as own_folder
 from fcn_keras.datasets.check import check
 from fcn_keras.datasets.check.checks import ALIKE
 from fcn_keras.datasets.check.inspect import between, is_interpolated, thumbnail
-from fcn_keras.datasets.classes import Classes
-from fcn_keras.datasets.palettes import voc_palette
+from fcn_keras.datasets.check.layouts import split_by_hash
+from fcn_keras.datasets.classes import Classes, voc_palette
 
 NAMES = [f"{i:02d}" for i in range(10)]
 
@@ -282,7 +281,7 @@ def test_a_list_that_is_wrong_in_one_line_is_followed_in_the_others(root):
     report = check(root, progress=False)
     text = str(report)
     assert "train.txt: names '01' 2 times" in text and "names '02_mask', which has no image: is '02' meant?" in text
-    assert "validation.txt: names '07', as train.txt does" in text
+    assert "validation.txt: names '07', which train.txt names also" in text
     assert files(report, "leakage") == {"09.bmp"}  # known only where the splits are
     assert report.counts == {"train": 8, "validation": 2}
 
@@ -321,14 +320,14 @@ def test_what_is_taken_for_granted_is_told(root):
     shares = {name: f"{share:.1%}" for name, share in report.shares["validation"].items()}
     told = next(line for line in str(report).splitlines() if line.startswith("  validation: "))
     assert all(f"{share} {name}" in told for name, share in shares.items())
-    assert "the ids 0 to 2 are the classes, and 255 alone is void" in str(report)
+    assert "the ids 0 to 2 are the classes, and only 255 is void" in str(report)
     (root / "validation.txt").write_text("09")
     assert "Few images to validate on, 1:" in str(check(root, progress=False))
     (root / "train.txt").unlink()
     (root / "validation.txt").unlink()
     report = check(root, progress=False)
     assert "split" in kinds(report, "note")
-    expected = own_folder.find_splits(root, NAMES)
+    expected = split_by_hash(NAMES)
     assert report.counts == {split: len(names) for split, names in expected.items()}
 
 

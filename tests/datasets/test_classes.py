@@ -5,8 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from fcn_keras.datasets.classes import Classes, colours_to_ids, read_classes
-from fcn_keras.datasets.palettes import voc_palette
+from fcn_keras.datasets.classes import Classes, colours_to_ids, read_classes, voc_palette
 
 
 @pytest.mark.parametrize(
@@ -34,16 +33,16 @@ def test_reading(text, expected, tmp_path):
     [
         (b"", "names no class"),
         (b"void 1 2 3", "names no class"),
-        (b"a\nb\na", "line 3: the name a stands in line 1 already"),
-        (b"a 1 2 3\nb 1 2 3", r"line 2: the colour \(1, 2, 3\) stands in line 1"),
+        (b"a\nb\na", "line 3: found the name a, which line 1 has already"),
+        (b"a 1 2 3\nb 1 2 3", r"line 2: found the colour \(1, 2, 3\), which line 1 has already"),
         (b"a 1 2", "line 1: found 'a 1 2': expected a name, or a name and three integers"),
         (b"a 1 2 256", "three integers in 0–255"),
         (b"a 1 2 -1", "three integers in 0–255"),
         (b"a 0.5 0.5 0.5", "three integers in 0–255"),
-        (b"a 1 2 3\nb", "line 2: 'b' has no colour, other lines have"),
-        (b"name,r,g,b\na,1,2,3", "line 1: 'name,r,g,b' has no colour, other lines have.*headings"),
-        ("\n".join(f"c{i}x" for i in range(256)).encode(), "names 256 classes: expected 255 at most"),
-        ("\n".join(["void", *(f"c{i}x" for i in range(255))]).encode(), "names 255 classes: expected 254 at most"),
+        (b"a 1 2 3\nb", "line 2: 'b' has no colour, but other lines have one"),
+        (b"name,r,g,b\na,1,2,3", "line 1: 'name,r,g,b' has no colour, but other lines have one.*heading"),
+        ("\n".join(f"c{i}x" for i in range(256)).encode(), "names 256 classes: expected at most 255"),
+        ("\n".join(["void", *(f"c{i}x" for i in range(255))]).encode(), "names 255 classes: expected at most 254"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )
@@ -80,7 +79,7 @@ def test_colours_of_no_class_are_named_with_their_pixels():
     mask = np.zeros((4, 5, 3), "uint8")
     mask[0], mask[1, 0] = (1, 2, 3), (0, 0, 255)
     with pytest.raises(
-        ValueError, match=r"2 colours are of no class: \(1, 2, 3\) \(5 pixels\), \(0, 0, 255\) \(1 pixels\)"
+        ValueError, match=r"holds 2 colours of no class: \(1, 2, 3\) \(5 pixels\), \(0, 0, 255\) \(1 pixels\)"
     ):
         colours_to_ids(mask, Classes(("ground",), ((0, 0, 0),)))
     with pytest.raises(ValueError, match="the classes have none. Fix: write them into classes.txt"):

@@ -10,9 +10,9 @@ import stand_ins
 import tensorflow_datasets as tfds
 
 from fcn_keras import datasets
-from fcn_keras.datasets import folder, own
-from fcn_keras.datasets.classes import Classes
-from fcn_keras.datasets.palettes import voc_palette
+from fcn_keras.datasets import folder
+from fcn_keras.datasets.check.layouts import split_by_hash
+from fcn_keras.datasets.classes import Classes, voc_palette
 
 NAMES = [f"{i:02d}" for i in range(12)]
 LISTS = {"train": NAMES[:8], "validation": NAMES[8:]}
@@ -59,7 +59,7 @@ def test_an_id_that_classes_txt_makes_void(void, expected, tmp_path):
     assert masks == {class_of[stand_ins.ids_of(name, "own", 0, 4)].tobytes() for name in LISTS["train"]}
     assert datasets.class_names("folder", source=root, data_dir=tmp_path / "data") == ["a", "b", "c"]
     PIL.Image.fromarray(np.full((40, 60), 4, "uint8")).save(root / "masks" / "00.png")
-    with pytest.raises(ValueError, match=r"00\.png holds the ids \[4\]: expected 0–3, or 255 for void"):
+    with pytest.raises(ValueError, match=r"(?s)00\.png: ids 4, .* of its pixels: expected 0–3, or 255 for void"):
         load(root)
 
 
@@ -69,7 +69,7 @@ def test_a_folder_goes_by_its_path(tmp_path):
     for (image, mask), (same_image, same_mask) in zip(by_path, load(root), strict=True):
         np.testing.assert_array_equal(image, same_image)
         np.testing.assert_array_equal(mask, same_mask)
-    with pytest.raises(ValueError, match="beside the folder"):
+    with pytest.raises(ValueError, match="expected one of the two"):
         datasets.load(str(root), source=root)
 
 
@@ -119,7 +119,7 @@ def test_images_are_stored_as_people_see_them(tmp_path):
 def test_folders_inside_and_names_in_lists(tmp_path):
     root = write(tmp_path / "mine", ["day/1", "day/2", "night/1"])
     write_lists(root, {"train": ["day/1", "./day/2"], "validation": ["night/1"], "test": []})
-    with pytest.raises(ValueError, match="none of them for test"):
+    with pytest.raises(ValueError, match=r"(?s)Lists that are wrong.*test\.txt: is empty"):
         load(root)
     write_lists(root, {"test": ["day/2"], "train": ["day/1"]})
     assert [len(load(root, split)) for split in ("train", "validation", "test")] == [1, 1, 1]
@@ -133,13 +133,13 @@ def test_a_list_that_begins_with_a_mark(tmp_path):
 
 def test_a_share_that_a_hash_chooses_keeps_images_in_their_split():
     many = [f"img{i}" for i in range(1000)]
-    few = folder.find_splits(".", many[:400])
-    all_ = folder.find_splits(".", many)
+    few = split_by_hash(many[:400])
+    all_ = split_by_hash(many)
     assert set(few["train"]) <= set(all_["train"]) and set(few["validation"]) <= set(all_["validation"])
     assert 150 < len(all_["validation"]) < 250
-    assert 50 < len(folder.find_splits(".", many, 0.1)["validation"]) < 150
-    with pytest.raises(ValueError, match="share of 1: expected"):
-        folder.find_splits(".", many, 1)
+    assert 50 < len(split_by_hash(many, 0.1)["validation"]) < 150
+    with pytest.raises(ValueError, match="share of 1.0: expected"):
+        folder.builder_of(".", 1)
 
 
 def test_a_changed_folder_is_prepared_anew_and_an_unchanged_one_is_not(tmp_path, capsys):
@@ -172,7 +172,13 @@ def test_every_bad_file_is_named_before_anything_is_written(tmp_path):
     damaged(root)
     with pytest.raises(ValueError, match="5 problems") as told:
         load(root)
-    for name in ("00.jpg", "01.png", "its mask 3×4", "03.png is written in colours", "04.png holds ids up to 300"):
+    for name in (
+        "00.jpg",
+        "01.png",
+        "02.jpg: image 10×10, mask 3×4",
+        "03.png: the mask is written in colours",
+        "04.png: the mask holds ids up to 300",
+    ):
         assert name in str(told.value)
     assert not list((tmp_path / "data").rglob("*.tfrecord*"))
 
@@ -216,19 +222,19 @@ def transparent(root):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (out_of_classes, r"12 problems.*holds the ids \[2, 3\]: expected 0–1"),
-        (alone, r"05\.jpg has no mask.*06\.png has no image"),
-        (leads_out, r"07\.jpg leads out of"),
-        (links_to_nothing, r"2 problems.*07\.jpg is a link to nothing.*08\.jpg is a link to nothing"),
-        (lambda root: (root / "train.txt").write_bytes(b"caf\xe9"), r"train\.txt is not UTF-8.*a name in each line"),
+        (out_of_classes, r"12 problems.*ids 2, 3, .* of its pixels: expected 0–1"),
+        (alone, r"no mask of the same name: 1.*05\.jpg.*no image of the same name: 1.*06\.png"),
+        (leads_out, r"Links that lead out.*07\.jpg: leads to .*secret"),
+        (links_to_nothing, r"2 problems.*07\.jpg: is a link to nothing.*08\.jpg: is a link to nothing"),
+        (lambda root: (root / "train.txt").write_bytes(b"caf\xe9"), r"train\.txt: cannot be read as UTF-8.*a name in each line"),
         (list_leads_out, r"names '\.\./\.\./etc/passwd', which has no image"),
-        (lambda root: write_lists(root, {"train": ["00"], "validation": ["00"]}), "00 stands in train.txt and in validation.txt"),
-        (lambda root: write_lists(root, {"train": ["00", "00"]}), "names an image twice"),
-        (lambda root: (root / "validation.txt").unlink(), "lacks validation.txt"),
-        (binary, "no ids but 0, and 255.*write 1"),
+        (lambda root: write_lists(root, {"train": ["00"], "validation": ["00"]}), "validation.txt: names '00', which train.txt names also"),
+        (lambda root: write_lists(root, {"train": ["00", "00"]}), "names '00' 2 times"),
+        (lambda root: (root / "validation.txt").unlink(), "validation.txt: is missing"),
+        (binary, "no ids other than 0, and 255.*write 1"),
         (transparent, "transparent in places"),
         (lambda root: shutil.rmtree(root / "masks"), "lacks masks"),
-        (lambda root: PIL.Image.new("RGB", (10, 8)).save(root / "images" / "00.png"), "have the same name"),
+        (lambda root: PIL.Image.new("RGB", (10, 8)).save(root / "images" / "00.png"), "Files that have the same name.*00.png: beside .*00.jpg"),
     ],
 )  # fmt: skip
 def test_refusals(spoil, message, tmp_path):
@@ -246,12 +252,12 @@ def test_without_a_folder(tmp_path):
 # --- TFDS' own test case ---
 
 
-class OfKnownClasses(own.OwnFolder):
-    __module__ = own.__name__  # where TFDS looks for tags
-    BUILDER_CONFIGS = [own.FolderConfig(name="mine_0", classes=Classes(tuple("abcd")), share=0.2)]  # noqa: RUF012
+class OfKnownClasses(folder.Folder):
+    __module__ = folder.__name__  # where TFDS looks for tags
+    BUILDER_CONFIGS = [folder.FolderConfig(name="mine_0", classes=Classes(tuple("abcd")), share=0.2)]  # noqa: RUF012
 
 
-class TestOwnFolder(tfds.testing.DatasetBuilderTestCase):
+class TestFolder(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = OfKnownClasses
     SPLITS = {"train": 8, "validation": 4}  # noqa: RUF012
     SKIP_CHECKSUMS = True

@@ -144,7 +144,7 @@ def declared(path, width, height):
 
 @pytest.mark.parametrize("size", [(20_000, 9_000), (2**32 - 1, 1), (2**31 - 1, 2**31 - 1)])
 def test_headers_too_large_are_refused_undecoded(tmp_path, size):
-    with pytest.raises(ValueError, match=r"bomb\.png.*larger than PIL reads"):
+    with pytest.raises(ValueError, match=r"bomb\.png.*larger than Pillow reads"):
         read_image(declared(tmp_path / "bomb.png", *size))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.datasets.pipeline import pipeline
+from fcn_keras.datasets.pipeline import make_pipeline
 from fcn_keras.layers.preprocessing import MEAN_COLOUR
 
 VOID = 255
@@ -29,7 +29,7 @@ def layer(layer, count=1):
 def ours(**options):
     examples = tf.data.Dataset.from_tensors({"image": IMAGE, "segmentation_mask": IDS[..., None]}).repeat(MANY)
     examples = examples.apply(tf.data.experimental.assert_cardinality(MANY))
-    return list(pipeline(examples, seed=0, augment=True, **{"scales": (1, 1), **options}).as_numpy_iterator())
+    return list(make_pipeline(examples, seed=0, augment=True, **{"scales": (1, 1), **options}).as_numpy_iterator())
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ import tensorflow_datasets as tfds
 
 from fcn_keras import datasets
 from fcn_keras._files import user_path, write_json
+from fcn_keras.datasets.folder import builder_of
 from fcn_keras.datasets.images import read_image
-from fcn_keras.datasets.masks import pairs
-from fcn_keras.datasets.own import builder_of
+from fcn_keras.datasets.masks import find_pairs
+from fcn_keras.datasets.pipeline import make_pipeline
 
 
 @pytest.fixture
@@ -69,9 +70,9 @@ def test_a_cache_in_a_file_is_refused(root):
 def test_shuffling_needs_a_known_length():
     examples = tf.data.Dataset.from_tensors({"image": np.zeros((4, 4, 3), "uint8")}).filter(lambda example: True)
     with pytest.raises(ValueError, match=r"unknown length.*Fix: .*assert_cardinality"):
-        datasets.pipeline(examples, seed=0)
+        make_pipeline(examples, seed=0)
     with pytest.raises(ValueError, match="infinite length"):
-        datasets.pipeline(examples.repeat(), seed=0)
+        make_pipeline(examples.repeat(), seed=0)
 
 
 # --- what was prepared from what ---
@@ -147,7 +148,7 @@ def test_the_data_folder_of_the_environment(home, monkeypatch):
 def test_arguments_that_name_folders(home):
     assert len(datasets.load("camvid", source="~/CamVid", data_dir="~/prepared")) == 9
     assert len(datasets.load("camvid", source=home / "CamVid", data_dir=home / "prepared")) == 9
-    assert len(pairs("~/CamVid/train", "~/CamVid/trainannot")) == 9
+    assert len(find_pairs("~/CamVid/train", "~/CamVid/trainannot")) == 9
     for folder, name in (("images", "train"), ("masks", "trainannot")):
         (home / "CamVid" / name).rename(home / "CamVid" / folder)
     assert datasets.named("~/CamVid") == ("folder", "~/CamVid")

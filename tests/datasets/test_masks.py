@@ -7,9 +7,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from fcn_keras import datasets
-from fcn_keras.datasets.camvid import CLASSES
-from fcn_keras.datasets.masks import pairs, read_mask, require_folder, require_same_size
-from fcn_keras.datasets.palettes import voc_palette
+from fcn_keras.datasets.builders import require_folder
+from fcn_keras.datasets.camvid import COLOURS
+from fcn_keras.datasets.classes import Classes, voc_palette
+from fcn_keras.datasets.masks import find_pairs, read_mask, require_same_size
 
 tfds.disable_progress_bar()
 
@@ -41,17 +42,17 @@ def test_the_trap_of_palette_masks(tmp_path):
     path = tmp_path / "mask.png"
     write_palette_png(path, [[0, 1, 15, 255]])
     np.testing.assert_array_equal(tf.io.decode_png(path.read_bytes(), channels=1)[..., 0], [[0, 38, 147, 220]])
-    np.testing.assert_array_equal(read_mask(path, num_classes=21), [[0, 1, 15, 255]])
+    np.testing.assert_array_equal(read_mask(path, 21), [[0, 1, 15, 255]])
 
 
 def test_masks_in_grey(tmp_path):
     ids = some_ids(5, 7, 21, 255)
     PIL.Image.fromarray(ids).save(tmp_path / "grey.png")
-    found = read_mask(tmp_path / "grey.png", num_classes=21)
+    found = read_mask(tmp_path / "grey.png", 21)
     assert found.dtype == np.uint8 and found.flags.writeable
     np.testing.assert_array_equal(found, ids)
     PIL.Image.fromarray(ids > 10).save(tmp_path / "binary.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "binary.png", num_classes=2), ids > 10)
+    np.testing.assert_array_equal(read_mask(tmp_path / "binary.png", 2), ids > 10)
 
 
 def test_masks_with_ids_that_are_no_classes(tmp_path):
@@ -59,15 +60,17 @@ def test_masks_with_ids_that_are_no_classes(tmp_path):
     with pytest.raises(
         ValueError, match=r"odd\.png holds the ids \[21, 99\]: expected 0–20, or 255 for void.*interpolation"
     ):
-        read_mask(tmp_path / "odd.png", num_classes=21)
-    with pytest.raises(ValueError, match=r"\[255\]: expected 0–98, or 99"):
-        read_mask(tmp_path / "odd.png", num_classes=99, ignore_class=99)
+        read_mask(tmp_path / "odd.png", 21)
+    with pytest.raises(ValueError, match=r"\[21, 99\]: expected 0–20, or 255"):
+        read_mask(tmp_path / "odd.png", Classes(tuple(map(str, range(20))), void_id=20))
 
 
 def test_masks_in_colour(tmp_path):
     write_photo(tmp_path / "rgb.png", 4, 4)
-    with pytest.raises(ValueError, match=r"rgb\.png has mode RGB: expected one id per pixel"):
-        read_mask(tmp_path / "rgb.png", num_classes=21)
+    with pytest.raises(
+        ValueError, match=r"rgb\.png: the mask is written in colours \(mode RGB\).*expected one id for each pixel"
+    ):
+        read_mask(tmp_path / "rgb.png", 21)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.9])
@@ -75,8 +78,8 @@ def test_masks_cut_off(tmp_path, share):
     write_palette_png(tmp_path / "whole.png", some_ids(80, 80, 21, 255))
     content = (tmp_path / "whole.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r"cut\.png cannot be read.*expected a whole PNG"):
-        read_mask(tmp_path / "cut.png", num_classes=21)
+    with pytest.raises(ValueError, match=r"cut\.png cannot be read as a mask.*expected a whole PNG"):
+        read_mask(tmp_path / "cut.png", 21)
 
 
 def test_masks_with_a_broken_chunk(tmp_path):
@@ -86,12 +89,12 @@ def test_masks_with_a_broken_chunk(tmp_path):
     content[at : at + 4] = b"\0\1\2\3"
     (tmp_path / "broken.png").write_bytes(content)
     with pytest.raises(ValueError, match=r"broken\.png cannot be read"):
-        read_mask(tmp_path / "broken.png", num_classes=21)
+        read_mask(tmp_path / "broken.png", 21)
 
 
 def test_masks_that_are_not_there(tmp_path):
-    with pytest.raises(ValueError, match=r"none\.png cannot be read"):
-        read_mask(tmp_path / "none.png", num_classes=21)
+    with pytest.raises(ValueError, match=r"none\.png is no file"):
+        read_mask(tmp_path / "none.png", 21)
 
 
 def test_images_of_another_size(tmp_path):
@@ -109,11 +112,11 @@ def test_pairs(tmp_path):
     (tmp_path / "images" / "notes.txt").write_text("no image")
     for name in ("a", "b", "c"):
         write_palette_png(tmp_path / "masks" / f"{name}.png", [[0]])
-    found = pairs(tmp_path / "images", tmp_path / "masks")
+    found = find_pairs(tmp_path / "images", tmp_path / "masks")
     assert [(stem, image.name, mask.name) for stem, image, mask in found] == [
         ("a", "a.JPG", "a.png"), ("b", "b.jpg", "b.png"), ("c", "c.png", "c.png")
     ]  # fmt: skip
-    assert [stem for stem, *_ in pairs(tmp_path / "images", tmp_path / "masks", ["c", "a"])] == ["c", "a"]
+    assert [stem for stem, *_ in find_pairs(tmp_path / "images", tmp_path / "masks", ["c", "a"])] == ["c", "a"]
 
 
 def test_files_that_are_missing_are_named(tmp_path):
@@ -121,12 +124,12 @@ def test_files_that_are_missing_are_named(tmp_path):
         write_photo(tmp_path / "images" / f"{name}.jpg", 2, 2)
     write_palette_png(tmp_path / "masks" / "a.png", [[0]])
     with pytest.raises(ValueError, match=r"1 of 4 files are missing: .*masks/b\.png"):
-        pairs(tmp_path / "images", tmp_path / "masks")
+        find_pairs(tmp_path / "images", tmp_path / "masks")
     with pytest.raises(ValueError, match=r"2 of 4 files are missing: .*images/z\.\*.*masks/z\.png"):
-        pairs(tmp_path / "images", tmp_path / "masks", ["a", "z"])
+        find_pairs(tmp_path / "images", tmp_path / "masks", ["a", "z"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="0 files"):
-        pairs(tmp_path / "empty", tmp_path / "masks")
+        find_pairs(tmp_path / "empty", tmp_path / "masks")
 
 
 def test_folders_that_are_missing_are_named(tmp_path):
@@ -143,11 +146,11 @@ def camvid_stand_in(folder, counts):
     written = {}
     for split, count in counts.items():
         for i in range(count):
-            ids = some_ids(12, 16, len(CLASSES), void=len(CLASSES), seed=i)
+            ids = some_ids(12, 16, len(COLOURS), void=len(COLOURS), seed=i)
             write_photo(folder / split / f"{split}_{i}.png", 12, 16, seed=i)
             (folder / f"{split}annot").mkdir(parents=True, exist_ok=True)
             PIL.Image.fromarray(ids).save(folder / f"{split}annot" / f"{split}_{i}.png")
-            written[f"{split}_{i}.png"] = (photo(12, 16, seed=i), np.where(ids == len(CLASSES), 255, ids))
+            written[f"{split}_{i}.png"] = (photo(12, 16, seed=i), np.where(ids == len(COLOURS), 255, ids))
     return written
 
 
@@ -194,7 +197,7 @@ def test_camvid(tmp_path, test_set):
     images, masks = next(iter(batches))
     assert images.shape == (2, 16, 16, 3) and masks.shape == (2, 16, 16)
     assert set(np.unique(masks)) <= {*range(11), 255}
-    assert datasets.class_names("camvid", data_dir=tmp_path / "data") == list(CLASSES)
+    assert datasets.class_names("camvid", data_dir=tmp_path / "data") == list(COLOURS)
 
 
 @pytest.mark.parametrize("below", ["VOCdevkit/VOC2012", "VOC2012", "."])
@@ -230,7 +233,7 @@ def test_a_bad_file_stops_the_preparation_by_name_and_mended_it_goes_on(tmp_path
     mask = source / "trainannot" / "train_1.png"
     good = mask.read_bytes()
     PIL.Image.fromarray(np.full((12, 16), 12, "uint8")).save(mask)
-    with pytest.raises(ValueError, match=r"train_1\.png holds the ids \[12\]: expected 0–10, or 11"):
+    with pytest.raises(ValueError, match=r"train_1\.png holds the ids \[12\]: expected 0–11, or 255"):
         datasets.prepare("camvid", source=source, data_dir=tmp_path / "data")
     PIL.Image.fromarray(np.zeros((16, 12), "uint8")).save(mask)
     with pytest.raises(ValueError, match=r"train_1\.png is 12×16, its mask 16×12"):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.datasets.pipeline import pipeline
+from fcn_keras.datasets.pipeline import make_pipeline
 from fcn_keras.layers.preprocessing import MEAN_COLOUR
 
 VOID = 255
-module = sys.modules[pipeline.__module__]
+module = sys.modules[make_pipeline.__module__]
 
 
 def id_at(rows, columns):
@@ -33,7 +33,7 @@ def dataset(images, masks):
 
 
 def drawn(examples, **options):
-    return [(image, mask) for image, mask in pipeline(examples, **options).as_numpy_iterator()]
+    return [(image, mask) for image, mask in make_pipeline(examples, **options).as_numpy_iterator()]
 
 
 def assert_aligned(image, mask):
@@ -119,7 +119,7 @@ def test_seeds_repeat_and_differ():
     first, again, other = (flat(coordinates(), seed=seed, **options) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
-    one_epoch = pipeline(coordinates(), seed=5, **options)
+    one_epoch = make_pipeline(coordinates(), seed=5, **options)
     np.testing.assert_array_equal(*([mask for _, mask in one_epoch.as_numpy_iterator()] for _ in range(2)))
 
 
@@ -138,7 +138,7 @@ def test_a_seed_shuffles_and_loses_nothing():
 
 
 def test_batches():
-    batches = pipeline(coordinates(10), size=(32, 48), batch=4)
+    batches = make_pipeline(coordinates(10), size=(32, 48), batch=4)
     assert len(batches) == 3
     assert [mask.shape for _, mask in batches.as_numpy_iterator()] == [(4, 32, 48), (4, 32, 48), (2, 32, 48)]
     assert batches.element_spec[0].shape.as_list() == [None, 32, 48, 3]
@@ -178,9 +178,9 @@ def test_colours_leave_masks_and_padding_alone():
 
 def test_colours_out_of_range():
     with pytest.raises(ValueError, match="Found colour=-1: expected 0"):
-        pipeline(coordinates(1), augment=True, seed=0, colour=-1)
+        make_pipeline(coordinates(1), augment=True, seed=0, colour=-1)
 
 
 def test_augmentation_without_a_seed():
-    with pytest.raises(ValueError, match="needs a seed: found None.*seed=0"):
-        pipeline(coordinates(1), augment=True)
+    with pytest.raises(ValueError, match="augment=True and seed=None.*seed=0"):
+        make_pipeline(coordinates(1), augment=True)

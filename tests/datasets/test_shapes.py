@@ -3,7 +3,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from fcn_keras.datasets import load
-from fcn_keras.datasets.features import class_metadata, segmentation_features
+from fcn_keras.datasets.builders import class_metadata, segmentation_features
 from fcn_keras.datasets.shapes import Shapes, example_rng
 from fcn_keras.datasets.shapes.scene import CLASS_NAMES, PALETTE, draw_object, draw_scene
 

@@ -9,9 +9,8 @@ import tensorflow_datasets as tfds
 from stand_ins import ids_of
 
 from fcn_keras import datasets
-from fcn_keras.datasets import lists
-from fcn_keras.datasets.sbd import read_sbd_mask
-from fcn_keras.datasets.voc_folders import example, find_voc
+from fcn_keras.datasets.voc import lists
+from fcn_keras.datasets.voc.layout import example, find_voc, read_sbd_mask
 
 tfds.disable_progress_bar()
 
@@ -79,7 +78,7 @@ def test_without_instance_masks_they_are_void(tmp_path):
 
 def test_one_missing_instance_mask_is_named(source, tmp_path):
     (source / "VOCdevkit/VOC2012/SegmentationObject/b.png").unlink()
-    with pytest.raises(ValueError, match=r"SegmentationObject/b\.png cannot be read"):
+    with pytest.raises(ValueError, match=r"SegmentationObject/b\.png is no file"):
         datasets.prepare("voc", source=source, data_dir=tmp_path / "data")
     (source / "benchmark_RELEASE/dataset/inst/d.mat").unlink()
     with pytest.raises(ValueError, match=r"1 of 12 files are missing: .*inst/d\.mat"):
@@ -108,7 +107,8 @@ def test_where_voc_is_found(tmp_path, below):
 def test_a_subset_is_told(source, tmp_path, capsys):
     datasets.prepare("voc", "2012_sbd", source=source, data_dir=tmp_path / "data")
     assert (
-        "a subset of {'trainaug': 6, 'validation': 2} images, published {'trainaug': 10582" in capsys.readouterr().out
+        "found a subset of {'trainaug': 6, 'validation': 2} images, published are {'trainaug': 10582"
+        in capsys.readouterr().out
     )
 
 

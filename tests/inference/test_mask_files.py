@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from fcn_keras import segment
-from fcn_keras.datasets.palettes import voc_palette
+from fcn_keras.datasets.classes import voc_palette
 from fcn_keras.inference import files
 from fcn_keras.inference.files import find_images, segment_files, write_mask
 

@@ -10,7 +10,7 @@ import pytest
 
 from fcn_keras import paper
 from fcn_keras.cli import main
-from fcn_keras.datasets.palettes import voc_palette
+from fcn_keras.datasets.classes import voc_palette
 from fcn_keras.metrics import METRICS
 from fcn_keras.paper import seg11valid
 from fcn_keras.paper.lists import seg11valid_images

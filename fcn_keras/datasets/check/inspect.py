@@ -3,67 +3,85 @@
 import dataclasses
 import hashlib
 import os
-import pathlib
 import stat
 
 import numpy as np
-import PIL.ExifTags
 import PIL.Image
+import tensorflow as tf
 
-from .. import folder
-from ..images import read_image
+from ...layers.labels import VOID
+from ..images import is_plain, orientation, read_image
+from ..masks import read_mask
 
-SMALL = 80  # pixels, a side of a mask
-ENOUGH = 5  # places
+SMALL = 80  # pixels: a mask with a shorter side than this is a small one
+ENOUGH = 5  # places that interpolation must have changed
 
 
 @dataclasses.dataclass
-class Look:
-    """What was seen of a pair; `problems` are ``(kind, path, detail)``, kinds those of `fcn_keras.datasets.check.checks`."""
+class View:
+    """What `inspect_pair` saw of an image and its mask.
+
+    Args:
+        pair: The `fcn_keras.datasets.check.layouts.Pair`.
+        problems: Triples ``(kind, path, detail)``, of the kinds in `fcn_keras.datasets.check.kinds`.
+        size: Height and width of the image; this and what follows is None if the file cannot be read.
+        digest: Hash of the decoded pixels.
+        thumbnail: See `thumbnail`.
+        pixels: Number of pixels of each id, 256 numbers.
+        palette: Colour of each id that occurs, if the file has a palette.
+    """
 
     pair: object
     problems: list
     size: tuple | None = None
     digest: str | None = None
-    thumbnail: np.ndarray | None = None  # 256 numbers
-    pixels: np.ndarray | None = None  # of each id, 256 counts
-    palette: dict = dataclasses.field(default_factory=dict)  # of the ids in use, where a palette goes with them
+    thumbnail: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+    palette: dict = dataclasses.field(default_factory=dict)
 
 
-def look(pair, layout):
+def inspect_pair(pair, layout):
     """Opens an image and its mask.
 
     Args:
-        pair, layout: Of `fcn_keras.datasets.check.layouts`.
+        pair: A `fcn_keras.datasets.check.layouts.Pair`.
+        layout: The `fcn_keras.datasets.check.layouts.Layout` that it belongs to.
 
     Returns:
-        A `Look`; nothing is raised for what is in a file.
+        A `View`. Whatever is in a file, no error is raised.
+
+    Example:
+
+    >>> view = inspect_pair(layout.pairs[0], layout)  # doctest: +SKIP
+    >>> view.problems  # doctest: +SKIP
+    []
     """
-    seen = Look(pair, [])
-    image = _image(pair.image, layout, seen)
-    ids = _mask(pair.mask, layout, seen)
+    view = View(pair, [])
+    image = _image(pair.image, layout, view)
+    ids = _mask(pair.mask, layout, view)
     if image is not None:
-        seen.size = image.shape[:2]
-        seen.digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest() + str(image.shape)
-        seen.thumbnail = thumbnail(image)
-    if image is not None and ids is not None and ids.shape != image.shape[:2]:
-        told = f"image {image.shape[0]}×{image.shape[1]}, mask {ids.shape[0]}×{ids.shape[1]}"
-        turned = ids.shape == image.shape[1::-1]
-        told += ": the mask was drawn on the image before EXIF turned it" if turned and _exif(pair.image) > 4 else ""
-        seen.problems.append(("size", pair.image, told))
-    return seen
+        view.size = image.shape[:2]
+        view.digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest() + str(image.shape)
+        view.thumbnail = thumbnail(image)
+    if image is not None and ids is not None and ids.shape != view.size:
+        detail = f"image {image.shape[0]}×{image.shape[1]}, mask {ids.shape[0]}×{ids.shape[1]}"
+        with PIL.Image.open(pair.image) as file:
+            if ids.shape == image.shape[1::-1] and orientation(file) > 4:
+                detail += ": the mask was drawn on the image before EXIF turned it"
+        view.problems.append(("size", pair.image, detail))
+    return view
 
 
 def between(ids, invented=False):
-    """Share of the borders in a mask that pass through ids between those of their two sides: 4, between 0 and 9.
+    """How much of a mask's borders passes through ids between those of its two sides: 4, between 0 and 9.
 
-    That is what interpolation makes of a border. Measured on 501 masks of VOC and 468 of CamVid: as they are, at most
-    0.7 % and 5.5 %; resized by nearest down to a quarter, at most 12 %; by `tf.image.resize`, bilinear, to anything
-    between a quarter and the double, at least 23 %.
+    Interpolation makes such borders. Measured on 501 masks of VOC and 468 of CamVid: in the original masks at most
+    0.7 % and 5.5 % of the borders; after resizing to the nearest id, down to a quarter, at most 12 %; after bilinear
+    resizing with `tf.image.resize`, to anything between a quarter and double size, at least 23 %.
 
     Args:
         ids: uint8 array ``(H, W)``.
-        invented: Whether to count such places only for ids that stand there with half of their pixels or more.
+        invented: Whether to count such places only for ids that have half or more of their pixels there.
 
     Returns:
         ``(share, number of places, number of ids in them)``.
@@ -90,9 +108,12 @@ def between(ids, invented=False):
 def is_interpolated(ids):
     """Whether a mask was resized by interpolation.
 
-    In small masks things one pixel wide lie between others often; there, three ids or more must be met hardly anywhere
-    else. That finds, of bilinear masks at a tenth, five of six on VOC and one of four on CamVid; and, like the rule for
-    large ones, none of the masks that were resized by nearest, to 1/2, 1/3 … 1/8.
+    In small masks, things one pixel wide often lie between two others. There the rule asks for three or more ids that
+    occur almost nowhere else. It finds, of bilinear masks at a tenth of the size, five of six on VOC and one of four on
+    CamVid. Like the rule for large masks, it finds none of those that were resized to the nearest id, to 1/2, … 1/8.
+
+    Args:
+        ids: uint8 array ``(H, W)``.
 
     Example:
 
@@ -104,89 +125,19 @@ def is_interpolated(ids):
     return count >= ENOUGH and (share > 0.08 and kinds >= 3 if small else share > 0.15)
 
 
-def _image(path, layout, seen):
-    add = seen.problems.append
-    try:
-        require_file(path)
-        pixels = read_image(path)
-        kept = layout.name != "folder" or folder.is_plain(path)
-        if kept:
-            folder.require_tensorflow_reads(path)
-        with PIL.Image.open(path) as file:
-            mode, frames, transparent = file.mode, _frames(file), file.has_transparency_data
-            deep = any(";16" in str(tile[3]) for tile in file.tile)
-    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
-        add(("image", path, str(error).removeprefix(f"{str(path)!r} ")))  # the finding names it
-        return None
-    if transparent:
-        add(("alpha", path, f"mode {mode}"))
-    elif mode not in ("RGB", "P"):
-        add(("grey" if mode in ("L", "1") else "colour space", path, f"mode {mode}"))
-    if deep:
-        add(("depth", path, ""))
-    if frames:
-        add(("frames", path, frames))
-    turn = _exif(path)
-    if turn != 1:
-        unclear = layout.name != "folder" or turn < 5 or pixels.shape[0] == pixels.shape[1]
-        add(("exif unclear" if unclear else "exif", path, f"orientation {turn}"))
-    return pixels
-
-
-def _frames(file):
-    """What is told of further pictures in a file; they may be damaged where the first is not."""
-    try:
-        count = getattr(file, "n_frames", 1)
-    except Exception:
-        return "further pictures that cannot be read"
-    return f"{count} pictures" if count > 1 else ""
-
-
-def _mask(path, layout, seen):
-    add = seen.problems.append
-    coloured = layout.name == "folder" and layout.classes is not None and layout.classes.colours
-    try:
-        require_file(path)
-        ids = folder.read_own_mask(path, layout.classes if coloured else None)
-        with PIL.Image.open(path) as file:
-            kind, frames = file.format, _frames(file)
-            palette = file.getpalette("RGB") if file.mode == "P" and not coloured else None
-    except Exception as error:
-        add(("colours" if "colours" in str(error) else "mask", path, str(error)))
-        return None
-    if kind == "JPEG":
-        add(("jpeg mask", path, ""))
-    if frames:
-        add(("frames", path, frames))
-    if _exif(path) != 1:
-        add(("mask exif", path, f"orientation {_exif(path)}"))
-    if is_interpolated(ids):
-        add(("interpolated", path, f"{between(ids)[0]:.0%} of its borders pass through ids that lie between"))
-    class_of = np.arange(256) if coloured or layout.classes is None else layout.classes.id_of_level
-    ids = class_of[ids].astype("uint8")
-    seen.pixels = np.array(PIL.Image.fromarray(ids).histogram())  # bincount would need eight bytes a pixel
-    if palette:
-        colours = np.array(palette).reshape(-1, 3)[:256].tolist()
-        seen.palette = {int(class_of[id_]): tuple(colour) for id_, colour in enumerate(colours)}
-        seen.palette = {id_: colour for id_, colour in seen.palette.items() if seen.pixels[id_]}
-    if layout.classes is not None:
-        known = {*range(len(layout.classes.names)), layout.void}
-        unknown = sorted(set(np.nonzero(seen.pixels)[0].tolist()) - known)
-        if unknown:
-            told = ", ".join(map(str, unknown[:10])) + (" …" if len(unknown) > 10 else "")
-            share, last = seen.pixels[unknown].sum() / ids.size, max(known - {layout.void})
-            add(("ids", path, f"ids {told}, {share:.1%} of its pixels: expected 0–{last}"))
-    return ids
-
-
 def thumbnail(pixels):
-    """256 grey levels that stay nearly the same at another size or encoding, centred, of norm 1.
+    """256 grey levels, centred and of norm 1, that hardly change with the size or the encoding of a picture.
 
     Args:
         pixels: uint8 array ``(H, W, 3)``.
 
     Returns:
-        float32 array ``(256,)``; None of a picture that is all but one grey.
+        float32 array ``(256,)``; None if the picture is almost one grey.
+
+    Example:
+
+    >>> thumbnail(np.zeros((32, 32, 3), "uint8")) is None
+    True
     """
     small = PIL.Image.fromarray(pixels).convert("L").resize((16, 16), PIL.Image.Resampling.BOX)
     levels = np.asarray(small, "float32").ravel()
@@ -195,19 +146,127 @@ def thumbnail(pixels):
 
 
 def require_file(path):
-    """Raises a clear error for what would not be read to its end: pipes, devices, empty files."""
+    """Raises an error for what cannot be read to its end: pipes, devices, empty files, files without permission.
+
+    Args:
+        path: Path.
+
+    Raises:
+        ValueError: If it is no regular file, or empty.
+        OSError: If it may not be read.
+
+    Example:
+
+    >>> require_file("image.png")  # doctest: +SKIP
+    """
+    if os.path.islink(path) and not os.path.exists(path):
+        raise ValueError("is a link to nothing")
     state = os.stat(path)
     if not stat.S_ISREG(state.st_mode):
         raise ValueError("is no regular file")
     if state.st_size == 0:
         raise ValueError("is empty: 0 bytes")
-    with open(pathlib.Path(path), "rb"):
-        pass  # permission
+    open(path, "rb").close()
 
 
-def _exif(path):
+def without_path(error, path):
+    """The message of an error without the name of the file that it begins with, which a finding shows already.
+
+    Example:
+
+    >>> without_path(ValueError("a.png: no mask"), "a.png")
+    'no mask'
+    """
+    message = str(error)
+    for name in (repr(str(path)), str(path)):
+        message = message.removeprefix(name)
+    return message.lstrip(" :,")
+
+
+def _image(path, layout, view):
+    def add(kind, detail=""):
+        view.problems.append((kind, path, detail))
+
     try:
+        require_file(path)
+        pixels = read_image(path)
+        if layout.name != "folder" or is_plain(path):
+            _require_tensorflow_reads(path)
         with PIL.Image.open(path) as file:
-            return int(file.getexif().get(PIL.ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow raises errors of many kinds on damaged EXIF; then nothing is turned
-        return 1
+            mode, frames, transparent = file.mode, _frames(file), file.has_transparency_data
+            deep, turn = any(";16" in str(tile[3]) for tile in file.tile), orientation(file)
+    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
+        return add("image", without_path(error, path))
+    if transparent:
+        add("alpha", f"mode {mode}")
+    elif mode not in ("RGB", "P"):
+        add("grey" if mode in ("L", "1") else "colour space", f"mode {mode}")
+    if deep:
+        add("depth")
+    if frames:
+        add("frames", frames)
+    if turn != 1:
+        unclear = layout.name != "folder" or turn < 5 or pixels.shape[0] == pixels.shape[1]
+        add("exif unclear" if unclear else "exif", f"orientation {turn}")
+    return pixels
+
+
+def _mask(path, layout, view):
+    def add(kind, detail=""):
+        view.problems.append((kind, path, detail))
+
+    classes = layout.classes
+    coloured = classes is not None and classes.colours is not None
+    try:
+        require_file(path)
+        ids = read_mask(path, classes if coloured else None)
+        with PIL.Image.open(path) as file:
+            kind, frames, turn = file.format, _frames(file), orientation(file)
+            palette = file.getpalette("RGB") if file.mode == "P" and not coloured else None
+    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
+        detail = without_path(error, path)
+        return add("colours" if "colours" in detail else "mask", detail)
+    if kind == "JPEG":
+        add("jpeg mask")
+    if frames:
+        add("frames", frames)
+    if turn != 1:
+        add("mask exif", f"orientation {turn}")
+    if is_interpolated(ids):
+        add(
+            "interpolated", f"{between(ids)[0]:.0%} of its borders pass through ids that lie between those of the sides"
+        )
+    class_of = np.arange(256) if coloured or classes is None else classes.id_of_level
+    ids = class_of[ids].astype("uint8")
+    view.pixels = np.array(PIL.Image.fromarray(ids).histogram())  # np.bincount would need eight bytes a pixel
+    if palette:
+        colours = np.array(palette).reshape(-1, 3)[:256].tolist()
+        view.palette = {int(class_of[id_]): tuple(colour) for id_, colour in enumerate(colours)}
+        view.palette = {id_: colour for id_, colour in view.palette.items() if view.pixels[id_]}
+    if classes is not None:
+        unknown = [id_ for id_ in np.nonzero(view.pixels[:VOID])[0].tolist() if id_ >= len(classes.names)]
+        if unknown:
+            names = ", ".join(map(str, unknown[:10])) + (" …" if len(unknown) > 10 else "")
+            share = view.pixels[unknown].sum() / ids.size
+            last = len(classes.names) - (classes.void_id is None)
+            add("ids", f"ids {names}, {share:.1%} of its pixels: expected 0–{last}, or {VOID} for void")
+    return ids
+
+
+def _frames(file):
+    """What there is to say of further pictures in a file; they may be damaged even if the first is not."""
+    try:
+        count = getattr(file, "n_frames", 1)
+    except Exception:
+        return "further pictures that cannot be read"
+    return f"{count} pictures" if count > 1 else ""
+
+
+def _require_tensorflow_reads(path):
+    """Decodes a file as training will: TensorFlow refuses some damaged files that Pillow reads."""
+    try:
+        with tf.device("CPU"), open(path, "rb") as file:
+            tf.io.decode_image(file.read(), channels=3, expand_animations=False)
+    except tf.errors.OpError as error:
+        reason = error.message.partition("}} ")[2].partition(" [Op:")[0]
+        raise ValueError(f"is damaged: Pillow reads it, TensorFlow does not ({reason})") from error

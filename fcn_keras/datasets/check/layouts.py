@@ -1,26 +1,31 @@
-"""Which files belong together, in the three layouts that are known; what does not pair is kept, not raised."""
+"""Which files belong together, in the three known layouts. What does not fit becomes a finding, not an error."""
 
 import collections
 import dataclasses
+import hashlib
 import os
 import pathlib
 import re
 
 from ..._files import did_you_mean, user_path
 from ...layers.labels import VOID
-from .. import camvid, folder, lists, voc, voc_folders
-from ..classes import Classes, read_classes
-from ..images import SUFFIXES
-from .inspect import require_file
-from .report import Finding
+from .. import camvid, masks
+from ..classes import Classes, read_classes, read_lines
+from ..images import SUFFIXES, walk
+from ..voc import layout as voc
+from ..voc.lists import read_list
+from .inspect import require_file, without_path
+from .kinds import finding
 
-UNLISTED = "no list"  # the split of what no list names
+LISTS = ("train", "validation", "test")
+VALIDATION_SHARE = 0.2
+UNLISTED = "no list"  # the split of images that no list names
 TAILS = re.compile(r"[_-]?(mask|masks|label|labels|labelids|gt|seg|l)$", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """An image and its mask, paths, under a name in a split."""
+    """An image and its mask, paths, with their name and split."""
 
     split: str
     name: str
@@ -30,25 +35,34 @@ class Pair:
 
 @dataclasses.dataclass
 class Layout:
-    """What a folder holds, before any file is opened; `classes` is None where no one named them."""
+    """What a folder holds, before any file is opened; `classes` is None if nobody named them."""
 
     name: str
     pairs: list
     classes: Classes | None
-    void: int
     findings: list
 
 
-def read_layout(source, layout=None, classes=None):
-    """Finds the layout of a folder and its pairs.
+def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE):
+    """Finds the layout of a folder and its pairs of images and masks.
 
     Args:
         source: The folder.
-        layout: ``"folder"``, ``"camvid"`` or ``"voc"``; by default it is seen from the folders inside.
-        classes: A `Classes` instead of the ``classes.txt``.
+        layout: ``"folder"``, ``"camvid"`` or ``"voc"``; by default the folders inside decide.
+        classes: A `fcn_keras.datasets.classes.Classes` instead of the ``classes.txt``.
+        share: Share of the images to validate on, if there are no lists.
+
+    Returns:
+        A `Layout`.
 
     Raises:
-        ValueError: If there is no such folder, or it has no layout that is known.
+        ValueError: If there is no such folder, or its layout is unknown.
+
+    Example:
+
+    >>> layout = read_layout("my_data")  # doctest: +SKIP
+    >>> layout.name, len(layout.pairs)  # doctest: +SKIP
+    ('folder', 120)
     """
     source = user_path(source)
     if not source.is_dir():
@@ -58,197 +72,191 @@ def read_layout(source, layout=None, classes=None):
         raise ValueError(f"{source} may not be read. Fix: chmod u+rx, or run as its owner.")
     if classes is not None:
         _require_few(classes, "classes")
-    year = next((year for year in ("2012", "2011") if voc_folders.find_voc(source, year)), None)
+    root = voc.find_voc(source, "2012") or voc.find_voc(source, "2011")
     seen = {
         "folder": (source / "images").is_dir() or (source / "masks").is_dir(),
         "camvid": (source / "trainannot").is_dir(),
-        "voc": year is not None,
+        "voc": root is not None,
     }
     found = layout or next((name for name, here in seen.items() if here), None)
-    if found not in seen or not seen[found]:
+    if not seen.get(found):
         inside = ", ".join(sorted(path.name for path in source.iterdir())[:10]) or "nothing"
         raise ValueError(
             f"{source} has no layout {layout or 'that is known'}: found {inside}; expected images/ and masks/, or "
             "CamVid's train, trainannot, val and valannot, or VOCdevkit/VOC2012."
         )
     if found == "voc":
-        return _voc(voc_folders.find_voc(source, year))
-    return _camvid(source) if found == "camvid" else _own(source, classes)
+        return _voc(root)
+    return _camvid(source) if found == "camvid" else _folder(source, classes, share)
 
 
-def _own(source, classes):
+def split_by_hash(names, share=VALIDATION_SHARE):
+    """Chooses a share of the images for validation, by a hash of each name.
+
+    Every image stays in its split when others are added.
+
+    Args:
+        names: Names of the images.
+        share: Share of the images to validate on, in (0, 1).
+
+    Returns:
+        Dict from split to names.
+
+    Example:
+
+    >>> {split: len(names) for split, names in split_by_hash([f"{i:03d}" for i in range(100)]).items()}
+    {'train': 80, 'validation': 20}
+    """
+    chosen = {name: int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 16**8 for name in names}
+    return {
+        "train": [name for name in names if not chosen[name]],
+        "validation": [name for name in names if chosen[name]],
+    }
+
+
+def _folder(source, classes, share):
     findings = []
     path = source / "classes.txt"
-    if classes is None and os.path.lexists(path):  # a link to nothing is told
+    if classes is None and os.path.lexists(path):  # a broken link is reported
         try:
             require_file(path)
             classes = _require_few(read_classes(path), path)
         except (ValueError, OSError) as error:
-            files = ((str(path), str(error).removeprefix(str(path)).lstrip(" :,")),)
-            findings.append(Finding("classes.txt", "error", "The file of classes cannot be used.", "", files))
+            findings.append(finding("classes.txt", [(path, without_path(error, path))]))
     images = _files(source / "images", SUFFIXES, findings)
-    masks = _files(source / "masks", (*folder.MASK_SUFFIXES, ".jpg", ".jpeg"), findings)
-    there = (source / "images").is_dir() and (source / "masks").is_dir()
-    names = _paired(images, masks, findings) if there else []
-    splits = _own_splits(source, names, images, findings)
-    pairs = [Pair(splits.get(name, UNLISTED), name, images[name], masks[name]) for name in names]
-    return Layout("folder", pairs, classes, VOID, findings)
+    ids = _files(source / "masks", (*masks.SUFFIXES, ".jpg", ".jpeg"), findings)
+    names = [] if images is None or ids is None else _paired(images, ids, findings)
+    splits = _splits(source, names, images or {}, share, findings)
+    pairs = [Pair(splits.get(name, UNLISTED), name, images[name], ids[name]) for name in names]
+    return Layout("folder", pairs, classes, findings)
 
 
 def _require_few(classes, where):
     if len(classes.names) > VOID:
-        raise ValueError(f"{where} names {len(classes.names)} classes: expected at most {VOID}; ids are bytes.")
+        raise ValueError(f"{where} names {len(classes.names)} classes: expected at most {VOID}, as an id is one byte.")
     return classes
 
 
-def _own_splits(source, names, images, findings):
-    """Split of each name, by the lists or by its hash; what is wrong with a list spoils no other line."""
-    lists = {split: source / f"{split}.txt" for split in folder.SPLIT_FILES}
-    lists = {split: path for split, path in lists.items() if os.path.lexists(path)}
+def _splits(source, names, images, share, findings):
+    """The split of each name, by the lists or by its hash. A wrong line in a list does not spoil the others."""
+    lists = {split: source / f"{split}.txt" for split in LISTS if os.path.lexists(source / f"{split}.txt")}
     if not lists:
-        try:
-            chosen = folder.find_splits(source, names)
-        except ValueError as error:
-            if names:
-                findings.append(Finding("lists", "error", str(error)))
-            chosen = {"all": names}
-        else:
-            message = "No train.txt and validation.txt: about a fifth, by a hash of the names, is for validation."
-            findings.append(Finding("split", "note", message))
-        return {name: split for split, members in chosen.items() for name in members}
-    problems = [(str(source / f"{split}.txt"), "is missing") for split in ("train", "validation") if split not in lists]
+        splits = split_by_hash(names, share)
+        empty = [split for split, chosen in splits.items() if not chosen]
+        if names and empty:
+            found = f"Found {len(names)} images, none of them for {' and '.join(empty)}: expected one for each split."
+            findings.append(finding("lists, file", found=f"{found} Fix: name them in train.txt and validation.txt."))
+        elif names:
+            findings.append(finding("split", share=share))
+        return {name: split for split, chosen in splits.items() for name in chosen}
+    problems = [(source / f"{split}.txt", "is missing") for split in LISTS[:2] if split not in lists]
     splits = {}
     for split, path in lists.items():
-        problems += [(str(path), problem) for problem in _read_split(path, split, images, splits)]
+        problems += [(path, problem) for problem in _read_split(path, split, images, splits)]
     if problems:
-        message = "Lists that are wrong."
-        findings.append(
-            Finding("lists", "error", message, "a name of images/, without its ending, a line.", tuple(problems))
-        )
-    unlisted = tuple((str(images[name]), "") for name in names if name not in splits)
+        findings.append(finding("lists", problems))
+    unlisted = [images[name] for name in names if name not in splits]
     if unlisted:
-        findings.append(Finding("unlisted", "note", "Images that no list names are not used.", "", unlisted))
+        findings.append(finding("unlisted", unlisted))
     return splits
 
 
 def _read_split(path, split, images, splits):
-    """Enters a list's names into `splits`; yields what is wrong with them."""
+    """Enters the names of a list into `splits`; yields what is wrong with them."""
     try:
         require_file(path)
-        names = folder.names_in(path)
+        lines = read_lines(path, "a name in each line")
     except (ValueError, OSError) as error:
-        yield str(error).removeprefix(f"{path} ")
+        yield without_path(error, path)
         return
+    names = [pathlib.PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()]
     if not names:
         yield "names no image"
     near = {_plain(name): name for name in images}
     for name, count in collections.Counter(names).items():
-        told = f"names {name[:100]!r}"
         if count > 1:
-            yield f"{told} {count} times"
+            yield f"names {name[:100]!r} {count} times"
         if name not in images:
-            stem = _plain(pathlib.PurePosixPath(name).stem)
-            yield f"{told}, which has no image" + (f": is {near[stem]!r} meant?" if stem in near else "")
+            meant = near.get(_plain(pathlib.PurePosixPath(name).stem))
+            yield f"names {name[:100]!r}, which has no image" + (f": is {meant!r} meant?" if meant else "")
         elif splits.setdefault(name, split) != split:
-            yield f"{told}, as {splits[name]}.txt does"
+            yield f"names {name[:100]!r}, which {splits[name]}.txt names also"
 
 
 def _camvid(source):
     pairs, findings = [], []
-    for split, part in {"train": "train", "validation": "val", "test": "test"}.items():
+    for split, folder in camvid.SPLITS.items():
         if split == "test" and not (source / "testannot").exists():
             continue
-        images = _files(source / part, (".png", ".jpg"), findings)
-        masks = _files(source / f"{part}annot", (".png",), findings)
-        pairs += [Pair(split, name, images[name], masks[name]) for name in _paired(images, masks, findings)]
-    colours = tuple(camvid.CLASSES.values())
-    return Layout("camvid", pairs, Classes(tuple(camvid.CLASSES), colours), camvid.FILE_VOID, findings)
+        images = _files(source / folder, (".png", ".jpg"), findings) or {}
+        ids = _files(source / f"{folder}annot", (".png",), findings) or {}
+        pairs += [Pair(split, name, images[name], ids[name]) for name in _paired(images, ids, findings)]
+    return Layout("camvid", pairs, camvid.CLASSES, findings)
 
 
 def _voc(root):
     pairs, findings = [], []
-    images = _files(root / "JPEGImages", (".jpg",), [])
-    masks = _files(root / "SegmentationClass", (".png",), findings)
+    images = _files(root / "JPEGImages", (".jpg",), []) or {}
+    ids = _files(root / "SegmentationClass", (".png",), findings) or {}
     for split, file in {"train": "train", "validation": "val"}.items():
         try:
-            names = lists.read_list(root / voc_folders.LISTS / f"{file}.txt")
+            names = read_list(root / voc.LISTS / f"{file}.txt")
         except (ValueError, OSError, UnicodeDecodeError) as error:
-            findings.append(Finding("lists", "error", str(error)))
+            findings.append(finding("lists, file", found=error))
             continue
-        lost = [(name, f"has no {kind}") for kind, files in (("image", images), ("mask", masks)) for name in names
-                if name not in files]  # fmt: skip
+        lost = [(name, "has no image") for name in names if name not in images]
+        lost += [(name, "has no mask") for name in names if name not in ids]
         if lost:
-            findings.append(Finding("pairs", "error", f"{file}.txt names files that are not there.", "", tuple(lost)))
-        pairs += [Pair(split, n, images[n], masks[n]) for n in names if n in images and n in masks]
-    return Layout("voc", pairs, Classes(voc.CLASS_NAMES), VOID, findings)
+            findings.append(finding("pairs, list", lost, file=f"{file}.txt"))
+        pairs += [Pair(split, name, images[name], ids[name]) for name in names if name in images and name in ids]
+    return Layout("voc", pairs, voc.CLASSES, findings)
 
 
 def _files(folder, suffixes, findings):
-    """Regular files under a folder by name; what is there besides is told."""
+    """The files of a folder by name, None if there is no folder; what else lies there becomes findings."""
     if not folder.is_dir():
         found = did_you_mean(folder) if not folder.exists() else f"{folder} is no folder."
-        findings.append(Finding("folder", "error", found, "make it, or rename yours."))
-        return {}
-    odd, links, closed, alike = [], [], [], {}
-    home = folder.resolve()
-    for path in _walk(folder, closed):
-        if path.is_dir() and not path.is_symlink():
-            if path.suffix.lower() in suffixes:
-                odd.append((str(path), "is a folder"))
-        elif path.is_symlink() and (path.is_dir() or not folder.stays_in(path, home)):
-            links.append((str(path), f"leads to {os.path.realpath(path)}"))
-        elif path.suffix.lower() not in suffixes:
-            odd.append((str(path), "" if path.is_file() else "no regular file"))
-        else:
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            alike.setdefault(name.lower(), {}).setdefault(name, []).append(path)
-    endings, capitals = [], []
-    for group in alike.values():
-        endings += [(str(path), f"beside {first}") for first, *others in group.values() for path in others]
-        first, *others = group
-        capitals += [(str(group[name][0]), f"beside {group[first][0]}") for name in others]
-    kinds = ", ".join(suffixes)
-    for kind, severity, message, mend, files in (
-        ("folder", "error", "Folders that may not be read.", "chmod u+rx.", closed),
-        ("ignored", "warning", f"What does not end in {kinds}, or is a folder, is not read.", "", odd),
-        ("links", "error", "Links that lead out, or to folders, are not followed.", "copy the files.", links),
-        ("names", "error", "Names that differ in the ending alone.", "rename one.", endings),
-        ("capitals", "warning", "Names that differ in capitals alone: many disks hold one.", "rename one.", capitals),
-    ):
-        if files:
-            findings.append(Finding(kind, severity, message, mend, tuple(files)))
-    return {name: paths[0] for group in alike.values() for name, paths in group.items()}
+        findings.append(finding("folder", found=found))
+        return None
+    home, found, first, other = folder.resolve(), {}, {}, collections.defaultdict(list)
+    for path in walk(folder, lambda error: other["folder, closed"].append((error.filename, error.strerror))):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        suits, is_folder = path.suffix.lower() in suffixes, path.is_dir()
+        if path.is_symlink() and (is_folder or not _stays_in(path, home)):
+            other["links"].append((path, f"leads to {os.path.realpath(path)}"))
+        elif is_folder and suits:
+            other["ignored"].append((path, "is a folder"))
+        elif not is_folder and not suits:
+            other["ignored"].append((path, "" if path.is_file() else "no regular file"))
+        elif not is_folder and name in found:
+            other["names"].append((path, f"beside {found[name]}"))
+        elif not is_folder:
+            found[name] = path
+            if first.setdefault(name.lower(), path) != path:
+                other["capitals"].append((path, f"beside {first[name.lower()]}"))
+    findings += [finding(kind, files, suffixes=", ".join(suffixes)) for kind, files in other.items()]
+    return found
 
 
-def _walk(folder, closed):
-    """All that lies under a folder, sorted, without what is hidden; folders that may not be read go to `closed`."""
-
-    def tell(error):
-        closed.append((str(error.filename), error.strerror))
-
-    for place, folders, files in os.walk(folder, onerror=tell):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (pathlib.Path(place) / name for name in sorted([*folders, *files]) if not name.startswith("."))
+def _stays_in(path, home):
+    """Whether a path, links followed, lies below `home`; a link that goes in a circle does."""
+    return pathlib.Path(os.path.realpath(path)).is_relative_to(home)  # Path.resolve raises an error on a circle
 
 
-def _paired(images, masks, findings):
-    """Names that have both; those that have one are told, with the name that was perhaps meant."""
-    for kind, ours, theirs in (("mask", images, masks), ("image", masks, images)):
+def _paired(images, ids, findings):
+    """The names that have an image and a mask. For those that lack one, perhaps another name was meant."""
+    for kind, ours, theirs in (("mask", images, ids), ("image", ids, images)):
         near = {_plain(name): name for name in theirs if name not in ours}
-        lost = [
-            (str(path), f"is {theirs[near[_plain(name)]]} meant?" if _plain(name) in near else "")
-            for name, path in ours.items()
-            if name not in theirs
-        ]
+        lost = [(path, near.get(_plain(name))) for name, path in ours.items() if name not in theirs]
         if lost:
-            message = f"Files that have no {kind} of the same name: {len(lost)}."
-            findings.append(Finding("pairs", "error", message, "rename, add or remove them.", tuple(lost)))
-    names = sorted(set(images) & set(masks))
+            files = [(path, f"is {theirs[name]} meant?" if name else "") for path, name in lost]
+            findings.append(finding("pairs", files, kind=kind, count=len(files)))
+    names = sorted(set(images) & set(ids))
     if not names:
-        findings.append(Finding("pairs", "error", "There is no image that has a mask."))
+        findings.append(finding("pairs, none"))
     return names
 
 
 def _plain(name):
-    """A name without capitals and without what masks are often called besides."""
+    """A name in small letters, without the words that mask files often have at the end."""
     return TAILS.sub("", name).lower()

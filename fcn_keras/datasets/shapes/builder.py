@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from ..features import class_metadata, segmentation_features
+from ..builders import class_metadata, segmentation_features
 from .scene import CLASS_NAMES, PALETTE, draw_object, draw_scene
 
 _DESCRIPTION = """

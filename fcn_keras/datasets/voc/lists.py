@@ -4,7 +4,7 @@ Reference: Everingham et al. (IJCV 2015), PASCAL VOC; Hariharan et al. (ICCV 201
 (SBD); Long, Shelhamer & Darrell (CVPR 2015), the note on the 736 images; Chen et al. (ICLR 2015), ``trainaug``.
 """
 
-from .._files import user_path
+from ..._files import user_path
 
 LENGTHS = {
     "VOC2012": {"train": 1464, "val": 1449},
@@ -22,7 +22,7 @@ SPLITS = {
 
 
 def read_list(path):
-    """The names in a text file, in order; a name written twice is one image.
+    """The names in a text file, in order; a name that is written twice counts once.
 
     Raises:
         ValueError: If there is no such file.
@@ -38,7 +38,7 @@ def read_list(path):
 
 
 def seg11valid(voc_val, sbd_train):
-    """VOC2011's validation list without the images that SBD trains on, in the order of the former.
+    """VOC2011's validation list without the images that SBD trains on, in its order.
 
     Example:
 
@@ -50,7 +50,7 @@ def seg11valid(voc_val, sbd_train):
 
 
 def trainaug(voc_train, voc_val, sbd_train, sbd_val):
-    """All images that have a mask of VOC2012 ``train`` or of SBD and are not validated on, sorted.
+    """All images with a mask in VOC2012's ``train`` or in SBD that are not in VOC2012's ``val``, sorted.
 
     Example:
 
@@ -61,17 +61,17 @@ def trainaug(voc_train, voc_val, sbd_train, sbd_val):
 
 
 def splits(config, voc=None, sbd=None):
-    """The splits of a config of `VocSegmentation`, from the lists that lie in the folders.
+    """The splits of a config of `fcn_keras.datasets.voc.builder.VocSegmentation`, from the lists in the folders.
 
     Args:
         config: A key of `SPLITS`.
-        voc, sbd: Dicts of the lists ``train`` and ``val``, where the config needs them.
+        voc, sbd: Dicts of the lists ``train`` and ``val``, if the config needs them.
 
     Returns:
         Dict from split to list of names.
 
     Raises:
-        ValueError: If every list has its official length, and a split made of them has not the published one.
+        ValueError: If every list has its official length, but a split made of them has not the published one.
 
     Example:
 
@@ -88,19 +88,31 @@ def splits(config, voc=None, sbd=None):
         found = {"train": lists["train"], "validation": lists["val"]}
     if is_whole(config, voc, sbd) and lengths(found) != SPLITS[config]:
         raise ValueError(
-            f"{config}: found splits of {lengths(found)} images, expected {SPLITS[config]}; yet each list has its "
-            "official length. Fix: the lists as they are handed out; at least one names other images."
+            f"{config}: found splits of {lengths(found)} images, expected {SPLITS[config]}, although each list has its "
+            "official length: at least one names other images. Fix: take the lists as they are handed out."
         )
     return found
 
 
 def is_whole(config, voc=None, sbd=None):
-    """Whether every list has its official length; else the folder holds a subset."""
+    """Whether every list has its official length; otherwise the folder holds a subset.
+
+    Example:
+
+    >>> is_whole("2012", {"train": ["a"], "val": ["b"]})
+    False
+    """
     lists = [] if voc is None else [(voc, LENGTHS[f"VOC{config[:4]}"])]
     lists += [] if sbd is None else [(sbd, LENGTHS["SBD"])]
     return all(lengths(found) == official for found, official in lists)
 
 
 def lengths(lists):
-    """The number of names in each list of a dict."""
+    """The number of names in each list of a dict.
+
+    Example:
+
+    >>> lengths({"train": ["a", "b"], "val": []})
+    {'train': 2, 'val': 0}
+    """
     return {name: len(names) for name, names in lists.items()}

@@ -1,46 +1,19 @@
-"""PASCAL VOC's segmentation masks, with or without SBD's: what TFDS' own ``voc`` leaves out."""
-
-import pathlib
+"""PASCAL VOC's segmentation masks, with or without those of SBD: TFDS's own ``voc`` has boxes only."""
 
 import tensorflow_datasets as tfds
 
-from .download import ARCHIVES, fetch, unpack
-from .features import class_metadata, segmentation_features
+from ..builders import class_metadata, segmentation_features, source_of
+from ..classes import voc_palette
+from ..download import ARCHIVES, fetch, url_infos
+from .layout import CLASS_NAMES, SbdFolder, VocFolder, find_sbd, find_voc
 from .lists import SPLITS, is_whole, lengths, splits
-from .masks import source_of
-from .palettes import voc_palette
-from .sbd import SbdFolder, find_sbd
-from .voc_folders import VocFolder, find_voc
 
-CLASS_NAMES = (
-    "background",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
 DESCRIPTIONS = {
     "2012": "VOC2012: official train and val.",
     "2011": "VOC2011: official train and val.",
     "sbd": "SBD: its own train and val; no void.",
     "2011_sbd": "The data of the FCN paper: SBD's train, and seg11valid, VOC2011's val without it.",
-    "2012_sbd": "trainaug, VOC2012's train with SBD's images, less VOC2012's val; and that val.",
+    "2012_sbd": "trainaug: VOC2012's train and SBD's images without VOC2012's val; and that val.",
 }
 NEEDS = {
     "2012": ("2012",),
@@ -67,17 +40,17 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
     - ``"2011_sbd"``: ``sbd_train``, the 8,498 images that the paper trains on, and ``seg11valid``, the 736 of VOC2011's
       val that are not among them, with VOC's masks.
     - ``"2012_sbd"``: ``trainaug`` (10,582), VOC2012's train and all of SBD less VOC2012's val, and ``validation``
-      (1,449). Where both have a mask, VOC's is taken.
+      (1,449). If both have a mask of an image, VOC's is taken.
 
-    SBD's masks have no void: objects meet without the rim of 255 that VOC's masks have.
+    SBD's masks have no void: objects touch without the rim of 255 that VOC's masks have.
 
-    `instance_mask` counts the objects of an image from 1; 0 is background, 255 void. It is void throughout where a
-    folder has no instance masks (``SegmentationObject``; SBD's ``inst``): the features are the same for every folder.
+    ``instance_mask`` numbers the objects of an image from 1; 0 is background, 255 void. If a folder has no instance
+    masks (VOC's ``SegmentationObject``, SBD's ``inst``), all of it is void, so that every folder has the same features.
 
-    A folder whose lists are shorter than the official ones is a subset, and is prepared as such; from whole lists,
-    splits of another length than published are refused.
+    A folder whose lists are shorter than the official ones is prepared as a subset. If the lists have the official
+    lengths but the splits have not, the folder is refused.
 
-    TFDS' own command prepares it, too: ``tfds build voc_segmentation/2012 --imports=fcn_keras.datasets.voc
+    TFDS's own command prepares it also: ``tfds build voc_segmentation/2012 --imports=fcn_keras.datasets.voc.builder
     --manual_dir=FOLDER``.
 
     Example:
@@ -94,9 +67,10 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "pass source=, the folder that holds VOCdevkit/VOC2012 (VOC2011) and, for the configs with sbd, "
-        "benchmark_RELEASE."
+        "benchmark_RELEASE; or the archives that they come in."
     )
     DOWNLOADS = True
+    url_infos = url_infos(ARCHIVES.values())
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name, description=text) for name, text in DESCRIPTIONS.items()]
 
     def _info(self):
@@ -112,45 +86,45 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager):
         config = self.builder_config.name
         folders = {"voc": None, "sbd": None}
-        for needed, root in self._roots(dl_manager).items():
-            kind = "sbd" if needed == "sbd" else "voc"
-            folders[kind] = SbdFolder(root) if kind == "sbd" else VocFolder(root)
+        for need, root in self._roots(dl_manager).items():
+            kind, reader = ("sbd", SbdFolder) if need == "sbd" else ("voc", VocFolder)
+            folders[kind] = reader(root)
         lists = {kind: None if folder is None else folder.lists for kind, folder in folders.items()}
         found = splits(config, **lists)
         if not is_whole(config, **lists):
             print(
-                f"voc/{config}: a subset of {lengths(found)} images, published {SPLITS[config]}: numbers measured on "
-                "it do not compare.",
+                f"voc/{config}: found a subset of {lengths(found)} images, published are {SPLITS[config]}: numbers "
+                "measured on it do not compare with published ones.",
                 flush=True,
             )
         return {split: self._generate_examples(split, names, **folders) for split, names in found.items()}
 
     def _roots(self, dl_manager):
         """The folder of each year, and of SBD, that the config needs."""
-        needs = NEEDS[self.builder_config.name]
-        source = source_of(self, dl_manager)
-        if source is None:
-            downloads = pathlib.Path(dl_manager.download_dir)
-            unpacked = {need: unpack(fetch(ARCHIVES[need], downloads), downloads / "extracted") for need in needs}
-        else:
-            unpacked = dict.fromkeys(needs, source)
-        found = {need: _find(folder, need) for need, folder in unpacked.items()}
+        needs, source = NEEDS[self.builder_config.name], source_of(self, dl_manager)
+        found = {need: self._root(dl_manager, source, need) for need in needs}
         missing = [LAYOUTS[need] for need, root in found.items() if root is None]
         if missing:
             raise ValueError(
-                f"voc/{self.builder_config.name}: {source or downloads} lacks {' and '.join(missing)}. Fix: pass the "
-                f"folder that holds {' and '.join(LAYOUTS[need] for need in needs)}."
+                f"voc/{self.builder_config.name}: {source or 'the download'} lacks {' and '.join(missing)}. Fix: pass "
+                f"the folder that holds {' and '.join(LAYOUTS[need] for need in needs)}."
             )
         return found
 
+    def _root(self, dl_manager, source, need):
+        """The folder as it lies in the source, or as an archive in the source or in the network unpacks to."""
+        root = None if source is None else _find(source, need)
+        if root is None and (source is None or (source / ARCHIVES[need].name).is_file()):
+            root = _find(fetch(dl_manager, ARCHIVES[need]), need)
+        return root
+
     def _generate_examples(self, split, names, voc, sbd):
-        """VOC's masks before SBD's, except in the paper's training set, which is SBD throughout."""
+        """VOC's masks before SBD's, except in the paper's training set, which is all SBD's."""
         from_voc = set() if voc is None or split == "sbd_train" else {*voc.lists["train"], *voc.lists["val"]}
-        own, others = ([name for name in names if (name in from_voc) == where] for where in (True, False))
-        if own:
-            yield from voc.examples(own)
-        if others:
-            yield from sbd.examples(others)
+        for folder, listed in ((voc, True), (sbd, False)):
+            chosen = [name for name in names if (name in from_voc) == listed]
+            if chosen:
+                yield from folder.examples(chosen)
 
 
 def _find(folder, need):

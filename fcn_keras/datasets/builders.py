@@ -1,0 +1,122 @@
+"""What the builders of all data sets share: their features, the classes in their metadata, and their source."""
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from .._files import user_path
+from ..layers.labels import VOID
+
+
+def mask_feature():
+    """The feature of one integer mask: uint8 ``(H, W, 1)``, stored as a lossless PNG.
+
+    Example:
+
+    >>> mask_feature().shape
+    (None, None, 1)
+    """
+    return tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, encoding_format="png", use_colormap=True)
+
+
+def segmentation_features(encoding_format="jpeg", instance_mask=False):
+    """The features of a segmentation data set.
+
+    Args:
+        encoding_format: How images are stored, ``"jpeg"`` or ``"png"``. Files that a builder passes by path are stored
+            byte for byte, so name the format that they have; None if they have both.
+        instance_mask: Whether each example also tells objects apart: 0 background, 1 to n objects, 255 void.
+
+    Returns:
+        A `tfds.features.FeaturesDict` of ``image`` ``(H, W, 3)``, ``segmentation_mask`` ``(H, W, 1)`` with class ids
+        and 255 for void, ``instance_mask`` if asked for, and ``file_name``.
+
+    Example:
+
+    >>> sorted(segmentation_features())
+    ['file_name', 'image', 'segmentation_mask']
+    """
+    features = {
+        "image": tfds.features.Image(shape=(None, None, 3), encoding_format=encoding_format),
+        "segmentation_mask": mask_feature(),
+        "file_name": tfds.features.Text(),
+    }
+    if instance_mask:
+        features["instance_mask"] = mask_feature()
+    return tfds.features.FeaturesDict(features)
+
+
+def class_metadata(class_names, palette, void=VOID):
+    """The names and colours of the classes, for ``builder.info.metadata``; TFDS stores it with the data, as JSON.
+
+    Args:
+        class_names: One name for each id; background first, if there is one.
+        palette: uint8 array ``(len(class_names), 3)``, RGB.
+        void: Id of the pixels that belong to no class.
+
+    Returns:
+        A `tfds.core.MetadataDict` with ``class_names``, ``palette`` (lists of three) and ``void``.
+
+    Raises:
+        ValueError: If `palette` does not hold one RGB colour for each name.
+
+    Example:
+
+    >>> class_metadata(["background", "cat"], [[0, 0, 0], [230, 159, 0]])["void"]
+    255
+    """
+    palette = np.asarray(palette)
+    if palette.shape != (len(class_names), 3):
+        raise ValueError(
+            f"palette has shape {palette.shape}, expected {(len(class_names), 3)}: one RGB colour for each of "
+            "the class names."
+        )
+    return tfds.core.MetadataDict(class_names=list(class_names), palette=palette.tolist(), void=int(void))
+
+
+def source_of(builder, dl_manager):
+    """The folder that data are prepared from, which the metadata of the prepared data then name.
+
+    TFDS writes examples and metadata into one temporary folder and renames it at the end. So prepared data always name
+    their source, even if the process was killed right afterwards.
+
+    Args:
+        builder: The `tfds.core.DatasetBuilder` that prepares itself.
+        dl_manager: Its `tfds.download.DownloadManager`.
+
+    Returns:
+        Path of the folder, or None if the data are downloaded.
+
+    Example:
+
+    >>> source_of(builder, dl_manager)  # doctest: +SKIP
+    PosixPath('/home/me/VOCdevkit')
+    """
+    try:
+        source = user_path(dl_manager.manual_dir).resolve()
+    except AssertionError:  # this is how TFDS says that the folder is missing or empty
+        source = None
+    builder.info.metadata["source"] = str(source or "the download")
+    return source
+
+
+def require_folder(folder, needed, what):
+    """Raises an error unless a folder holds all that is needed.
+
+    Args:
+        folder: Path, or None if the user named no folder.
+        needed: Names of files or folders in it.
+        what: Name of the data set, for the message.
+
+    Raises:
+        ValueError: If there is no folder, or it lacks something.
+
+    Example:
+
+    >>> require_folder(".", (), "CamVid")
+    """
+    fix = f"Fix: pass source=, the folder that holds {', '.join(needed)}."
+    if folder is None:
+        raise ValueError(f"{what} is read from a folder, found none. {fix}")
+    missing = [name for name in needed if not (user_path(folder) / name).exists()]
+    if missing:
+        raise ValueError(f"{what}: {folder} lacks {', '.join(missing)}. {fix}")

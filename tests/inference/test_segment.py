@@ -215,7 +215,7 @@ def composed(model, image, scales, flips):
 @pytest.mark.parametrize("tile", [None, 12, (20, 16)])
 @pytest.mark.parametrize(("scales", "flip"), [((0.75, 1, 1.25), False), ((1,), True), ((0.5, 1.7), True)])
 def test_averages_over_scales_and_flips(scales, flip, tile):
-    model, image = score_net(), photo(61, 83)
+    model, image = score_net(), photo(41, 53)
     expected = composed(model, image, scales, [False, True] if flip else [False])
     found = probabilities(model, image, tile, scales, flip, progress=False)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

@@ -65,7 +65,7 @@ def write_mask(path, mask, palette=None):
         palette: Colours ``(C, 3)`` in 0–255 of the first ``C`` ids; by default VOC's.
 
     Raises:
-        ValueError: If `mask` holds no ids, if an id needs more than 8 bits, or if `palette` has another shape.
+        ValueError: If `mask` does not hold ids, if an id needs more than 8 bits, or if `palette` has another shape.
         OSError: If the file cannot be written.
 
     Example:
@@ -74,7 +74,7 @@ def write_mask(path, mask, palette=None):
     """
     ids = class_ids(mask)
     if ids.max() > 255:
-        raise ValueError(f"The mask holds ids up to {ids.max()}: expected 0–255, as many as a PNG palette has.")
+        raise ValueError(f"Found ids up to {ids.max()} in the mask: expected 0–255, as many as a PNG palette has.")
     picture = Image.fromarray(ids.astype("uint8"))
     colours = voc_palette().copy()
     if palette is not None:

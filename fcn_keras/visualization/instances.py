@@ -74,9 +74,7 @@ def _draw(ax, image, objects, class_names, title):
         picture[mask] = (1 - OPACITY) * picture[mask] + OPACITY * 255 * np.array(_color(i))
     draw_image(ax, picture.round().astype("uint8"), title)
     for i in there:
-        top, left, bottom, right = (
-            np.asarray(objects["boxes"][i], float) - 0.5
-        )  # boxes give edges, imshow centres pixels
+        top, left, bottom, right = np.asarray(objects["boxes"][i], float) - 0.5  # imshow centres pixels on integers
         box = Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=_color(i), linewidth=1.5)
         ax.add_patch(box)
         name = "crowd" if classes[i] < 0 else class_name(int(classes[i]), class_names)

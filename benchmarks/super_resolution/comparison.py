@@ -13,7 +13,7 @@ from keras import ops
 from fcn_keras import metrics
 from fcn_keras._files import atomic_write
 from fcn_keras.datasets import load, prepare
-from fcn_keras.datasets.images import read_image
+from fcn_keras.datasets.images import image_files, read_image
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.models.image_super_resolution import interpolated, pairs, quality, super_resolver
 from fcn_keras.models.loading import load_model
@@ -183,8 +183,7 @@ def photographs(folder, smallest=96, seed=0):
 
     >>> photographs("~/Pictures")  # doctest: +SKIP
     """
-    folder = pathlib.Path(folder).expanduser()
-    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    files = image_files(folder)
     found = [image for image in map(read_image, files) if min(image.shape[:2]) >= smallest]
     if not found:
         raise ValueError(

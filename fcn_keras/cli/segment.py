@@ -38,6 +38,7 @@ def segment(
         fcn-keras segment runs/mine/best.keras drive.mp4 --scale 1 --scale 1.5 --flip
     """
     with quiet_start():
+        from ..datasets import progress
         from ..inference import files, video
         from ..models import load_model
 
@@ -52,16 +53,16 @@ def segment(
     videos = [path for path in sources if path.suffix.lower() in video.SUFFIXES]
     images = [path for path in sources if path not in videos]
     records = {}
-    with _progress() as progress:
+    with progress.display() as bar:
         if images:
-            task = progress.add_task("images", total=len(files.find_images(images, out)))
+            task = bar.add_task("images", total=len(files.find_images(images, out)))
             for record in files.segment_files(net, images, out, overlays=overlays, **options):
                 records[record["image"]] = record
-                progress.advance(task)
-        tasks = {str(user_path(path)): progress.add_task(path.name, total=None) for path in videos}
+                bar.advance(task)
+        tasks = {str(user_path(path)): bar.add_task(path.name, total=None) for path in videos}
         for record, done, total in video.segment_videos(net, videos, out, frames=frames, **options):
             records[record["image"]] = record
-            progress.update(tasks[record["image"]], completed=done, total=total or None)
+            bar.update(tasks[record["image"]], completed=done, total=total or None)
     bad = [record for record in records.values() if record["status"] == "bad"]
     if as_json:
         print(json.dumps(list(records.values()), indent=1))
@@ -82,13 +83,3 @@ def _counts(statuses, out):
     there = f"{statuses.count('skipped')} existed already"
     there += " (--again writes them anew)" if "skipped" in statuses else ""
     return f"{statuses.count('done')} done, {there}, {statuses.count('bad')} could not be read; see {out}."
-
-
-def _progress():
-    """A bar on the error stream of a terminal, so that the output can be piped."""
-    import rich.console
-    import rich.progress
-
-    console = rich.console.Console(stderr=True)
-    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.MofNCompleteColumn())
-    return rich.progress.Progress(*columns, console=console, disable=not console.is_terminal)

@@ -4,7 +4,7 @@ import rich.console
 import rich.progress
 
 
-def progress(show=None):
+def display(show=None):
     """A progress display for several tasks.
 
     Args:
@@ -15,7 +15,7 @@ def progress(show=None):
 
     Example:
 
-    >>> with progress(show=False) as bar:
+    >>> with display(show=False) as bar:
     ...     task = bar.add_task("images", total=2)
     ...     bar.advance(task)
     """
@@ -32,7 +32,7 @@ def track(items, what, total=None, show=None):
         items: Iterable.
         what: What the items are, such as ``"images"``.
         total: Their number; None takes ``len(items)``, if there is one.
-        show: As in `progress`.
+        show: As in `display`.
 
     Yields:
         The items.
@@ -42,5 +42,5 @@ def track(items, what, total=None, show=None):
     >>> list(track(["a", "b"], "letters", show=False))
     ['a', 'b']
     """
-    with progress(show) as bar:
+    with display(show) as bar:
         yield from bar.track(items, total=total, description=what)

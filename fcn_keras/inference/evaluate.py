@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from ..datasets.images import as_bytes
+from ..datasets.progress import track
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics, class_iou, confusion_matrix, scores
 from .predictor import get_predictor
@@ -149,8 +150,8 @@ def _is_batched(data):
 def _confusion_of_averages(model, pairs, classes, ignore_class, verbose, scales, flip):
     """The confusion matrix of what `segment` returns, image by image."""
     confusion = np.zeros((classes, classes), "int64")
-    progress = keras.utils.Progbar(None, verbose=verbose, unit_name="image")
-    for number, (image, mask) in enumerate(pairs.as_numpy_iterator()):
+    counted = track(pairs.as_numpy_iterator(), "images", show=None if verbose else False)
+    for number, (image, mask) in enumerate(counted):
         truth = np.where(mask == ignore_class, -1, mask.astype("int64"))
         if truth.max() >= classes or truth.min() < -1:
             raise ValueError(
@@ -160,7 +161,6 @@ def _confusion_of_averages(model, pairs, classes, ignore_class, verbose, scales,
             )
         prediction = segment(model, as_bytes(image), scales=scales, flip=flip, progress=False)
         confusion += keras.ops.convert_to_numpy(confusion_matrix(truth, prediction, classes))
-        progress.update(number + 1)
     return confusion
 
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from ..datasets.images import read_image
+from ..datasets.progress import display
 from ..layers.labels import to_numpy
 from .predictor import OUTPUTS, get_predictor, id_type
 from .resize import resize_span, source_span
@@ -131,12 +132,17 @@ def _tiles(model, output, image, tile, views, progress):
     tiling = predictor.tiling(model, tile)
     cuts = [tiling.tiles(side, axis) for axis, side in enumerate(image.shape[:2])]
     views = [_View(predictor, output, image, tiling, cuts, *view) for view in views]
-    step = _steps(progress, len(views) * math.prod(len(axis) for axis in cuts))
-    for spans in itertools.product(*cuts):
-        values = step(views[0](spans))
-        for view in views[1:]:
-            values = values + step(view(spans))
-        yield tuple(slice(*span) for span in spans), values / len(views) if len(views) > 1 else values
+    if progress not in (None, True, False):
+        raise ValueError(f"Found progress={progress!r}: expected True, False or None.")
+    steps = len(views) * math.prod(len(axis) for axis in cuts)
+    with display(False if steps == 1 and progress is None else progress) as bar:
+        task = bar.add_task("tiles", total=steps)
+        for spans in itertools.product(*cuts):
+            values = None
+            for view in views:
+                values = view(spans) if values is None else values + view(spans)
+                bar.advance(task)
+            yield tuple(slice(*span) for span in spans), values / len(views) if len(views) > 1 else values
 
 
 class _View:
@@ -171,18 +177,3 @@ class _View:
         for axis, (side, source) in enumerate(zip(sides, sources, strict=True)):
             pixels = resize_span(pixels, axis + 1, *side, start=source[0])
         return to_numpy(pixels)
-
-
-def _steps(progress, total):
-    """A function that returns its argument and moves the progress bar, if one is wanted."""
-    if progress not in (None, True, False):
-        raise ValueError(f"Found progress={progress!r}: expected True, False or None.")
-    if not (total > 1 if progress is None else progress):
-        return lambda values: values
-    bar = keras.utils.Progbar(total, unit_name="tile")
-
-    def step(values):
-        bar.add(1)
-        return values
-
-    return step

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .._files import replacing, user_path
+from ..datasets.masks import read_mask
 from ..visualization.colors import overlay
 from .files import write_mask
 from .segment import segment
@@ -119,8 +120,8 @@ def _finished_mask(file, size):
     """The mask of a frame from its file, if there is one of this size."""
     if file is None or not file.exists():
         return None
-    with Image.open(file) as mask:
-        return np.asarray(mask) if (mask.height, mask.width) == size else None
+    mask = read_mask(file)
+    return mask if mask.shape == size else None
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ import dataclasses
 import io
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 
+from ..datasets.progress import track
 from .coco import pycocotools
 from .inference import Instances, to_instances
 from .matching import CROWD
@@ -127,7 +127,7 @@ def evaluate(model, dataset, verbose=0):
     Args:
         model: A `fcn_keras.instances.MaskRCNN`.
         dataset: Batches, as from `fcn_keras.instances.load`.
-        verbose: 1 shows a progress bar.
+        verbose: Whether to show a progress bar, if the error stream is a terminal.
 
     Returns:
         A dict of two dicts, ``masks`` and ``boxes``, as from `average_precision`.
@@ -149,7 +149,7 @@ def detect(model, dataset, verbose=0):
     Args:
         model: A `fcn_keras.instances.MaskRCNN`.
         dataset: Batches, as from `fcn_keras.instances.load`.
-        verbose: 1 shows a progress bar.
+        verbose: Whether to show a progress bar, if the error stream is a terminal.
 
     Returns:
         Two lists for `average_precision`: dicts of the truth, and `Instances`.
@@ -162,15 +162,13 @@ def detect(model, dataset, verbose=0):
     (True, ['boxes', 'classes', 'masks'])
     """
     truth, found = [], []
-    bar = keras.utils.Progbar(len(dataset), verbose=verbose, unit_name="batch")
-    for batch in dataset:
+    for batch in track(dataset, "batches", len(dataset), show=None if verbose else False):
         objects = {name: np.asarray(batch[name]) for name in ("boxes", "classes", "masks")}
         guesses = model.predict_on_batch(np.asarray(batch["image"]))
         for i in range(len(guesses["scores"])):
             truth.append({name: values[i] for name, values in objects.items()})
             size = truth[-1]["masks"].shape[1:]
             found.append(to_instances({name: values[i] for name, values in guesses.items()}, size))
-        bar.add(1)
     return truth, found
 
 

@@ -9,13 +9,13 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics", and the note t
 import dataclasses
 import hashlib
 import json
-import time
 
 import keras
 import numpy as np
 import PIL.Image
 
 from .._files import atomic_write, user_path
+from ..datasets.progress import track
 from ..inference.segment import segment
 from ..metrics import METRICS, class_iou, confusion_matrix, scores
 from .lists import IMAGES, seg11valid_images
@@ -37,7 +37,6 @@ PUBLISHED = {
     "fcn8s-atonce": (91.13, 78.50, 65.40, 84.43),
     "fcn-alexnet": (None, None, 48.0, None),
 }
-SECONDS_BETWEEN_LINES = 10
 
 
 def evaluate_seg11valid(net, voc, sbd=None, *, weights=None, list_file=None, subset=False, record=None, verbose=True):
@@ -51,7 +50,7 @@ def evaluate_seg11valid(net, voc, sbd=None, *, weights=None, list_file=None, sub
             `fcn_keras.paper` take them, or ``.weights.h5``.
         record: JSON file that keeps the counts after every image; a run with the same net, weights and list goes on
             where it was stopped. None keeps nothing.
-        verbose: Whether to print progress, a line every ten seconds.
+        verbose: Whether to show progress, if the error stream is a terminal.
 
     Returns:
         An `Evaluation`: metrics, IU per class, and the table beside the published numbers.
@@ -72,16 +71,13 @@ def evaluate_seg11valid(net, voc, sbd=None, *, weights=None, list_file=None, sub
     name, model = _named_model(net, weights)
     run = None if record is None else _fingerprint(name, model, images)
     done, confusion = _resumed(record, run)
-    clock = _Clock(done, len(images))
     if verbose and done:
         print(f"Going on behind image {done} of {len(images)}.", flush=True)
-    for _, image, mask in images[done:]:
+    for _, image, mask in track(images[done:], "images", show=None if verbose else False):
         confusion += _counts(model, image, mask)
         done += 1
         if record is not None:
             _keep(record, run, done, confusion)
-        if verbose:
-            clock.tell(done, confusion)
     return Evaluation(name, len(images), confusion, comparable=len(images) == IMAGES)
 
 
@@ -156,25 +152,6 @@ def _keep(record, run, done, confusion):
     """Written beside and renamed: counts and the number of images go together, whenever the run is stopped."""
     text = json.dumps({"run": run, "done": done, "confusion": confusion.tolist()}) + "\n"
     atomic_write(record, lambda beside: beside.write_text(text))
-
-
-class _Clock:
-    """Prints how far the run is."""
-
-    def __init__(self, done, total):
-        self.first, self.total = done, total
-        self.started = self.told = time.monotonic()
-
-    def tell(self, done, confusion):
-        now = time.monotonic()
-        if now - self.told < SECONDS_BETWEEN_LINES and done < self.total:
-            return
-        self.told, each = now, (now - self.started) / (done - self.first)
-        mean_iou = 100 * float(scores(confusion)["mean_iou"])
-        left = f", about {each * (self.total - done) / 60:.0f} min left" if done < self.total else ""
-        print(
-            f"{done:>4} of {self.total} images, mean IU so far {mean_iou:.2f}, {each:.2f} s an image{left}", flush=True
-        )
 
 
 @dataclasses.dataclass(frozen=True)

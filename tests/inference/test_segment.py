@@ -256,10 +256,17 @@ def test_tiny_images_at_small_scales():
         ({"progress": True}, 1),
     ],
 )
-def test_progress_is_shown_where_it_takes_long(capsys, arguments, target):
+def test_progress_is_shown_where_it_takes_long(capsys, monkeypatch, arguments, target):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # for rich, the error stream is a terminal
     segment(score_net(), photo(61, 83), **arguments)
-    shown = capsys.readouterr().out
-    assert (f"{target}/{target}" in shown) if target else shown == ""
+    shown = capsys.readouterr()
+    assert shown.out == "" and ((f"{target}/{target}" in shown.err) if target else shown.err == "")
+
+
+def test_progress_is_not_shown_in_a_log(capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    segment(score_net(), photo(61, 83), tile=16)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

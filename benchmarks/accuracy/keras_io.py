@@ -67,7 +67,7 @@ def fitted_masks(masks, void):
 def frozen(name, weights):
     """The backbone, frozen, with the feature layers of this package; and the mode of its preprocessing."""
     backbone = backbones.get(name)
-    tapped = backbone.tapped(weights)
+    tapped = backbone.feature_extractor(weights)
     tapped.trainable = False
     for layer in backbone.fully_connected:
         kernel, bias = tapped.get_layer(layer).get_weights()

@@ -36,7 +36,7 @@ def run(task, directory):
         raise ValueError(f"Found backbone={task.recipe.backbone!r}: this contestant has mobilenet_v2 only.")
     torch.manual_seed(task.seed)
     backbone = MobileNetV2(output_stride=16)
-    copy_weights(backbones.get("mobilenet_v2").tapped(task.recipe.weights), backbone)
+    copy_weights(backbones.get("mobilenet_v2").feature_extractor(task.recipe.weights), backbone)
     unfold(backbone, torch.cat([channels_first(images) for images, _ in itertools.islice(task.arrays(), 4)]))
     net = nn.Sequential(backbone, fcn_head(1280, len(task.class_names))).to(memory_format=torch.channels_last)
     seconds = trained(net, task)

@@ -17,7 +17,7 @@ from fcn_keras.datasets.images import image_files, read_image
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.models.image_super_resolution import interpolated, pairs, quality, super_resolver
 from fcn_keras.models.loading import load_model
-from fcn_keras.models.super_resolution import finer
+from fcn_keras.models.super_resolution import super_resolution_fcn
 
 RADII = (1, 2, 4, 8)
 EPOCHS = (8, 3)  # from FCN-8s to the image's size on masks of that size; then each net on masks of its own size
@@ -64,8 +64,8 @@ def compare_masks(fcn8s, directory, *, seed=0, epochs=EPOCHS, factor=4, splits=(
         return _kept(directory / f"{name}.keras", train)
 
     plain = trained("fcn8s", lambda: _copy(fcn8s), 1, (0, 1))
-    start = trained("start", lambda: finer(fcn8s, 1), 1, (0,))
-    nets = {k: trained(f"x{k}", lambda k=k: finer(start, k), k, (1,)) for k in (1, 2, 4) if k <= factor}
+    start = trained("start", lambda: super_resolution_fcn(fcn8s, 1), 1, (0,))
+    nets = {k: trained(f"x{k}", lambda k=k: super_resolution_fcn(start, k), k, (1,)) for k in (1, 2, 4) if k <= factor}
     ways = {"FCN-8s, nearest": (plain, "nearest"), "FCN-8s, bilinear": (plain, "bilinear")}
     ways |= {"×1, nearest": (nets[1], "nearest"), "×1, bilinear": (nets[1], "bilinear")}
     ways |= {f"×{k}": (net, "bilinear") for k, net in nets.items() if k > 1}

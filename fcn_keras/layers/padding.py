@@ -4,8 +4,6 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.1. The authors' nets pad b
 (FCN-16s) and 31 (FCN-8s).
 """
 
-import math
-
 import keras
 from keras import ops
 
@@ -14,27 +12,37 @@ register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 @register
 class PadToStride(keras.layers.Layer):
-    """Pads images so that their sides are multiples of the total stride of the network.
+    """Pads images so that the maps of the network that follows get all the units that they need.
 
     Takes ``(batch, H, W, channels)``. The layer adds ``before`` pixels at the top and left. At the bottom and right it
-    adds ``after`` pixels, and then as many as the next multiple of the stride needs.
+    adds as few pixels as possible, so that each side has at least ``stride * n - spare`` pixels. Here ``n`` is the
+    smallest positive integer for which ``stride * n`` is at least the side plus ``before`` plus ``after``. With a
+    ``spare`` of 0 this is the next multiple of the stride.
 
     Args:
-        stride: Total stride of the network that follows, in pixels.
+        stride: Stride of the map in pixels. For several maps, a list: each map must get its units.
         before: Pixels that are added at the top and left.
-        after: Smallest number of pixels that are added at the bottom and right.
+        after: Number of pixels that the units must reach further than the image; may be negative. Or a list, one for
+            each stride.
         colour: Colour of the added pixels, one number for each channel; by default 0.
+        spare: Number of pixels that the last unit of the map does not need; or a list, one for each stride.
         **kwargs: Arguments of `keras.layers.Layer`, such as ``name``.
 
     Example:
 
     >>> PadToStride(32)(keras.ops.ones((1, 1, 500, 3))).shape
     TensorShape([1, 32, 512, 3])
+
+    The units of this map lie on pixels 0, 32, 64, …. Each side needs a unit within 16 pixels of its last pixel.
+
+    >>> PadToStride(32, after=15, spare=31)(keras.ops.ones((1, 241, 242, 3))).shape
+    TensorShape([1, 241, 257, 3])
     """
 
-    def __init__(self, stride, before=0, after=0, colour=(0, 0, 0), **kwargs):
+    def __init__(self, stride, before=0, after=0, colour=(0, 0, 0), spare=0, **kwargs):
         super().__init__(**kwargs)
-        self.stride, self.before, self.after, self.colour = stride, before, after, tuple(colour)
+        self.stride, self.before, self.after = stride, before, after
+        self.colour, self.spare = tuple(colour), spare
 
     def call(self, images):
         _, height, width, _ = ops.shape(images)
@@ -43,7 +51,12 @@ class PadToStride(keras.layers.Layer):
         return ops.pad(images - colour, [[0, 0], *margins, [0, 0]]) + colour
 
     def _padded(self, side):
-        return (side + self.before + self.after + self.stride - 1) // self.stride * self.stride
+        larger = max if isinstance(side, int) else ops.maximum
+        padded = side + self.before
+        for stride, after, spare in zip(*map(_as_list, (self.stride, self.after, self.spare)), strict=True):
+            units = larger((side + self.before + after + stride - 1) // stride, 1)
+            padded = larger(padded, units * stride - spare)
+        return padded
 
     def compute_output_shape(self, input_shape):
         batch, *sides, channels = input_shape
@@ -55,29 +68,11 @@ class PadToStride(keras.layers.Layer):
 
     def get_config(self):
         own = {"stride": self.stride, "before": self.before, "after": self.after, "colour": self.colour}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, "spare": self.spare}
 
 
-def margins(top):
-    """The padding with which every pixel lies within half a stride of a unit of the network's last map.
-
-    Args:
-        top: `fcn_keras.geometry.Geometry` of the last map.
-
-    Returns:
-        The arguments ``before`` and ``after`` of `PadToStride`: pixels to add at the top and left, and the smallest
-        number of pixels to add at the bottom and right.
-
-    Example:
-
-    The first unit of MobileNetV2 lies on the first pixel. The first unit of VGG16 lies half a stride further inside.
-
-    >>> from fcn_keras.geometry import Geometry
-    >>> margins(Geometry(32, 491, 0.0)), margins(Geometry(32, 212, 15.5))
-    ((0, 16), (0, 0))
-    """
-    half = (top.stride - 1) / 2
-    return max(0, math.ceil(top.offset - half)), max(0, math.ceil(half - top.offset))
+def _as_list(value):
+    return value if isinstance(value, list | tuple) else [value]
 
 
 @register

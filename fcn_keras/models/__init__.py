@@ -10,7 +10,7 @@ from .flops import macs
 from .image_super_resolution import as_image, interpolated, pairs, quality, reduced, super_resolver
 from .loading import load_model
 from .mini_vgg import MiniVGG
-from .super_resolution import finer
+from .super_resolution import super_resolution_fcn
 
 __all__ = [
     "BACKBONES",
@@ -23,7 +23,6 @@ __all__ = [
     "convolutionalize",
     "dilate",
     "find_feature_layers",
-    "finer",
     "image_super_resolution",
     "interpolated",
     "load_model",
@@ -33,6 +32,7 @@ __all__ = [
     "reduced",
     "shift_and_stitch",
     "super_resolution",
+    "super_resolution_fcn",
     "super_resolver",
     "upgrade",
 ]

@@ -10,23 +10,32 @@ import warnings
 import keras
 import numpy as np
 
-from ..layers._keras import functional_of
+from ..layers._keras import all_layers, functional_of
 from ..layers.depthwise import BilinearDepthwiseConv2DTranspose
 from ..layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D, is_bilinear
 
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+POOLINGS = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
 LEARNED = (BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose)
 UPSAMPLING = (*LEARNED, BilinearUpsampling2D)
 
 
-def any_size(model, outputs=None, name=None):
+def any_size(model, outputs=None, name=None, explicit_padding=False):
     """A copy of a convolutional model, weights included, whose input may have any height and width.
 
-    Each layer of the copy is trainable where the layer of `model` is.
+    Each layer of the copy is trainable if the layer of `model` is.
+
+    With ``same`` padding, the units of a strided convolution move with the size of the image: Keras pads a side that
+    leaves a remainder of 1 by one pixel more in front than a side that is a multiple of the stride. With
+    `explicit_padding` they stay: a `keras.layers.ZeroPadding2D` named ``…_pad`` pads every side as Keras pads one with
+    a remainder of 1. With an odd kernel the units then lie at multiples of the stride. For sides with a remainder of 1
+    the copy computes the same as `model`. If a pooling with ``same`` padding also moves its units, nothing is changed.
 
     Args:
         model: A Functional or Sequential model on images ``(H, W, C)``; models nested in it are copied likewise.
         outputs: Tensors of `model` that the copy ends in; by default the model's own outputs.
         name: Name of the copy; by default the model's.
+        explicit_padding: Whether strided convolutions pad explicitly.
 
     Returns:
         A Functional model on ``(batch, None, None, C)``.
@@ -37,35 +46,93 @@ def any_size(model, outputs=None, name=None):
     (None, None, None, 3)
     """
     part = keras.Model(model.inputs[0], model.outputs if outputs is None else outputs, name=name or model.name)
-    image = keras.Input((None, None, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
+    moving = [layer for layer in all_layers(part) if places_units_by_size(layer)]
+    explicit_padding = explicit_padding and all(isinstance(layer, CONVOLUTIONS) for layer in moving)
+    margins = {}
 
     def copy(layer):
-        return any_size(layer) if isinstance(layer, keras.Model) else type(layer).from_config(layer.get_config())
+        if isinstance(layer, keras.Model):
+            return any_size(layer, explicit_padding=explicit_padding)
+        if not (explicit_padding and places_units_by_size(layer)):
+            return copied(layer)
+        margin = [(reach // 2, reach - reach // 2) for reach in _reaches(layer)]
+        margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_pad", dtype=layer.dtype_policy)
+        return copied(layer, padding="valid")
 
-    clone = keras.models.clone_model(part, input_tensors=image, clone_function=copy)
+    return rebuilt(part, copy, margins)
+
+
+def places_units_by_size(layer):
+    """Whether the units of a layer move with the size of its input: a strided layer with ``same`` padding.
+
+    Args:
+        layer: A Keras layer.
+
+    Example:
+
+    >>> same = {"strides": 2, "padding": "same"}
+    >>> [places_units_by_size(keras.layers.Conv2D(4, kernel, **same)) for kernel in (1, 2, 3)]
+    [False, False, True]
+    """
+    if not isinstance(layer, (*CONVOLUTIONS, *POOLINGS)) or layer.padding != "same":
+        return False
+    return any(r // 2 != max(r + 1 - s, 0) // 2 for r, s in zip(_reaches(layer), layer.strides, strict=True))
+
+
+def _reaches(layer):
+    """Units from the first to the last that a kernel or pool takes in, along rows and columns."""
+    sizes = layer.pool_size if isinstance(layer, POOLINGS) else layer.kernel_size
+    rates = getattr(layer, "dilation_rate", (1, 1))
+    return [rate * (size - 1) for size, rate in zip(sizes, rates, strict=True)]
+
+
+def rebuilt(model, copy, margins=None, name=None):
+    """A model on images of any size, made of copies of a model's layers, with the weights of `model`.
+
+    Args:
+        model: A Functional model with one image input ``(H, W, C)``.
+        copy: Function from a layer to its copy.
+        margins: Dict from a layer's name to a layer that is called on its input first; `copy` may fill it.
+        name: Name of the new model; by default that of `model`.
+
+    Returns:
+        A Functional model on ``(batch, None, None, C)``.
+
+    Raises:
+        ValueError: If a copy does not take the weights of its original.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv")])
+    >>> rebuilt(model, copied).output_shape
+    (None, None, None, 4)
+    """
+    image = keras.Input((None, None, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
+    part = keras.Model(model.inputs[0], as_functional(model).output, name=name or model.name)
+
+    def call(layer, *args, **kwargs):
+        if margins and layer.name in margins:
+            args = (margins[layer.name](args[0]), *args[1:])
+        return layer(*args, **kwargs)
+
+    clone = keras.models.clone_model(part, input_tensors=image, clone_function=copy, call_function=call)
     copy_weights(part, clone)
     return clone
 
 
-def every_layer(model):
-    """The layers of a model and of the models nested in it, one after the other.
+def copied(layer, **changes):
+    """A copy of a layer without its weights.
 
     Args:
-        model: A Functional or Sequential model.
-
-    Yields:
-        Layers; a nested model comes before its own layers.
+        layer: A Keras layer, or an operator of a Functional model such as ``x + y``.
+        changes: Entries of its configuration that are to be different.
 
     Example:
 
-    >>> inner = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, name="dense")], name="inner")
-    >>> [layer.name for layer in every_layer(keras.Sequential([keras.Input((8,)), inner]))]
-    ['inner', 'dense']
+    >>> copied(keras.layers.Conv2D(4, 3, name="conv"), padding="same").padding
+    'same'
     """
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from every_layer(layer)
+    return type(layer).from_config({**layer.get_config(), **changes})
 
 
 def as_functional(model):

@@ -21,9 +21,8 @@ from .. import geometry
 from ..geometry import Geometry
 from ..layers._keras import outputs_inside, producer
 from ..layers.pooling import DilatedPooling2D
-from .cloning import as_functional, copy_weights
+from .cloning import CONVOLUTIONS, as_functional, copied, rebuilt
 
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 POOLINGS = {keras.layers.MaxPooling2D: "max", keras.layers.AveragePooling2D: "average"}
 SCALED = {
     keras.layers.ZeroPadding2D: ("padding",),
@@ -171,7 +170,7 @@ def _rarefied(model, incoming, finest, name):
 
     def copy(layer):
         if not isinstance(layer, keras.layers.Layer):  # x + y
-            return type(layer).from_config(layer.get_config())
+            return copied(layer)
         before, after = places[layer.name]
         if isinstance(layer, keras.Model):
             return _rarefied(layer, before[0], finest, layer.name)
@@ -180,15 +179,7 @@ def _rarefied(model, incoming, finest, name):
             margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_margin")
         return twin
 
-    def call(layer, *args, **kwargs):
-        if layer.name in margins:
-            args = (margins[layer.name](args[0]), *args[1:])
-        return layer(*args, **kwargs)
-
-    image = keras.Input((None, None, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
-    clone = keras.models.clone_model(part, input_tensors=image, clone_function=copy, call_function=call)
-    copy_weights(part, clone)
-    return clone
+    return rebuilt(part, copy, margins)
 
 
 def _places(part, incoming):
@@ -217,7 +208,7 @@ def _twin(layer, before, after, finest):
         raise _refusal(layer, "no upsampling")
     rate = coarse // finest
     if behind <= finest:
-        return _copied(layer), None
+        return copied(layer), None
     if isinstance(layer, CONVOLUTIONS):
         return _convolution(layer, rate)
     if isinstance(layer, tuple(POOLINGS)):
@@ -229,29 +220,25 @@ def _twin(layer, before, after, finest):
     if scaled is None and before != after and not isinstance(layer, geometry.MERGES):
         raise _refusal(layer, "convolutions, pooling, padding, cropping, merges and pointwise layers behind a stride")
     changes = {name: (np.array(getattr(layer, name)) * rate).tolist() for name in scaled or ()}
-    return _copied(layer, **changes), None
-
-
-def _copied(layer, **changes):
-    return type(layer).from_config({**layer.get_config(), **changes})
+    return copied(layer, **changes), None
 
 
 def _convolution(layer, rate):
     changes = {"strides": (1, 1), "dilation_rate": [rate * own for own in layer.dilation_rate]}
     if layer.padding == "valid":
-        return _copied(layer, **changes), None
+        return copied(layer, **changes), None
     sides = zip(layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
     margins = [_margin(*side, rate) for side in sides]
     if all(_is_centred(*margin) for margin in margins):
-        return _copied(layer, **changes), None
-    return _copied(layer, **changes, padding="valid"), margins
+        return copied(layer, **changes), None
+    return copied(layer, **changes, padding="valid"), margins
 
 
 def _pooling(layer, rate):
     size, stride = layer.pool_size[0], layer.strides[0]
     margin = _margin(size, stride, 1, rate) if layer.padding == "same" else (0, 0)
     if rate == 1 and _is_centred(*margin):
-        return _copied(layer, strides=(1, 1))
+        return copied(layer, strides=(1, 1))
     if layer.pool_size != (size, size):
         raise _refusal(layer, f"a square pool, found {layer.pool_size}")
     kind = POOLINGS[type(layer)]

@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s and FCN-8s: score the backbone's maps, upsample, fuse.
+"""FCN-32s, FCN-16s and FCN-8s: score the backbone's maps, upsample the scores, fuse them.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4, Figure 3; *Hands-On Machine Learning*, Figures 14-27 and 14-28.
 """
@@ -7,39 +7,42 @@ import keras
 
 from .. import geometry
 from . import backbones, fusion
+from .alignment import on_image
 from .cloning import any_size, copy_weights
 
 STRIDES = (8, 16, 32)
 
 
 def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn32s"):
-    """FCN-32s: the classes of the last map, upsampled ×32.
+    """FCN-32s: scores the last map and upsamples the scores ×32.
 
     A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255 to logits ``(batch, H, W, num_classes)``, for
-    every size from 1×1 up. Preprocessing, padding to the stride and cropping are inside. Score layers start at zero,
-    upsampling starts bilinear.
+    every size from 1×1 up. It preprocesses, pads and crops by itself. Score layers start at zero, upsampling starts
+    bilinear.
 
     Args:
-        num_classes: Number of classes, background included. 1 is a binary net: one logit for each pixel, that of the
-            object; the background's is 0. Losses, metrics and `fcn_keras.segment` take it for two classes.
+        num_classes: Number of classes, background included. 1 makes a binary net with one logit for each pixel, that of
+            the object; the logit of the background is 0. Losses, metrics and `fcn_keras.segment` treat it as two
+            classes.
         backbone: ``"vgg16"`` (the paper's), ``"vgg19"``, ``"mobilenet_v2"``, ``"resnet50"``,
-            ``"efficientnet_v2_b0"``, ``"mini_vgg"``; a Keras model, whose taps are found; or a
-            `fcn_keras.models.backbones.Backbone` of your own. See `fcn_keras.models.backbones.get`.
-        weights: ``"pretrained"`` (ImageNet; ``"shapes"`` for mini_vgg), ``None`` for random weights, or what the
-            backbone's constructor takes.
-        head: ``"fc"`` keeps the classifier's fc6 and fc7, biases included, as convolutions; ``"light"`` drops them;
-            ``"auto"`` is ``"fc"`` where the backbone has them.
-        upsampling: ``"frozen"`` bilinear, ``"learned_inner"`` (every transposed convolution but the last is learned,
-            from a bilinear start: the CVPR paper), ``"learned"``, or ``"learned_depthwise"``: each class alone, which
-            costs a fraction.
+            ``"efficientnet_v2_b0"`` or ``"mini_vgg"``; a Keras model, whose feature layers are found; or a
+            `fcn_keras.Backbone` of your own. See `fcn_keras.models.backbones.get`.
+        weights: ``"pretrained"`` (ImageNet; ``"shapes"`` for mini_vgg), None for random weights, or what the backbone's
+            constructor accepts.
+        head: ``"fc"`` keeps the classifier's fully connected layers, fc6 and fc7 in VGG, as convolutions, biases
+            included; None drops them, and then they are not downloaded either; ``"auto"`` means ``"fc"`` if the
+            backbone has such layers.
+        upsampling: ``"frozen"``: bilinear. ``"learned_inner"``: every transposed convolution but the last is learned,
+            from a bilinear start, as in the CVPR paper. ``"learned"``: all of them. ``"learned_depthwise"``: all of
+            them, but each class alone, which costs far less.
         name: Name of the model.
 
     Returns:
-        A `keras.Model`; its layers are named as in the authors' nets: ``score_fr``, ``upscore``.
+        A `keras.Model`. Its layers have the authors' names: ``score_fr``, ``upscore``.
 
     Raises:
         ValueError: If an argument is none of the above.
-        OSError: If pretrained weights are neither on this machine nor to be downloaded.
+        OSError: If pretrained weights are not on this machine and cannot be downloaded.
 
     Example:
 
@@ -53,10 +56,10 @@ def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
 
 
 def FCN16s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn16s"):
-    """FCN-16s: the scores of the last map, upsampled ×2, plus those of the map at stride 16; then ×16.
+    """FCN-16s: upsamples the scores of the last map ×2, adds those of the map at stride 16, and upsamples ×16.
 
-    Arguments, returns and errors as in `FCN32s`; further layers: ``upscore2``, ``score_pool4``, ``upscore16``. To
-    start from a trained FCN-32s, as the paper does, use `upgrade`.
+    Arguments, returns and errors are those of `FCN32s`. Further layers: ``upscore2``, ``score_pool4``, ``upscore16``.
+    To start from a trained FCN-32s, as the paper does, use `upgrade`.
 
     Example:
 
@@ -77,15 +80,15 @@ def FCN8s(
     skip_scales=(1, 1),
     name="fcn8s",
 ):
-    """FCN-8s: as FCN-16s, and once more ×2 with the map at stride 8; then ×8.
+    """FCN-8s: like FCN-16s, but upsamples ×2 once more, adds the scores of the map at stride 8, and upsamples ×8.
 
-    Arguments, returns and errors as in `FCN32s`; further layers: ``upscore2``, ``score_pool4``, ``upscore_pool4``,
-    ``score_pool3``, ``upscore8``. To start from a trained FCN-16s, as the paper does, use `upgrade`.
+    Arguments, returns and errors are those of `FCN32s`. Further layers: ``upscore2``, ``score_pool4``,
+    ``upscore_pool4``, ``score_pool3``, ``upscore8``. To start from a trained FCN-16s, as the paper does, use `upgrade`.
 
     Args:
-        skip_scales: Factors of the maps at strides 16 and 8 before they are scored. ``(0.01, 0.0001)`` is the
-            authors' FCN-8s-at-once, trained without stages: it keeps the large activations of the lower maps from
-            drowning the top.
+        skip_scales: Factors by which the maps at strides 16 and 8 are multiplied before they are scored.
+            ``(0.01, 0.0001)`` is the authors' FCN-8s-at-once, which is trained without stages: the small factors keep
+            the large activations of the lower maps from drowning those of the top.
 
     Example:
 
@@ -99,28 +102,31 @@ def FCN8s(
 def upgrade(model, upsampling=None, name=None):
     """The next finer net, started from a coarser one: FCN-32s → FCN-16s → FCN-8s.
 
-    Every weight is copied but the kernel of the last upsampling, which the new net does not have: it goes to the image
-    in two steps instead of one. The new score layer is zero, so the new skip connection adds nothing yet. The first
-    predictions are those of the coarser net, exactly where the units of the backbone lie on pixels (MobileNetV2,
-    ResNet50, EfficientNetV2). Where they lie between pixels (VGG), ×2 then ×16 is not quite ×32: the tent's peak is
-    cut off, and scores differ slightly near unit centres. Where the last upsampling has learned a kernel of its own,
-    they differ by what it has learned, and a warning says so.
+    Every weight is copied, except the kernel of the last upsampling: the new net goes to the image in two steps instead
+    of one. The new score layer is zero, so the new skip connection adds nothing yet, and the first predictions are
+    those of the coarser net:
 
-    All layers of the new net are trained, as in the paper, also those that were frozen in `model`: after FCN-32s-fixed,
-    the backbone learns, too. Batch normalization in the backbone stays as it was in `model`, frozen as a rule. The new
-    net is not compiled.
+    - exactly, if the units of the backbone lie on pixels (MobileNetV2, ResNet50, EfficientNetV2);
+    - nearly, if they lie between pixels (VGG): there ×2 followed by ×16 cuts off the peak of the tent that ×32 has, and
+      scores differ slightly near the centres of units;
+    - up to what the last upsampling has learned, if it is no longer bilinear. A warning then says so.
+
+    All layers of the new net are trained, as in the paper, even if they were frozen in `model`: after FCN-32s-fixed the
+    backbone also learns. Only the backbone's batch normalization keeps its flags; usually it is frozen. The image is
+    padded as in `model`. The new net is not compiled.
 
     Args:
-        model: A model made by `FCN32s`, `FCN16s` or this function, perhaps loaded from a file. It is left as it is.
-        upsampling: As in `FCN32s`; by default as the layers of `model` show it. Another kind is possible where the
-            kernels that were learned can be written in it: a depthwise one as a dense one, for instance.
+        model: A model made by `FCN32s`, `FCN16s` or this function, perhaps loaded from a file. It is not changed.
+        upsampling: As in `FCN32s`; by default the kind that `model` has. Another kind is possible if the learned
+            kernels can be written in it: a depthwise kernel as a dense one, for instance.
         name: Name of the new model; by default ``fcn16s`` or ``fcn8s``.
 
     Returns:
-        A model of its own, as `FCN16s` or `FCN8s` gives.
+        A new model, as `FCN16s` or `FCN8s` makes it.
 
     Raises:
-        ValueError: If the model is no FCN of this package, or an FCN-8s already; or if a learned weight would be lost.
+        ValueError: If the model is not an FCN of this package, or is an FCN-8s already; or if a learned weight would be
+            lost.
 
     Warns:
         UserWarning: If the last upsampling of `model` is no longer bilinear.
@@ -134,10 +140,10 @@ def upgrade(model, upsampling=None, name=None):
     zeros.
     """
     layers = {layer.name: layer for layer in model.layers}
-    if "backbone" not in layers or "score_fr" not in layers:
+    if not {"backbone", "score_fr", "preprocessing", "pad"} <= set(layers):
         raise ValueError(f"Cannot upgrade model {model.name!r}: expected one made by FCN32s, FCN16s or upgrade.")
     if "score_pool3" in layers:
-        raise ValueError(f"Cannot upgrade model {model.name!r}: an FCN-8s is the finest of the paper.")
+        raise ValueError(f"Cannot upgrade model {model.name!r}: it is an FCN-8s, the finest net of the paper.")
     upsampling = upsampling or fusion.upsampling_of(model)
     fusion.require_upsampling(upsampling)
     finest = 8 if "score_pool4" in layers else 16
@@ -149,6 +155,7 @@ def upgrade(model, upsampling=None, name=None):
         finest=finest,
         skip_scales=(1, 1),
         name=name or f"fcn{finest}s",
+        pad=layers["pad"],
     )
     copy_weights(model, finer, replaced=[fusion.LAST[2 * finest]])
     return finer
@@ -157,32 +164,32 @@ def upgrade(model, upsampling=None, name=None):
 def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales, name):
     if num_classes < 1:
         raise ValueError(
-            f"Found num_classes={num_classes}: expected 2 or more, the background is a class too; or 1 for one logit."
+            f"Found num_classes={num_classes}: expected 2 or more (the background is also a class), or 1 for one logit."
         )
     fusion.require_upsampling(upsampling)
     if not isinstance(skip_scales, tuple | list) or len(skip_scales) != 2:
-        raise ValueError(f"Found skip_scales={skip_scales!r}: expected two factors, of the maps at strides 16 and 8.")
+        raise ValueError(f"Found skip_scales={skip_scales!r}: expected two factors, for the maps at strides 16 and 8.")
     backbone = backbones.get(backbone)
-    tapped = backbone.tapped(weights, head)
-    return _assemble(num_classes, tapped, backbone.preprocessing, upsampling, finest, skip_scales, name)
+    network = backbone.feature_extractor(weights, head)
+    return _assemble(num_classes, network, backbone.preprocessing, upsampling, finest, skip_scales, name)
 
 
-def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name):
-    """Padding, preprocessing, backbone and the wiring of Figure 3, placed by the geometry of the backbone's taps."""
-    _require_taps(backbone)
-    image, maps, taps = backbones.on_image(backbone, preprocessing)
-    logits = fusion.fuse(maps, taps, image, num_classes, finest=finest, upsampling=upsampling, skip_scales=skip_scales)
-    return keras.Model(image, logits, name=name)
+def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name, pad=None):
+    """Padding, preprocessing, backbone and the wiring of Figure 3, all from the geometry of the backbone's maps."""
+    _require_maps(backbone)
+    image, maps, geometries = on_image(backbone, preprocessing, pad)
+    options = {"finest": finest, "upsampling": upsampling, "skip_scales": skip_scales}
+    return keras.Model(image, fusion.fuse(maps, geometries, image, num_classes, **options), name=name)
 
 
-def _require_taps(backbone):
-    strides = tuple(tap.stride for tap in geometry.of_outputs(backbone))
+def _require_maps(backbone):
+    strides = tuple(found.stride for found in geometry.of_outputs(backbone))
     if strides != STRIDES:
-        raise ValueError(f"Found taps at strides {list(strides)}: expected {STRIDES}, in this order.")
+        raise ValueError(f"Found maps at strides {list(strides)}: expected {STRIDES}, in this order.")
     side = 32 * STRIDES[-1]
     units = [shape[1] for shape in backbone.compute_output_shape((1, side, side, 3))]
     if units != [side // stride for stride in STRIDES]:
         raise ValueError(
-            f"Found taps of {units} units for {side} pixels: expected {[side // s for s in STRIDES]}, one per "
-            'stride. Fix: padding="same", or ZeroPadding2D, where the backbone loses units at its border.'
+            f"Found maps of {units} units for {side} pixels: expected {[side // s for s in STRIDES]}, one unit for "
+            'each stride. Fix: padding="same", or ZeroPadding2D, where the backbone loses units at its border.'
         )

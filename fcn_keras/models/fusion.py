@@ -1,7 +1,7 @@
 """Score, upsample, fuse: from the maps of a network to logits at the size of the image.
 
-The wiring of the paper's Figure 3, for any network whose maps' places are known. Kernels and crops are not written
-down: they follow from the places.
+This is the wiring of the paper's Figure 3, for any network whose maps have a known geometry. No kernel size and no crop
+is written down: all of them follow from the geometries.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2, Figure 3.
 """
@@ -13,14 +13,14 @@ from ..layers.depthwise import BilinearDepthwiseConv2DTranspose
 from ..layers.padding import CropLike
 from ..layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
-# What is learned: by the inner transposed convolutions, by the last.
+# What is learned: the kernels of the inner transposed convolutions, the kernel of the last.
 UPSAMPLINGS = {
     "frozen": (False, False),
     "learned_inner": (True, False),
     "learned": (True, True),
     "learned_depthwise": ("depthwise", "depthwise"),
 }
-#: The authors' factors of pool4 and pool3 where FCN-8s is trained at once.
+#: The authors' factors for pool4 and pool3 when FCN-8s is trained at once.
 AT_ONCE_SCALES = (0.01, 0.0001)
 LAST = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the authors' names
 
@@ -57,25 +57,25 @@ def upsampling_of(model):
     return "learned_inner" if learned else "frozen"
 
 
-def fuse(maps, places, image, num_classes, *, finest=32, upsampling="frozen", skip_scales=(1, 1), padded=False):
+def fuse(maps, geometries, image, num_classes, *, finest=32, upsampling="frozen", skip_scales=(1, 1), padded=False):
     """Logits at the size of the image, from the maps of a network at strides 8, 16 and 32.
 
     Args:
-        maps: Tensors ``(batch, h, w, channels)`` at strides 8, 16 and 32; only the last for ``finest=32``.
-        places: The `fcn_keras.geometry.Geometry` of each, in pixels of `image`.
-        image: Tensor ``(batch, H, W, channels)``: the logits get its height and width.
+        maps: Tensors ``(batch, h, w, channels)`` at strides 8, 16 and 32; for ``finest=32`` only the last.
+        geometries: The `fcn_keras.geometry.Geometry` of each map, in pixels of `image`.
+        image: Tensor ``(batch, H, W, channels)``. The logits get its height and width.
         num_classes: Number of classes.
         finest: Stride of the finest map that is scored: 32, 16 or 8.
         upsampling: One of `UPSAMPLINGS`, as in `fcn_keras.FCN32s`.
-        skip_scales: Factors of the maps at strides 16 and 8 before they are scored.
-        padded: Whether the maps reach so far beyond the image that a finer one may be cropped where it starts before
-            the coarser, as in the authors' nets.
+        skip_scales: Factors by which the maps at strides 16 and 8 are multiplied before they are scored.
+        padded: Whether the maps reach so far beyond the image that a finer map may be cropped if it starts before the
+            coarser one, as in the authors' nets.
 
     Returns:
         Tensor ``(batch, H, W, num_classes)``, float32.
 
     Raises:
-        ValueError: If a map starts so far behind the one it is laid on that its upsampled scores leave a gap.
+        ValueError: If a map starts so far after the one it is added to that its upsampled scores leave a gap.
 
     Example:
 
@@ -86,18 +86,18 @@ def fuse(maps, places, image, num_classes, *, finest=32, upsampling="frozen", sk
 
     Reference: Long et al. (CVPR 2015), §4.2, Figure 3.
     """
-    scores, place = fuse_maps(
-        maps, places, num_classes, finest=finest, upsampling=upsampling, skip_scales=skip_scales, padded=padded
+    scores, geometry = fuse_maps(
+        maps, geometries, num_classes, finest=finest, upsampling=upsampling, skip_scales=skip_scales, padded=padded
     )
     name = LAST[finest]
-    scores, offset = upsampled(scores, place, Geometry(), UPSAMPLINGS[upsampling][1], name)
+    scores, offset = upsampled(scores, geometry, Geometry(), UPSAMPLINGS[upsampling][1], name)
     if offset < 0:
-        raise _gap(name, place, Geometry(), "image")
+        raise _gap(name, geometry, Geometry(), "image")
     return _crop(offset, f"{name}_crop")([scores, image])
 
 
-def fuse_maps(maps, places, num_classes, *, finest=32, upsampling="frozen", skip_scales=(1, 1), padded=False):
-    """Scores at the finest map, before the last upsampling; arguments and errors as in `fuse`.
+def fuse_maps(maps, geometries, num_classes, *, finest=32, upsampling="frozen", skip_scales=(1, 1), padded=False):
+    """Scores at the finest map, before the last upsampling; arguments and errors are those of `fuse`.
 
     Returns:
         Tensor ``(batch, h, w, num_classes)`` and its `fcn_keras.geometry.Geometry`.
@@ -105,23 +105,23 @@ def fuse_maps(maps, places, num_classes, *, finest=32, upsampling="frozen", skip
     Example:
 
     >>> maps = [keras.Input((None, None, 4)) for _ in range(3)]
-    >>> places = [Geometry(8, 30, 3.5), Geometry(16, 70, 7.5), Geometry(32, 150, 15.5)]
-    >>> fuse_maps(maps, places, num_classes=21, finest=8)[1]
+    >>> geometries = [Geometry(8, 30, 3.5), Geometry(16, 70, 7.5), Geometry(32, 150, 15.5)]
+    >>> fuse_maps(maps, geometries, num_classes=21, finest=8)[1]
     Geometry(stride=8, receptive_field=30, offset=3.5)
     """
     learned, _ = UPSAMPLINGS[upsampling]
-    scores, place = _score(num_classes, "score_fr")(maps[-1]), places[-1]
+    scores, geometry = _score(num_classes, "score_fr")(maps[-1]), geometries[-1]
     if finest <= 16:
         skip = _skip(maps[1], num_classes, skip_scales[0], "pool4")
-        scores, place = fused(scores, place, skip, places[1], learned, "upscore2", "pool4", padded)
+        scores, geometry = fused(scores, geometry, skip, geometries[1], learned, "upscore2", "pool4", padded)
     if finest <= 8:
         skip = _skip(maps[0], num_classes, skip_scales[1], "pool3")
-        scores, place = fused(scores, place, skip, places[0], learned, "upscore_pool4", "pool3", padded)
-    return scores, place
+        scores, geometry = fused(scores, geometry, skip, geometries[0], learned, "upscore_pool4", "pool3", padded)
+    return scores, geometry
 
 
 def _score(num_classes, name):
-    """A 1×1 convolution to classes, zero at the start; in float32 under mixed precision too, as all behind it."""
+    """A 1×1 convolution to classes, zero at the start. Like all that follows it, it is float32 in mixed precision."""
     return keras.layers.Conv2D(num_classes, 1, kernel_initializer="zeros", dtype="float32", name=name)
 
 
@@ -131,21 +131,21 @@ def _skip(features, num_classes, scale, name):
     return _score(num_classes, f"score_{name}")(features)
 
 
-def fused(scores, place, skip, target, learned, name, skip_name, padded=False):
-    """The sum of upsampled scores and a skip's: the map that starts first is cropped to the other.
+def fused(scores, geometry, skip, target, learned, name, skip_name, padded=False):
+    """The sum of upsampled scores and a skip's scores. The map that starts first is cropped to the other.
 
     Args:
-        scores, skip: Tensors ``(batch, h, w, channels)``, of as many channels; the skip is the finer.
-        place, target: The `fcn_keras.geometry.Geometry` of each.
+        scores, skip: Tensors ``(batch, h, w, channels)`` with the same number of channels. The skip is the finer one.
+        geometry, target: The `fcn_keras.geometry.Geometry` of the scores and of the skip.
         learned: As in `upsampled`.
-        name, skip_name: What the layers are called after.
+        name, skip_name: Names that the names of the layers are made of.
         padded: As in `fuse`.
 
     Returns:
-        Tensor of the skip's size, or a little smaller where `padded`, and its place.
+        Tensor of the skip's size, or a little smaller if `padded`, and its geometry.
 
     Raises:
-        ValueError: As `fuse`.
+        ValueError: As in `fuse`.
 
     Example:
 
@@ -153,34 +153,32 @@ def fused(scores, place, skip, target, learned, name, skip_name, padded=False):
     >>> fused(scores, Geometry(32, 404, 15.5), skip, Geometry(16, 100, 7.5), False, "upscore2", "pool4")[0].shape
     (None, 14, 14, 21)
     """
-    scores, offset = upsampled(scores, place, target, learned, name)
+    scores, offset = upsampled(scores, geometry, target, learned, name)
     if offset >= 0:
         scores = _crop(offset, f"{name}_crop")([scores, skip])
     elif not padded:
-        raise _gap(name, place, target, f"map of {skip_name}")
+        raise _gap(name, geometry, target, f"map of {skip_name}")
     else:
         skip = _crop(-offset, f"score_{skip_name}_crop")([skip, scores])
         target = target.shifted(-offset)
     return keras.layers.Add(dtype="float32", name=f"fuse_{skip_name}")([scores, skip]), target
 
 
-def upsampled(scores, place, target, learned, name, channels=None):
-    """Paints a map at the stride of a finer one: the canvas, and the units to cut off it in front.
-
-    Unit 0 of the map lies ``shift`` target units behind unit 0 of the target. On the canvas it is the kernel's centre,
-    so the canvas is cropped by the difference; an odd kernel has its centre on a unit, an even one between two.
+def upsampled(scores, geometry, target, learned, name, channels=None):
+    """Upsamples a map to the stride of a finer one.
 
     Args:
         scores: Tensor ``(batch, h, w, channels)``.
-        place, target: `fcn_keras.geometry.Geometry` of the map and of the finer one; for one finer than the image a
-            stride below 1.
-        learned: Whether the transposed convolution is learned, from a bilinear start, or stays bilinear;
-            ``"depthwise"`` learns each channel alone.
+        geometry, target: `fcn_keras.geometry.Geometry` of the map and of the finer one. If the target is finer than the
+            image, its stride is below 1.
+        learned: True for a transposed convolution that learns from a bilinear start, ``"depthwise"`` for one that
+            learns each channel alone, False for fixed bilinear upsampling.
         name: Name of the layer.
-        channels: Channels that come out of a learned one; by default as many as come in.
+        channels: Number of output channels if `learned` is True; by default that of the input.
 
     Returns:
-        The painted canvas and the crop in front; negative where the canvas starts behind the target.
+        The whole upsampled map, and how many units to crop from its start. A negative number means that it starts
+        after the target.
 
     Example:
 
@@ -189,23 +187,43 @@ def upsampled(scores, place, target, learned, name, channels=None):
     >>> crop
     19
     """
-    factor = round(place.stride / target.stride)
-    shift = (place.offset - target.offset) / target.stride
-    kernel = 2 * factor - 1 if round(2 * shift) % 2 == 0 else 2 * factor
+    factor, kernel, crop = upsampling_sizes(geometry, target)
     if learned == "depthwise":
         layer = BilinearDepthwiseConv2DTranspose(factor, kernel, dtype="float32", name=name)
     elif learned:
         layer = BilinearConv2DTranspose(channels or scores.shape[-1], factor, kernel, dtype="float32", name=name)
     else:
         layer = BilinearUpsampling2D(factor, kernel, dtype="float32", name=name)
-    return layer(scores), round((kernel - 1) / 2 - shift)
+    return layer(scores), crop
 
 
-def _gap(name, place, target, finer):
-    behind = (place.offset - target.offset) / target.stride
+def upsampling_sizes(geometry, target):
+    """The factor, kernel size and crop of the bilinear upsampling from one map to another.
+
+    The kernel is odd where units of the coarse map lie on units of the target, and even where they lie between them.
+
+    Args:
+        geometry, target: `fcn_keras.geometry.Geometry` of the map and of the finer one.
+
+    Returns:
+        Three integers.
+
+    Example: the last upsampling of the authors' FCN-32s.
+
+    >>> upsampling_sizes(Geometry(32, 404, 12.5), Geometry())
+    (32, 64, 19)
+    """
+    factor = round(geometry.stride / target.stride)
+    shift = (geometry.offset - target.offset) / target.stride
+    kernel = 2 * factor - 1 if round(2 * shift) % 2 == 0 else 2 * factor
+    return factor, kernel, round((kernel - 1) / 2 - shift)
+
+
+def _gap(name, geometry, target, finer):
+    late = (geometry.offset - target.offset) / target.stride
     return ValueError(
-        f"Layer {name!r}: its map starts {behind:g} units behind the {finer}, further than its upsampled scores reach. "
-        "Fix: pad the network in front, so that the first units of its maps lie on each other."
+        f"Layer {name!r}: its map starts {late:g} units after the {finer}, and its upsampled scores do not reach back "
+        "that far. Fix: pad the network in front, so that the first units of its maps lie closer together."
     )
 
 

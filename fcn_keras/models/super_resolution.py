@@ -1,10 +1,10 @@
-"""Masks finer than the image: the ladder of FCN-32s, 16s, 8s goes on to the image's own size, and past it.
+"""Masks finer than the image: FCN-32s, 16s and 8s are continued to the size of the image, and beyond it.
 
-The paper stops at FCN-8s, and the book says that one could go on. How is ours: each rung doubles the scores, as before,
-and adds what a lower map has to say. Maps so low know little by themselves, so their rung looks at the scores, too,
-through a 3×3 convolution. Past the size of the image there is no lower map; the last rung is one transposed
-convolution, which starts as bilinear interpolation of the scores and may learn from the features of the last map where
-between two pixels an outline runs.
+The paper stops at FCN-8s, and the book says that one could go on. Here each further step doubles the resolution of the
+scores, as before, and adds what a lower map knows. A map so low in the network knows little by itself, so its step
+looks at the scores as well, through a 3×3 convolution. Beyond the size of the image there is no lower map. The last
+step is therefore one transposed convolution. It starts as bilinear interpolation of the scores, and can learn from the
+features of the last map where an outline runs between two pixels.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2; *Hands-On Machine Learning*, chapter 14: upsampling beyond the
 size of the image.
@@ -12,28 +12,30 @@ size of the image.
 
 import keras
 
-from .. import geometry
+from ..geometry import Geometry
 from ..layers._keras import outputs_inside
 from ..layers.padding import CropLike
-from . import backbones, fusion
+from . import fusion
+from .alignment import on_image
+from .backbones import unfreeze
 from .cloning import any_size, copy_weights
 from .feature_layers import find_feature_layers
 
 
-def finer(model, factor=1, features=32, name=None):
-    """The ladder's next rungs: from a trained FCN-8s to logits at `factor` times the size of the image.
+def super_resolution_fcn(model, factor=1, features=32, name=None):
+    """Continues a trained FCN-8s to logits at `factor` times the size of the image.
 
-    Every weight of the FCN-8s is copied but the kernel of its last upsampling, which several smaller steps replace.
-    What the new rungs add is zero at the start, and the last transposed convolution starts bilinear, so the first
-    logits are those of the FCN-8s, interpolated in smaller steps. Where the last upsampling has learned a kernel of its
-    own, they differ by what it has learned, and a warning says so. All layers of the new net are trained, as after
+    Every weight of the FCN-8s is copied, except the kernel of its last upsampling: several smaller steps take its
+    place. What the new steps add is zero at the start, and the last transposed convolution starts bilinear, so the
+    first logits are those of the FCN-8s, interpolated in smaller steps. If the last upsampling has learned a kernel of
+    its own, they differ by what it has learned, and a warning says so. All layers of the new net are trained, as after
     `fcn_keras.upgrade`.
 
     Args:
-        model: A model made by `fcn_keras.FCN8s` or `fcn_keras.upgrade`, or by this function: then its rungs are copied,
-            too. It is left as it is.
-        factor: 1, 2 or 4. At 1 the logits have the size of the image.
-        features: Channels of the 3×3 convolution of each new rung.
+        model: A model made by `fcn_keras.FCN8s` or `fcn_keras.upgrade`; or by this function, and then its steps are
+            also copied. It is not changed.
+        factor: 1, 2 or 4. With 1 the logits have the size of the image.
+        features: Channels of the 3×3 convolution of each new step.
         name: Name of the new model; by default ``fcn_x`` and the factor.
 
     Returns:
@@ -41,7 +43,8 @@ def finer(model, factor=1, features=32, name=None):
         ``q`` of the logits is centred on ``(q + 0.5) / factor - 0.5`` of the image.
 
     Raises:
-        ValueError: If the factor is none of these, the model is no FCN-8s, or its rungs have not as many features.
+        ValueError: If the factor is none of these, if the model is not an FCN-8s, or if the number of features is not
+            that of the steps which `model` has already.
 
     Warns:
         UserWarning: If the last upsampling of `model` is no longer bilinear.
@@ -49,7 +52,7 @@ def finer(model, factor=1, features=32, name=None):
     Example:
 
     >>> fcn8s = fcn_keras.FCN8s(10, "mini_vgg", weights=None)
-    >>> finer(fcn8s, 4)(keras.ops.zeros((1, 33, 47, 3))).shape
+    >>> super_resolution_fcn(fcn8s, 4)(keras.ops.zeros((1, 33, 47, 3))).shape
     TensorShape([1, 132, 188, 10])
 
     Reference: Long et al. (CVPR 2015), §4.2, continued.
@@ -57,57 +60,53 @@ def finer(model, factor=1, features=32, name=None):
     layers = {layer.name: layer for layer in model.layers}
     if factor not in (1, 2, 4):
         raise ValueError(f"Found factor={factor!r}: expected 1, 2 or 4.")
-    if "score_pool3" not in layers or "backbone" not in layers:
-        raise ValueError(f"Cannot go on from model {model.name!r}: expected an FCN-8s, made by FCN8s or upgrade.")
+    if not {"score_pool3", "backbone", "preprocessing", "pad"} <= set(layers):
+        raise ValueError(f"Cannot continue model {model.name!r}: expected an FCN-8s, made by FCN8s or upgrade.")
     backbone, lower = _with_lower_maps(layers["backbone"])
-    pad = type(layers["pad"]).from_config(layers["pad"].get_config())
-    places = geometry.of_outputs(backbone, incoming=geometry.Geometry(offset=-pad.before))
-    image = keras.Input((None, None, 3), name="image")
-    maps = backbone(backbones.Preprocessing(layers["preprocessing"].mode, name="preprocessing")(pad(image)))
+    image, maps, geometries = on_image(backbone, layers["preprocessing"].mode, layers["pad"])
     classes = layers["score_fr"].filters
     options = {"finest": 8, "upsampling": fusion.upsampling_of(model), "skip_scales": _scales(layers)}
-    scores, place = fusion.fuse_maps(maps[-3:], places[-3:], classes, **options)
+    scores, geometry = fusion.fuse_maps(maps[-3:], geometries[-3:], classes, **options)
     hidden = None
-    for lower_map, lower_place in zip(maps[:lower], places[:lower], strict=True):
-        scores, hidden = _rung(scores, hidden, place, lower_map, lower_place, classes, features)
-        place = lower_place
-    logits = _past_the_image(scores, hidden, place, image, classes, factor)
+    for lower_map, target in zip(maps[:lower], geometries[:lower], strict=True):
+        scores, hidden = _step(scores, hidden, geometry, lower_map, target, classes, features)
+        geometry = target
+    logits = _beyond_the_image(scores, hidden, geometry, image, classes, factor)
     finest = keras.Model(image, logits, name=name or f"fcn_x{factor}")
-    copy_weights(model, finest, replaced=_last_upsampling(model, finest))
+    copy_weights(model, finest, replaced=_last_upsampling(layers, finest))
     return finest
 
 
-def _last_upsampling(model, finest):
-    """The name of the layer that brings the scores of `model` to its own size, unless `finest` has it, too."""
-    last = [layer.name for layer in model.layers if layer.name.startswith(("upscore8", "upscore_fine"))]
-    return [name for name in last if "_crop" not in name and name not in [layer.name for layer in finest.layers]]
+def _last_upsampling(layers, finest):
+    """Names of the layers that bring the scores to the size of the result, as far as `finest` does not have them."""
+    kept = {layer.name for layer in finest.layers}
+    return [name for name in ("upscore8", *(f"upscore_fine{k}" for k in (1, 2, 4))) if name in {*layers} - kept]
 
 
 def _with_lower_maps(backbone):
-    """The backbone with taps at strides 4, 2 and, where it has one, 1 in front of its own; and how many were added."""
+    """The backbone with more outputs: maps at strides 4, 2 and, if it has one, 1; and how many of them there are."""
     trunk = keras.Model(backbone.inputs[0], backbone.outputs[-3])
     try:
         names = find_feature_layers(trunk, (4, 2, 1))
     except ValueError:  # its first layer halves the image
         names = find_feature_layers(trunk, (4, 2))
     found = [outputs_inside(trunk.get_layer(name), trunk)[-1] for name in names]
-    copy = any_size(backbone, [*found, *backbone.outputs[-3:]], name="backbone")
-    return backbones.unfreeze(copy), len(found)
+    return unfreeze(any_size(backbone, [*found, *backbone.outputs[-3:]], name="backbone")), len(found)
 
 
 def _scales(layers):
-    """Factors of the skips, where the net was built at once."""
+    """The factors of the skips, if the net was built to be trained at once."""
     return tuple(layers[name].scale if name in layers else 1 for name in ("scale_pool4", "scale_pool3"))
 
 
-def _rung(scores, hidden, place, lower_map, target, classes, features):
-    """Scores and hidden features on a map of half the stride, both brought there bilinearly."""
+def _step(scores, hidden, geometry, lower_map, target, classes, features):
+    """Scores and hidden features at half the stride; both are upsampled bilinearly to the lower map."""
     stride = target.stride
-    parts = [_onto(scores, place, lower_map, target, f"upscore_x{stride}"), lower_map]
+    parts = [_upsampled_to(scores, geometry, lower_map, target, f"upscore_x{stride}"), lower_map]
     scores = parts[0]
     if hidden is not None:
-        parts.append(_onto(hidden, place, lower_map, target, f"upfeatures_x{stride}"))
-    x = keras.layers.Concatenate(name=f"rung{stride}")(parts)
+        parts.append(_upsampled_to(hidden, geometry, lower_map, target, f"upfeatures_x{stride}"))
+    x = keras.layers.Concatenate(name=f"step{stride}")(parts)
     x = keras.layers.Conv2D(
         features, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"features{stride}"
     )(x)
@@ -115,15 +114,15 @@ def _rung(scores, hidden, place, lower_map, target, classes, features):
     return keras.layers.Add(dtype="float32", name=f"fuse{stride}")([scores, more]), x
 
 
-def _onto(x, place, reference, target, name):
-    canvas, crop = fusion.upsampled(x, place, target, learned=False, name=name)
+def _upsampled_to(x, geometry, reference, target, name):
+    canvas, crop = fusion.upsampled(x, geometry, target, learned=False, name=name)
     return CropLike(crop, dtype="float32", name=f"{name}_crop")([canvas, reference])
 
 
-def _past_the_image(scores, hidden, place, image, classes, factor):
-    if place.stride == factor == 1:
-        return CropLike(round(-place.offset), dtype="float32", name="logits")([scores, image])
-    fine = geometry.Geometry(1 / factor, 1, (1 / factor - 1) / 2)
+def _beyond_the_image(scores, hidden, geometry, image, classes, factor):
+    if geometry.stride == factor == 1:
+        return CropLike(round(-geometry.offset), dtype="float32", name="logits")([scores, image])
+    fine = Geometry(1 / factor, 1, (1 / factor - 1) / 2)
     both = keras.layers.Concatenate(dtype="float32", name="scores_and_features")([scores, hidden])
-    canvas, crop = fusion.upsampled(both, place, fine, learned=True, name=f"upscore_fine{factor}", channels=classes)
+    canvas, crop = fusion.upsampled(both, geometry, fine, learned=True, name=f"upscore_fine{factor}", channels=classes)
     return CropLike(crop, factor, dtype="float32", name="logits")([canvas, image])

@@ -82,12 +82,12 @@ def test_mini_vgg_from_a_weight_file(mini, tmp_path):
     trunk = MiniVGG(weights=path, include_top=False)
     for ours, theirs in zip(trunk.get_weights(), mini.get_weights(), strict=False):
         np.testing.assert_array_equal(ours, theirs)
-    tapped = BACKBONES["mini_vgg"].tapped(path)
+    tapped = BACKBONES["mini_vgg"].feature_extractor(path)
     np.testing.assert_array_equal(tapped.get_layer("fc7").kernel[0, 0], mini.get_layer("fc7").kernel)
 
 
 def test_taps_with_and_without_the_fully_connected_layers():
-    whole, light = (BACKBONES["mini_vgg"].tapped(None, head) for head in ("auto", "light"))
+    whole, light = (BACKBONES["mini_vgg"].feature_extractor(None, head) for head in ("auto", None))
     assert [output.shape[-1] for output in whole.outputs] == [64, 96, 160]
     assert [output.shape[-1] for output in light.outputs] == [64, 96, 128]
     assert "fc6" not in [layer.name for layer in light.layers]
@@ -104,7 +104,7 @@ def test_without_the_dense_layers_no_top_is_built(name, weights):
     def whole(weights):
         raise AssertionError("the whole classifier was built")
 
-    trunk = dataclasses.replace(BACKBONES[name], build=whole).tapped(None, "light")
+    trunk = dataclasses.replace(BACKBONES[name], build=whole).feature_extractor(None, head=None)
     assert trunk.count_params() == weights
     assert [output.shape[-1] for output in trunk.outputs] == [256, 512, 512]
 
@@ -124,8 +124,8 @@ def test_what_the_constructor_is_asked_for():
         fully_connected=("fc6", "fc7"),
         build_trunk=_application(constructor, include_top=False),
     )
-    for weights, head in [("pretrained", "light"), ("trunk.h5", "light"), ("whole.h5", "light"), (None, "fc")]:
-        assert own.tapped(weights, head).outputs[-1].shape[-1] == (160 if head == "fc" else 128)
+    for weights, head in [("pretrained", None), ("trunk.h5", None), ("whole.h5", None), (None, "fc")]:
+        assert own.feature_extractor(weights, head).outputs[-1].shape[-1] == (160 if head == "fc" else 128)
     assert asked == [
         {"include_top": False, "weights": "imagenet"},
         {"include_top": False, "weights": "trunk.h5"},
@@ -134,12 +134,12 @@ def test_what_the_constructor_is_asked_for():
         {"include_top": True, "weights": None},
     ]
     with pytest.raises(ValueError, match="mismatch"):
-        dataclasses.replace(own, pretrained="whole.h5").tapped("pretrained", "light")
+        dataclasses.replace(own, pretrained="whole.h5").feature_extractor("pretrained", head=None)
 
 
 def test_batch_statistics_are_left_alone():
     """Of a pretrained network: batches of one or two images would spoil them."""
-    trunk = BACKBONES["mobilenet_v2"].tapped(None)
+    trunk = BACKBONES["mobilenet_v2"].feature_extractor(None)
     layers = [layer for layer in trunk.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert layers and not any(layer.trainable for layer in layers)
     before = [np.array(layer.moving_mean) for layer in layers]
@@ -157,7 +157,7 @@ def test_weights_are_asked_for_by_name():
 
     own = Backbone(build, ("block_6_expand_relu", "block_13_expand_relu", "out_relu"))
     for weights in ("pretrained", None, "some.weights.h5"):
-        own.tapped(weights)
+        own.feature_extractor(weights)
     assert asked == ["imagenet", None, "some.weights.h5"]
 
 
@@ -182,9 +182,9 @@ def test_backbones_by_name_or_as_they_are():
 
 def test_heads_that_are_not_there():
     with pytest.raises(ValueError, match="head='fc'.*no dense layers"):
-        BACKBONES["mobilenet_v2"].tapped(None, "fc")
+        BACKBONES["mobilenet_v2"].feature_extractor(None, "fc")
     with pytest.raises(ValueError, match="head='heavy'.*expected .*fc"):
-        BACKBONES["mini_vgg"].tapped(None, "heavy")
+        BACKBONES["mini_vgg"].feature_extractor(None, "heavy")
 
 
 def test_a_keras_model_that_wants_other_input_is_told():

@@ -6,11 +6,12 @@ import pytest
 
 import fcn_keras
 from fcn_keras.export.folding import fold_batch_norm, fold_bilinear
+from fcn_keras.layers._keras import all_layers
 from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.models import BACKBONES, Backbone, FCN8s, FCN16s, FCN32s, dilate, fusion, upgrade
-from fcn_keras.models.cloning import any_size, copy_weights, every_layer
-from fcn_keras.models.super_resolution import finer
+from fcn_keras.models.cloning import any_size, copy_weights
+from fcn_keras.models.super_resolution import super_resolution_fcn
 
 UPSAMPLINGS = ("frozen", "learned_inner", "learned", "learned_depthwise")
 NETS = {"32s": FCN32s, "16s": FCN16s, "8s": FCN8s}
@@ -42,7 +43,7 @@ def backbone(kernel):
 def trained(model, but=()):
     """Every weight as if it had been trained, batch normalization's statistics too; `but` names what has not."""
     generator = np.random.default_rng(1)
-    for layer in every_layer(model):
+    for layer in all_layers(model):
         if layer.weights and not isinstance(layer, keras.Model) and layer.name not in but:
             values = [w + generator.uniform(0.0, 0.2, w.shape) for w in layer.get_weights()]
             layer.set_weights(values)
@@ -84,14 +85,16 @@ def test_the_finer_net_predicts_what_the_coarser_does(kernel, upsampling):
 @pytest.mark.parametrize(("kernel", "factor"), [(2, 2), (3, 1)])
 def test_the_nets_finer_than_8s_predict_what_it_does(kernel, upsampling, factor):
     net = trained(FCN8s(CLASSES, backbone(kernel), upsampling=upsampling), but=LAST)
-    finest = finer(net, factor, features=4)
+    finest = super_resolution_fcn(net, factor, features=4)
     for name in ("fuse_pool4", "fuse_pool3"):
         np.testing.assert_array_equal(run(at(finest, name), photo()), run(at(net, name), photo()))
     if kernel == 3:
         assert_same(run(finest, photo()), run(net, photo()))
-    assert_same(run(finer(finest, factor, features=4), photo()), run(finest, photo()))  # its own steps are carried, too
+    assert_same(
+        run(super_resolution_fcn(finest, factor, features=4), photo()), run(finest, photo())
+    )  # its own steps are carried, too
     with pytest.raises(ValueError, match=r"features4.*of \(3, 3, .*, 5\).*there. Fix: "):
-        finer(finest, factor, features=5)
+        super_resolution_fcn(finest, factor, features=5)
 
 
 @pytest.mark.parametrize("upsampling", ["learned", "learned_depthwise"])
@@ -101,7 +104,7 @@ def test_a_last_kernel_that_was_learned_is_named(upsampling):
     for last, make in nets.items():
         net = trained(make(CLASSES, backbone(2), upsampling=upsampling))
         with pytest.warns(UserWarning, match=rf"learned the kernel of '{last}'.*start bilinear.*first predictions"):
-            finer(net) if last == "upscore8" else upgrade(net)
+            super_resolution_fcn(net) if last == "upscore8" else upgrade(net)
 
 
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
@@ -200,7 +203,7 @@ def test_an_fcn_32s_fixed_is_trained_whole_after_the_upgrade():
     fixed = upgrade(upgrade(net))
     for layer in fixed.layers:
         layer.trainable = False
-    assert len(finer(fixed, features=4).get_layer("backbone").trainable_weights) == 5 * 2
+    assert len(super_resolution_fcn(fixed, features=4).get_layer("backbone").trainable_weights) == 5 * 2
 
 
 def test_copies_keep_what_was_frozen():
@@ -222,18 +225,18 @@ def test_a_convolutionalized_classifier_keeps_flags_and_regularizers():
     np.testing.assert_allclose(float(sum(converted.losses)), loss, rtol=1e-5)
 
 
-@pytest.mark.parametrize("head", ["auto", "light"])
+@pytest.mark.parametrize("head", ["auto", None])
 def test_the_weights_of_a_file_arrive_in_the_trunk(head, tmp_path):
     """From a file of the whole classifier, of the trunk alone, and of a classifier of other classes."""
     make = fcn_keras.MiniVGG
     sources = {"whole": make(weights=None), "five": make(5, weights=None)}
-    if head == "light":
+    if head is None:
         sources["trunk"] = make(weights=None, include_top=False)
     for name, source in sources.items():
         if name == "five" and head == "auto":
             continue  # the whole classifier of nine classes does not take it
         source.save_weights(tmp_path / f"{name}.weights.h5")
-        found = BACKBONES["mini_vgg"].tapped(tmp_path / f"{name}.weights.h5", head)
+        found = BACKBONES["mini_vgg"].feature_extractor(tmp_path / f"{name}.weights.h5", head)
         for layer in found.layers:
             if layer.weights:
                 ours, theirs = layer.get_weights(), source.get_layer(layer.name).get_weights()

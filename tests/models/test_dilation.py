@@ -346,7 +346,7 @@ def test_a_network_of_keras():
 
 def test_taps_of_one_stride():
     """A backbone with several outputs: those at stride 16 and 32 come down to 8."""
-    backbone = backbones.get("mini_vgg").tapped(weights=None)
+    backbone = backbones.get("mini_vgg").feature_extractor(weights=None)
     photo = photos(1, 96, 128, 3)
     dense = dilate(backbone, 4)
     assert [place.stride for place in geometry.of_outputs(dense)] == [8, 8, 8]

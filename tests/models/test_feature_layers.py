@@ -15,13 +15,13 @@ from fcn_keras.models.feature_layers import find_feature_layers
 def test_finds_what_the_table_names(name, top):
     constructors = {"mobilenet_v2": "MobileNetV2", "resnet50": "ResNet50", "efficientnet_v2_b0": "EfficientNetV2B0"}
     model = getattr(keras.applications, constructors[name])(weights=None, include_top=top, input_shape=(224, 224, 3))
-    assert find_feature_layers(model) == BACKBONES[name].taps
+    assert find_feature_layers(model) == BACKBONES[name].feature_layers
 
 
 @pytest.mark.parametrize("name", ["DenseNet121", "MobileNetV3Small", "ConvNeXtTiny"])
 def test_networks_that_the_table_does_not_list(name):
     model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(224, 224, 3))
-    tapped = Backbone(lambda weights: model, find_feature_layers(model)).tapped()
+    tapped = Backbone(lambda weights: model, find_feature_layers(model)).feature_extractor()
     assert [tap.stride for tap in geometry.of_outputs(tapped)] == [8, 16, 32]
     shapes = tapped.compute_output_shape((1, 64, 96, 3))
     assert [tuple(shape[1:3]) for shape in shapes] == [(8, 12), (4, 6), (2, 3)]

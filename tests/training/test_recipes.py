@@ -137,7 +137,7 @@ def test_accumulated_batches_step_as_one_large_batch():
     weights = []
     for accumulate, batch in ((1, 4), (2, 2), (4, 1)):
         keras.utils.set_random_seed(0)
-        recipe = dataclasses.replace(SMALL, optimizer="sgd", learning_rate=0.1, head="light", accumulate=accumulate)
+        recipe = dataclasses.replace(SMALL, optimizer="sgd", learning_rate=0.1, head=None, accumulate=accumulate)
         model = recipe.build(2)
         model.compile(recipe.optimizer_for(model, 10**9), PixelCrossentropy(), jit_compile=False)
         model.fit(images, masks, batch_size=batch, shuffle=False, verbose=0)

@@ -215,7 +215,7 @@ def _twin(layer, before, after, finest):
         return _pooling(layer, rate), None
     if isinstance(layer, DilatedPooling2D):
         margin = [rate * units for units in layer.margin]
-        return _copied(layer, dilation_rate=rate * layer.dilation_rate[0], padding=margin), None
+        return copied(layer, dilation_rate=rate * layer.dilation_rate[0], padding=margin), None
     scaled = next((names for kind, names in SCALED.items() if isinstance(layer, kind)), None)
     if scaled is None and before != after and not isinstance(layer, geometry.MERGES):
         raise _refusal(layer, "convolutions, pooling, padding, cropping, merges and pointwise layers behind a stride")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside under another name, then renamed; what to say where none is."""
+"""Files: paths that users write, atomic writing, the lock of a run's folder, and a hint if a path does not exist."""
 
 import contextlib
 import datetime
@@ -12,8 +12,8 @@ import platform
 import sys
 import uuid
 
-PARTIAL = "partial-"  # how the names of unfinished files begin
-_HELD = set()  # folders that this process holds
+PARTIAL = "partial-"  # the names of unfinished files begin with it
+_HELD = set()  # folders that this process has locked
 
 
 def user_path(path):
@@ -54,19 +54,19 @@ def data_home():
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yields a temporary path next to `path`; when the block ends, what was written there takes the final name.
+    """Yields a temporary path next to `path`. When the block ends, the file that was written there replaces `path`.
 
-    Each writer has a temporary name of its own, so of two that write at once the last one to finish wins, and both
-    files are whole. If the block fails, the temporary file is deleted and the earlier file stays as it was.
+    Each writer has its own temporary name. If two processes write the same file, the last one to finish wins, and the
+    file is never a mixture. If the block fails, the temporary file is deleted and the earlier file stays unchanged.
 
     Args:
-        path: The final name. Its folder is made if it does not exist.
+        path: The final path. Its folder is created if it does not exist.
 
     Yields:
-        A `pathlib.Path` in the same folder, whose name ends as that of `path` does.
+        A `pathlib.Path` in the same folder, whose name ends with that of `path`.
 
     Raises:
-        OSError: If the file cannot be written (disk full, no permission). The message names `path` and the way out.
+        OSError: If the file cannot be written (disk full, no permission). The message names `path`.
 
     Example:
 
@@ -81,27 +81,27 @@ def replacing(path):
     try:
         yield temporary
         with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())  # so that even after a power cut the name never stands for half a file
+            os.fsync(file.fileno())  # without this, a power cut could leave an empty file under the final name
         os.replace(temporary, path)
     except OSError as error:
         raise OSError(
             error.errno,
-            f"Could not write {path}: {error.strerror or error}. What stood there before is whole. "
-            "Fix: free some space, or see to the folder's permissions, and run the same again.",
+            f"Could not write {path}: {error.strerror or error}. An earlier file of this name is unchanged. "
+            "Fix: free some space or check the permissions of the folder, then run the same command again.",
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def atomic_write(path, write):
-    """Writes a file whole or not at all; see `replacing`, which this calls.
+    """Writes a file completely or not at all. This calls `replacing`.
 
     Args:
-        path: The final name.
-        write: Function from the temporary `pathlib.Path` that writes there.
+        path: The final path.
+        write: Function that writes the file to the `pathlib.Path` it is given.
 
     Raises:
-        OSError: If the file cannot be written.
+        OSError: If the file cannot be written (disk full, no permission). The message names `path`.
 
     Example:
 
@@ -115,17 +115,18 @@ def atomic_write(path, write):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Holds a folder for this process; a second process that asks for it is refused and told who holds it.
+    """Locks a folder inside the block, so that no second run can write there.
 
-    The lock is the operating system's lock on the file ``.lock``, so it ends with the process, even with one that was
-    killed. While it is held, ``running.json`` says which process holds it. Temporary files that a killed process left
-    in the folder are deleted.
+    The operating system holds the lock, on the file ``.lock``. It ends with the process, even if the process is killed.
+    Meanwhile ``running.json`` says which process has the lock. Temporary files that a killed process left in the folder
+    are deleted.
 
     Args:
-        folder: The folder. It is made if it does not exist.
+        folder: The folder. It is created if it does not exist.
 
     Raises:
-        BlockingIOError: If another run holds the folder. The message names its process, its machine and its start.
+        BlockingIOError: If another run has locked the folder. The message names its process, its machine and its start.
+        OSError: If the file system has no locks.
 
     Example:
 
@@ -137,13 +138,17 @@ def locked(folder):
 
     folder = pathlib.Path(folder).resolve()
     lock, holder = fasteners.InterProcessLock(folder / ".lock"), folder / "running.json"
-    if folder in _HELD or not lock.acquire(blocking=False):  # the lock alone would let this process in twice
+    try:
+        free = folder not in _HELD and lock.acquire(blocking=False)  # the system would let this process in twice
+    except RuntimeError as error:
+        raise OSError(f"{folder} cannot be locked: {error}. Fix: take a folder on another file system.") from error
+    if not free:
         if lock.lockfile is not None:
             lock.lockfile.close()
         raise BlockingIOError(
             errno.EAGAIN,
-            f"{folder} is being trained by another run: {_told(holder)}. "
-            "Fix: wait until it ends, or stop it, or take another directory.",
+            f"Another run is training in {folder}: {_holder(holder)}. "
+            "Fix: wait until it ends, stop it, or take another directory.",
         )
     _HELD.add(folder)
     try:
@@ -159,16 +164,22 @@ def locked(folder):
         lock.release()
 
 
-def _told(holder):
+def _holder(path):
     try:
-        found = json.loads(holder.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
         return f"process {found['pid']} on {found['host']}, since {found['since']}"
-    except (OSError, ValueError, KeyError):  # it has the lock, and has not written its name yet
-        return "a process that started just now"
+    except (OSError, ValueError, KeyError):  # the process has the lock and has not written the file yet
+        return "a process that has just started"
 
 
 def did_you_mean(path):
-    """A sentence about a path where nothing is: from where on it fails, and names there that are nearly the same.
+    """A sentence about a path that does not exist: where it fails, and a similar name there.
+
+    Args:
+        path: String or path.
+
+    Returns:
+        The sentence.
 
     Example:
 
@@ -185,7 +196,14 @@ def did_you_mean(path):
 
 
 def write_json(path, content):
-    """Writes JSON through `atomic_write`; a number that is not finite becomes null, as JSON has no NaN.
+    """Writes JSON with `atomic_write`. Numbers that are not finite become null, because JSON has no NaN.
+
+    Args:
+        path: The final path.
+        content: Nested dicts and lists.
+
+    Raises:
+        OSError: As in `atomic_write`.
 
     Example:
 
@@ -198,7 +216,13 @@ def write_json(path, content):
 
 
 def finite(content):
-    """Nested dicts and lists with None in place of every float that is not finite.
+    """Replaces every float that is not finite by None.
+
+    Args:
+        content: Nested dicts, lists and tuples.
+
+    Returns:
+        The same with strings as keys and lists for tuples.
 
     Example:
 

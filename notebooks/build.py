@@ -24,6 +24,8 @@ from nbconvert import HTMLExporter
 from nbconvert.filters import strip_ansi
 from traitlets.config import Config
 
+from fcn_keras._files import atomic_write
+
 NOTEBOOKS = pathlib.Path(__file__).resolve().parent
 OUT = NOTEBOOKS.parent / "build" / "walkthrough"
 
@@ -209,11 +211,8 @@ td, th {{ padding: .3em 1em .3em 0; text-align: left; border-bottom: 1px solid #
 
 
 def write(path, text):
-    """Writes a file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    beside.replace(path)
+    """Writes a text file atomically."""
+    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def main(arguments=None, notebooks=NOTEBOOKS, out=OUT):

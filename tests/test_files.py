@@ -84,7 +84,7 @@ def test_a_locked_folder_names_its_holder_and_a_killed_holder_lets_go(tmp_path):
     ):
         pass
     (tmp_path / "running.json").write_text("half a f")
-    with pytest.raises(BlockingIOError, match="a process that started just now"), _files.locked(tmp_path):
+    with pytest.raises(BlockingIOError, match="a process that has just started"), _files.locked(tmp_path):
         pass
     (tmp_path / "partial-0123-checkpoint.npz").write_text("half")
     child.kill()

@@ -17,7 +17,7 @@ import pytest
 from fcn_keras import load_model
 from fcn_keras.metrics import METRICS
 from fcn_keras.models import Backbone, find_feature_layers
-from fcn_keras.training import AdamW, Polynomial, Recipe, Run, Stage, StagedTraining, train
+from fcn_keras.training import LayerwiseAdamW, Polynomial, Recipe, Run, Stage, StagedTraining, train
 
 FOLDER = pathlib.Path(__file__).parent / "data" / "first_edition"
 NUMBERS = dict(np.load(FOLDER / "numbers.npz"))
@@ -109,7 +109,7 @@ def test_keras_loads_them_where_the_package_is_imported(modules, files):
 
 
 def averaging(model, steps):
-    return AdamW(Polynomial(1e-2, steps), decay=1e-3, use_ema=True, ema_momentum=0.8)
+    return LayerwiseAdamW(Polynomial(1e-2, steps), decay=1e-3, use_ema=True, ema_momentum=0.8)
 
 
 def copied(name, tmp_path):

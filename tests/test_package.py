@@ -131,7 +131,7 @@ def saved(tmp_path_factory):
     keras.utils.set_random_seed(0)
     model = fcn_keras.FCN8s(3, "mini_vgg", weights=None, upsampling="learned")
     model.compile(
-        fcn_keras.training.AdamW(fcn_keras.training.Polynomial(1e-3, 10), decay=0.1),
+        fcn_keras.training.LayerwiseAdamW(fcn_keras.training.Polynomial(1e-3, 10), decay=0.1),
         loss=fcn_keras.losses.PixelCrossentropy(),
         metrics=[fcn_keras.metrics.SegmentationMetrics(3)],
     )
@@ -162,7 +162,7 @@ def test_files_load_with_keras_alone(saved, imports, backend):
         rooms = [name for name in sys.modules if name.startswith("fcn_keras.")]
         assert not rooms, rooms
         model = keras.models.load_model(sys.argv[1] + "/net.keras")
-        assert isinstance(model.optimizer, sys.modules["fcn_keras"].training.AdamW)
+        assert isinstance(model.optimizer, sys.modules["fcn_keras"].training.LayerwiseAdamW)
         assert isinstance(model.loss, sys.modules["fcn_keras"].losses.PixelCrossentropy)
         expected = numpy.load(sys.argv[1] + "/expected.npz")
         logits = keras.ops.convert_to_numpy(model(expected["images"]))

@@ -8,7 +8,7 @@ import numpy as np
 from fcn_keras import datasets
 from fcn_keras.metrics import METRICS, SegmentationMetrics
 from fcn_keras.training import Recipe
-from fcn_keras.training.recipes import builders_of, load_splits
+from fcn_keras.training.data import load_splits, prepare_splits
 
 SHARED = ("backbone", "weights", "epochs", "batch", "size", "scales", "colour", "augmentation")
 
@@ -76,5 +76,5 @@ class Task:
     @functools.cached_property
     def _loaded(self):
         recipe = dataclasses.replace(self.recipe, validation_batch=1)
-        builders = builders_of(self.data, self.splits, source=self.source, data_dir=self.data_dir)
+        builders = prepare_splits(self.data, self.splits, source=self.source, data_dir=self.data_dir)
         return load_splits(recipe, builders, self.splits)

@@ -19,10 +19,10 @@ Where the CPU can, OpenVINO computes in bfloat16 and is off by some hundredths, 
 ``{"INFERENCE_PRECISION_HINT": "f32"}``.
 """
 
+import functools
 import importlib
 import numbers
 import os
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -30,7 +30,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from .._files import user_path
+from .._files import atomic_write, user_path
 from ..inference.predictor import OUTPUTS, get_predictor
 from .folding import fold_bilinear
 from .int8 import calibration_images, litert_options, quantize_onnx, require_images
@@ -215,11 +215,13 @@ def _write_litert(model, path, images):
 
 def _move(temporary, path):
     """Gives a finished export its name. The weights of OpenVINO come first, since the .xml refers to them."""
-    if temporary.is_dir() and path.exists():
-        os.replace(path, temporary.with_name("replaced"))
-    if path.suffix == ".xml":
-        shutil.move(temporary.with_suffix(".bin"), path.with_suffix(".bin"))
-    os.replace(temporary, path)
+    if temporary.is_dir():
+        if path.exists():
+            os.replace(path, temporary.with_name("replaced"))
+        os.replace(temporary, path)
+        return
+    for suffix in [".bin", ".xml"] if path.suffix == ".xml" else [path.suffix]:
+        atomic_write(path.with_suffix(suffix), functools.partial(os.replace, temporary.with_suffix(suffix)))
 
 
 WRITERS = {

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from .._files import atomic_write
-from ..training import AdamW, Polynomial, Run, fingerprints, layer_rates
-from ..training.averages import averaging
+from ..training import LayerwiseAdamW, Polynomial, Run, fingerprints, layer_rates
+from ..training.callbacks import ema_options
 from .average_precision import KINDS, NAMES, InstanceEvaluation, evaluate
 from .config import MaskRCNNConfig
 from .data import load, open_source
@@ -117,7 +117,7 @@ class MaskRCNNRecipe:
         """Returns the optimizer of a model for a run of so many steps."""
         rate = Polynomial(self.learning_rate, steps, 0.9, self.warmup)
         rates = layer_rates(model, self.backbone_rate, within=model.pyramid)
-        return AdamW(rate, rates, self.decay, clipnorm=10.0, **averaging(self.ema, steps))
+        return LayerwiseAdamW(rate, rates, self.decay, clipnorm=10.0, **ema_options(self.ema, steps))
 
     def as_dict(self):
         """Returns the fields as a dict, for JSON."""

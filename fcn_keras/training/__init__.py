@@ -1,29 +1,38 @@
-"""Training that survives: one net in a folder (`Run`), and the stages of Table 2 on top of it (`StagedTraining`).
+"""Training that survives an interruption: of one net (`train`), or in the stages of Table 2 (`train_stages`).
+
+Every name loads its module when it is first used. The recipes load neither Keras nor TensorFlow.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2–4.3 and Table 2.
 """
 
-from .optimizers import SGD, AdamW, Polynomial, layer_rates
-from .recipes import RECIPES, Recipe, train
-from .run import Run
-from .staged_recipes import STAGED_RECIPES, StagedRecipe, train_stages
-from .stages import PAPER_TABLE_2, STARTS_FROM, Stage, StagedTraining, markdown_table
+import importlib
 
-__all__ = [
-    "PAPER_TABLE_2",
-    "RECIPES",
-    "SGD",
-    "STAGED_RECIPES",
-    "STARTS_FROM",
-    "AdamW",
-    "Polynomial",
-    "Recipe",
-    "Run",
-    "Stage",
-    "StagedRecipe",
-    "StagedTraining",
-    "layer_rates",
-    "markdown_table",
-    "train",
-    "train_stages",
-]
+_NAMES = {
+    "PAPER_TABLE_2": "recipes",
+    "RECIPES": "recipes",
+    "STAGED_RECIPES": "staged_recipes",
+    "LayerwiseAdamW": "optimizers",
+    "LayerwiseSGD": "optimizers",
+    "Polynomial": "optimizers",
+    "Recipe": "recipes",
+    "Run": "run",
+    "Stage": "staged_recipes",
+    "StagedRecipe": "staged_recipes",
+    "StagedTraining": "stages",
+    "layer_rates": "optimizers",
+    "markdown_table": "stages",
+    "train": "by_recipe",
+    "train_stages": "by_recipe",
+}
+__all__ = sorted(_NAMES)
+
+
+def __getattr__(name):
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

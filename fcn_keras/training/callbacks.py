@@ -1,23 +1,26 @@
-"""What a run does inside an epoch: looks at the loss, writes checkpoints, measures."""
+"""What happens inside an epoch of a run, and the exponential moving average (EMA) of weights."""
 
+import contextlib
 import math
 import time
 
 import keras
 
-from .averages import assign, averaged, copies, keeps_averages
+from ..layers._keras import all_layers
+from . import checkpoints
+from .checkpoints import assign, copies
 
 
-class Watch(keras.callbacks.Callback):
-    """Keras' callback of a `fcn_keras.training.Run`, for one epoch.
+class RunCallback(keras.callbacks.Callback):
+    """Watches one epoch of a `fcn_keras.training.Run`: checks the loss, writes checkpoints, measures.
 
-    `keras.callbacks.TerminateOnNaN` stops without an error, so the broken net would be saved as if it were whole.
-    `keras.callbacks.ModelCheckpoint` writes in place and knows nothing of averaged weights;
-    `keras.callbacks.CSVLogger` appends, so an epoch that is trained again would stand twice.
+    `keras.callbacks.TerminateOnNaN` stops without an error, so the broken net would be saved as if it were finished.
+    `keras.callbacks.ModelCheckpoint` does not write atomically and knows nothing of averaged weights.
+    `keras.callbacks.CSVLogger` appends, so an epoch that is trained again would be written twice.
 
     Args:
         run: The run.
-        state, record: What its checkpoint holds.
+        state, record: What the run's checkpoint holds.
         started: `time.perf_counter` at the start of the epoch.
     """
 
@@ -25,7 +28,7 @@ class Watch(keras.callbacks.Callback):
         super().__init__()
         self.run, self.state, self.record, self.started = run, state, record, started
         self.first, self.before = record["step"], record["seconds"]
-        # Keras sets the metrics that it has built to zero at the start of an epoch; this one may have begun before.
+        # Keras resets the metrics at the start of an epoch. This epoch may have begun before.
         self.running = [value if self.first else 0 * value for value in copies(state["running"])]
         self.entry, self.raw = None, None
 
@@ -38,24 +41,24 @@ class Watch(keras.callbacks.Callback):
             raise FloatingPointError(self._explain(logs["loss"], step))
         every = self.run.checkpoint_steps
         if every and step % every == 0:
-            if keras.backend.backend() == "jax":  # whose epoch runs on copies of the variables
+            if keras.backend.backend() == "jax":  # the epoch runs on copies of the variables
                 self.model.jax_state_sync()
             self.record.update(step=step, seconds=self._seconds())
-            self.run.save(self.state, self.record)
+            checkpoints.save(self.run.checkpoint, self.state, self.record)
 
     def on_epoch_end(self, epoch, logs=None):
         entry = {name: float(value) for name, value in logs.items()}
         if self.run.validate_every and (epoch + 1) % self.run.validate_every == 0:
-            with averaged(self.model):
+            with ema_weights(self.model):
                 found = self.run.measure(self.model)
             entry |= {f"val_{name}": float(value) for name, value in found.items()}
-            logs.update(entry)  # for TensorBoard, whose turn is next
+            logs.update(entry)  # for TensorBoard, whose callback comes next
         self.entry = entry | {"epoch": epoch + 1, "seconds": self._seconds()}
-        if keeps_averages(self.model):
+        if uses_ema(self.model):
             self.raw = copies(self.model.trainable_variables)
 
     def restore(self):
-        """Undoes what Keras does at the end of a fit: it puts the averaged weights into the model."""
+        """Takes the averaged weights out of the model again, which Keras puts there at the end of `fit`."""
         if self.raw is not None:
             assign(self.model.trainable_variables, self.raw)
 
@@ -66,7 +69,55 @@ class Watch(keras.callbacks.Callback):
         run, place = self.run, f"epoch {self.record['epoch'] + 1}, step {step}"
         kept = f"{run.checkpoint} holds the last good state" if run.checkpoint.exists() else "nothing was saved yet"
         return (
-            f"{run.name}: the loss is {loss} at {place}; {kept}. Likely causes: a learning rate that is too high; "
-            "labels outside the classes (fcn_keras check); float16 that overflows. Fix: a lower rate, a longer "
-            "warm-up, mixed_bfloat16 or float32; other settings need another directory."
+            f"{run.name}: the loss is {loss} at {place}; {kept}. Likely causes: the learning rate is too high, a mask "
+            "has labels outside the classes (fcn-keras check finds them), or float16 overflows. Fix: a lower learning "
+            "rate, a longer warm-up, mixed_bfloat16 or float32. Other settings need another directory."
         )
+
+
+def reseed_dropout(model, seed):
+    """Restarts every dropout layer from the seed, so that the draws of an epoch depend on nothing before it."""
+    for number, layer in enumerate(all_layers(model)):
+        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+            layer.seed_generator.state.assign([seed % 2**31, number])
+
+
+def ema_options(share, steps):
+    """Arguments of an optimizer that averages weights over a share of the steps. None or 0 averages no weights.
+
+    Example:
+
+    >>> ema_options(0.05, steps=2000)
+    {'use_ema': True, 'ema_momentum': 0.99}
+    """
+    return {} if not share else {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (share * steps))}
+
+
+def uses_ema(model):
+    """Whether the model's optimizer averages weights. Keras' loss scaling may be wrapped around the optimizer."""
+    return bool(getattr(getattr(model.optimizer, "inner_optimizer", model.optimizer), "use_ema", False))
+
+
+@contextlib.contextmanager
+def ema_weights(model):
+    """Puts the averaged weights into the model inside the block, if its optimizer averages weights.
+
+    `keras.callbacks.SwapEMAWeights` swaps them by adding and subtracting on TensorFlow, which changes the last bits.
+
+    Args:
+        model: A compiled model.
+
+    Example:
+
+    >>> with ema_weights(model):  # doctest: +SKIP
+    ...     model.evaluate(validation)
+    """
+    if not uses_ema(model):
+        yield
+        return
+    raw = copies(model.trainable_variables)
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        assign(model.trainable_variables, raw)

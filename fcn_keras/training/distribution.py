@@ -1,44 +1,19 @@
-"""Past one device, and past one machine: one scope to build in, one `fit` for all of them.
+"""Training on several devices or machines: `scope` to build the model in, `fit` and `evaluate` to use it.
 
-Data parallel training, synchronous: every replica holds the whole model and sees its part of each global batch, and
-gradients are averaged before a step. So N replicas on a global batch do what one device does on that batch. The
-engines are those of TensorFlow and of Keras on JAX; nothing here trains by itself. What works with Keras 3.15 on
-TensorFlow 2.21 and JAX 0.10, found by trying:
+Training is data parallel and synchronous. Every replica holds the whole model and sees its part of each global batch,
+and gradients are averaged before each step. N replicas on a global batch thus do what one device does on that batch.
+TensorFlow and JAX do the work; `ENGINES` names what they offer. PyTorch has none of these.
 
-- ``"mirrored"``, several devices of this machine, on TensorFlow: `tf.distribute.MirroredStrategy`. `model.fit` works.
-- ``"workers"``, several machines, on TensorFlow: `tf.distribute.MultiWorkerMirroredStrategy`. `model.fit` fails, see
-  below.
-- ``"data_parallel"``, several devices of this machine, on JAX: `keras.distribution.DataParallel`. `model.fit` works.
-- ``"workers"``, several machines, on JAX: `keras.distribution.initialize`, then `DataParallel`. `model.fit` works.
-
-And what stands in the way:
-
-- On TensorFlow and several machines `model.fit` stops before its first step with ``ValueError: Attempt to convert a
-  value (PerReplica:{…}) with an unsupported type (<class 'tensorflow.python.distribute.values.PerReplica'>) to a
-  Tensor.``, and behind that with ``ValueError: Invalid reduction dimension 0 for input with 0 dimensions.``
-  (keras-team/keras#20585, open). `fit` here hands the model's own ``train_step`` to ``strategy.run``, which works.
-- `keras.distribution.DataParallel` on TensorFlow and PyTorch raises nothing: it trains on one device. `scope` refuses
-  it there. PyTorch has no engine of these.
-
-Several machines. Every machine runs the same program, with an environment that differs in the index alone::
+Several machines run the same program, each with its own index in the environment::
 
     TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
 
-`scope` reads it on both backends; on JAX ``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``…_NUM_PROCESSES`` and
-``…_PROCESS_ID`` serve as well. It must come first, before anything is computed. All workers load a model, inside
-`scope`; the chief alone (`is_chief`) saves, outside. Two workers on loopback give the weights of one device to 1e-5.
+On JAX, ``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``…_NUM_PROCESSES`` and ``…_PROCESS_ID`` serve as well. `scope` reads the
+environment and must come before any computation. All workers load a model, inside `scope`. Only the chief (`is_chief`)
+saves it, outside. If a worker dies, the others stop with an error. Then start all of them again, load the last
+checkpoint inside `scope` and pass ``initial_epoch``.
 
-The data. A dataset gives global batches, alike on every worker (the same seed); each worker reads all of it and keeps
-its part of each batch (`tf.data`'s shard policy DATA). That costs reading N times and gives the same batches whatever
-the number of replicas. Where reading is the bottleneck, shard the files yourself.
-
-The loss. Keras averages the replicas' losses. `fcn_keras.losses.PixelCrossentropy` is a mean over labelled pixels,
-and a mean of means is not the mean where replicas hold unequal shares of void. `GlobalPixelCrossentropy` is the mean
-over all replicas. The sum needs no mending, nor does JAX, where the batch is one array.
-
-When a worker dies, the others stop: on TensorFlow after some ten seconds with ``UnavailableError: Collective ops is
-aborted by: … The following tasks are unhealthy (stopped sending heartbeats) … Restart your program to reset.`` Start
-all of them again, load the last checkpoint inside `scope` and pass ``initial_epoch``.
+A dataset gives global batches and must be the same on every worker. Each worker keeps its part of each batch.
 """
 
 import contextlib
@@ -47,6 +22,7 @@ import json
 import os
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from ..losses import PixelCrossentropy
@@ -61,18 +37,19 @@ ENGINES = {
 
 @contextlib.contextmanager
 def scope(kind=None, devices=None):
-    """Where a model is built and compiled, or loaded; `fit`, `evaluate` and saving come behind it, outside.
+    """Where a model is built and compiled, or loaded. `fit`, `evaluate` and saving come after the block.
 
-    On TensorFlow saving inside it, by the chief alone, breaks the workers' step; on JAX the distribution stays set
-    for the rest of the process.
+    On TensorFlow, saving inside the block breaks the steps of the other workers. On JAX the distribution stays set for
+    the rest of the process.
 
     Args:
-        kind: ``"mirrored"``, ``"workers"``, ``"data_parallel"`` (see the table above) or None: one device.
-        devices: Names of the devices, such as ``["GPU:0", "GPU:1"]``; by default all of this machine. Not for
-            ``"workers"``, which take all.
+        kind: ``"mirrored"`` (several devices, TensorFlow), ``"data_parallel"`` (several devices, JAX), ``"workers"``
+            (several machines) or None (one device).
+        devices: Names of the devices, such as ``["GPU:0", "GPU:1"]``. By default all of this machine. ``"workers"``
+            always takes all.
 
     Yields:
-        The number of replicas: the global batch must be a multiple of it.
+        The number of replicas. The global batch must be a multiple of it.
 
     Raises:
         ValueError: If the backend has no such engine, or ``"workers"`` finds no cluster in the environment.
@@ -98,7 +75,7 @@ def scope(kind=None, devices=None):
 
 
 def is_chief():
-    """Whether this process is the one that writes files: the chief, worker 0 where no chief is named, or the only one.
+    """Whether this process writes the files: the chief, or worker 0 if no chief is named, or the only process.
 
     Example:
 
@@ -113,21 +90,22 @@ def is_chief():
 
 
 def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
-    """Trains a model that was built in `scope`, in this process's part; every worker calls it alike.
+    """Trains a model that was built in `scope`. Every worker makes the same call.
 
-    This is `model.fit` wherever that works, and the same steps through ``strategy.run`` where it does not.
+    This is `keras.Model.fit`, except on several machines with TensorFlow. There `fit` of Keras 3.15 stops before its
+    first step (keras-team/keras#20585), so this function runs the model's ``train_step`` itself.
 
     Args:
         model: Compiled model.
-        data: `tf.data.Dataset` of global batches (images, masks), all of one size: ``drop_remainder=True``.
-        epochs, initial_epoch, verbose: As in `model.fit`.
-        callbacks: Keras callbacks. Those that write files belong to the chief: ``[…] if is_chief() else []``.
+        data: `tf.data.Dataset` of global batches (images, masks) of one size, as ``drop_remainder=True`` gives them.
+        epochs, initial_epoch, verbose: As in `keras.Model.fit`.
+        callbacks: Keras callbacks. Only the chief takes those that write files: ``[…] if is_chief() else []``.
 
     Returns:
         The `keras.callbacks.History`.
 
     Raises:
-        ValueError: If the batches have no fixed size, or one that the replicas cannot share equally.
+        ValueError: If the batches have no fixed size, or one that is not a multiple of the number of replicas.
 
     Example:
 
@@ -143,38 +121,38 @@ def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
         )
     with model.distribute_strategy.scope():
         model.optimizer.build(model.trainable_variables)
-    told = keras.callbacks.CallbackList(
+    callbacks = keras.callbacks.CallbackList(
         list(callbacks), add_history=True, add_progbar=verbose != 0, model=model, epochs=epochs, verbose=verbose
     )
     model.stop_training = False
-    told.on_train_begin()
+    callbacks.on_train_begin()
     step, batches = _step(model, model.train_step, data)
     for epoch in range(initial_epoch, epochs):
-        told.on_epoch_begin(epoch)
+        callbacks.on_epoch_begin(epoch)
         model.reset_metrics()
         for number, batch in enumerate(batches):
-            told.on_train_batch_begin(number)
+            callbacks.on_train_batch_begin(number)
             step(batch)
-            told.on_train_batch_end(number)
-        told.on_epoch_end(epoch, _measured(model))
+            callbacks.on_train_batch_end(number)
+        callbacks.on_epoch_end(epoch, _logs(model))
         if model.stop_training:
             break
-    told.on_train_end()
+    callbacks.on_train_end()
     return model.history
 
 
 def evaluate(model, data):
-    """Measures a model that was built in `scope`; metrics count the pixels of all replicas.
+    """Measures a model that was built in `scope`. Metrics count the pixels of all replicas.
 
     Args:
         model: Compiled model.
         data: `tf.data.Dataset` of global batches, as for `fit`.
 
     Returns:
-        Dict from the names of loss and metrics to floats, alike on every worker.
+        Dict from the names of loss and metrics to floats, the same on every worker.
 
     Raises:
-        ValueError: As `fit`.
+        ValueError: As in `fit`.
 
     Example:
 
@@ -187,15 +165,16 @@ def evaluate(model, data):
     step, batches = _step(model, model.test_step, data)
     for batch in batches:
         step(batch)
-    return _measured(model)
+    return _logs(model)
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class GlobalPixelCrossentropy(PixelCrossentropy):
     """`fcn_keras.losses.PixelCrossentropy` over the labelled pixels of the whole global batch.
 
-    On one device, and on JAX, the two are the same. On the replicas of `tf.distribute` the count of labelled pixels (or
-    the sum of their class weights) is summed over them, one number for each step.
+    Keras averages the losses of the replicas. That mean of means is not the mean over all labelled pixels if the
+    replicas hold unequal shares of void. Here the replicas of `tf.distribute` sum their numbers of labelled pixels (or
+    the class weights of these pixels) in each step. On one device and on JAX the two losses are the same.
 
     Args:
         ignore_class, reduction, name, class_weights, label_smoothing: As in `fcn_keras.losses.PixelCrossentropy`.
@@ -230,15 +209,13 @@ def _engine(kind, devices):
         return _workers(backend)
     if kind == "data_parallel":
         return keras.distribution.DataParallel(devices=devices)
-    import tensorflow as tf
-
     return tf.distribute.MirroredStrategy(devices)
 
 
 def _workers(backend):
     addresses, index = _cluster()
     if index is None:
-        raise ValueError("Found a task in TF_CONFIG that is no chief and no worker: expected one of them in a scope.")
+        raise ValueError("Found a task in TF_CONFIG that is neither chief nor worker: expected one of them in a scope.")
     on_jax = "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ and backend == "jax"
     if len(addresses) < 2 and not on_jax:
         raise ValueError(
@@ -249,15 +226,13 @@ def _workers(backend):
     if backend == "jax":
         keras.distribution.initialize(*([] if on_jax else [",".join(addresses), len(addresses), index]))
         return keras.distribution.DataParallel()
-    import tensorflow as tf
-
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _cluster():
-    """Addresses of the chief and the workers, in this order, and the place of this process among them, if it has one.
+    """Addresses of the chief and the workers, in this order, and the position of this process among them or None.
 
-    A chief trains as a worker does; where none is named worker 0 is the chief, as in `tf.distribute`.
+    As in `tf.distribute`, a chief trains like a worker, and worker 0 is the chief if no chief is named.
     """
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
@@ -277,18 +252,13 @@ def _replicas(engine):
 
 
 def _by_steps(model):
-    """Whether the model lives on several machines of `tf.distribute`, where Keras' own loops fail."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    """Whether the model is on several machines of `tf.distribute`, where Keras' own loops fail."""
+    strategy = getattr(model, "distribute_strategy", None)  # other backends have none
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def _step(model, step, data):
-    """A step on all replicas, compiled, and the batches for it."""
-    import tensorflow as tf
-
+    """A compiled step on all replicas, and the batches for it."""
     strategy = model.distribute_strategy
 
     @tf.function
@@ -299,12 +269,8 @@ def _step(model, step, data):
 
 
 def _shared(model, data):
-    """The dataset, checked, with the policy that gives every worker its part of each batch."""
-    import tensorflow as tf
-
-    engine = keras.distribution.distribution()
-    if keras.backend.backend() == "tensorflow":
-        engine = model.distribute_strategy
+    """The dataset, checked, with the option that gives every worker its part of each batch."""
+    engine = getattr(model, "distribute_strategy", None) or keras.distribution.distribution()
     replicas = _replicas(engine) if engine else 1
     sizes = {spec.shape[0] if spec.shape.rank else None for spec in tf.nest.flatten(data.element_spec)}
     if replicas > 1 and (None in sizes or any(size % replicas for size in sizes)):
@@ -317,19 +283,17 @@ def _shared(model, data):
     return data.with_options(options)
 
 
-def _measured(model):
-    """Loss and metrics as floats, in one flat dict, as `model.fit` tells them."""
-    numbers = {}
+def _logs(model):
+    """Loss and metrics as floats in one flat dict, as in the logs of `keras.Model.fit`."""
+    logs = {}
     for name, value in model.get_metrics_result().items():
-        numbers |= value if isinstance(value, dict) else {name: value}
-    return {name: float(value) for name, value in numbers.items()}
+        logs |= value if isinstance(value, dict) else {name: value}
+    return {name: float(value) for name, value in logs.items()}
 
 
 def _replica_context():
-    """The replica that is computing just now, if `tf.distribute` runs several."""
+    """The replica that is computing now, if `tf.distribute` runs several."""
     if keras.backend.backend() != "tensorflow":
         return None
-    import tensorflow as tf
-
     context = tf.distribute.get_replica_context()
     return context if context is not None and context.num_replicas_in_sync > 1 else None

@@ -1,7 +1,7 @@
-"""Short fingerprints of nets, optimizers, files and data, by which a run knows what it was begun with.
+"""Fingerprints of nets, optimizers, files and labels. A run compares them with those that it was begun with.
 
-A name such as ``"vgg16"`` says what it stands for. An object or a file does not: its fingerprint does, and it is the
-same in another process.
+A name such as ``"vgg16"`` needs no fingerprint. An object or a file does. Equal ones have the same fingerprint in every
+process.
 """
 
 import dataclasses
@@ -16,18 +16,19 @@ import tensorflow as tf
 from ..models import backbones
 
 LENGTH = 16  # hexadecimal digits
-# What the settings of layers, inputs and optimizers hold, the objects that Keras numbers; others keep their names.
+# Keras numbers the names of layers, inputs and optimizers anew in each process. Their settings have one of these keys.
 NUMBERED = {"trainable", "batch_shape", "learning_rate", "inner_optimizer"}
 
 
 def of_model(model, weights=False):
-    """Fingerprint of a net's layers with all their settings; of its weights also, if asked.
-
-    Layers without a name of their own are numbered by Keras, anew in each process: their numbers do not count.
+    """Fingerprint of a net: its layers and all their settings. The numbers in the names of layers do not count.
 
     Args:
-        model: Keras model. One that cannot tell its configuration is known by its class and the shapes of its weights.
-        weights: Whether other weights give another fingerprint.
+        model: Keras model. If it has no ``get_config``, only its class and the shapes of its weights count.
+        weights: Whether the values of the weights count.
+
+    Returns:
+        Hexadecimal digits.
 
     Example:
 
@@ -35,13 +36,19 @@ def of_model(model, weights=False):
     >>> of_model(nets[0]) == of_model(nets[1]), of_model(nets[0], weights=True) == of_model(nets[1], weights=True)
     (True, False)
     """
-    arrays = [keras.ops.convert_to_numpy(each) for each in model.weights]
-    content = [type(model).__name__, [array.shape for array in arrays], _config(model.get_config)]
-    return _hash(json.dumps(content, default=_plain), *(arrays if weights else ()))
+    content = [type(model).__name__, [list(each.shape) for each in model.weights], _config(model.get_config)]
+    arrays = [keras.ops.convert_to_numpy(each) for each in model.weights] if weights else []
+    return _hash(json.dumps(content, default=_plain), *arrays)
 
 
 def of_optimizer(optimizer):
-    """Fingerprint of an optimizer's settings, its schedule included.
+    """Fingerprint of the settings of an optimizer, including its schedule.
+
+    Args:
+        optimizer: Keras optimizer.
+
+    Returns:
+        Hexadecimal digits.
 
     Example:
 
@@ -53,7 +60,13 @@ def of_optimizer(optimizer):
 
 
 def of_labels(dataset):
-    """Fingerprint of the labels in the first batch: whole numbers, which every machine decodes alike.
+    """Fingerprint of the integers in the first batch, such as masks. Every machine decodes these to the same values.
+
+    Args:
+        dataset: A `tf.data.Dataset` of batches.
+
+    Returns:
+        Hexadecimal digits, or None if the dataset is empty.
 
     Example:
 
@@ -67,7 +80,13 @@ def of_labels(dataset):
 
 
 def of_file(path):
-    """Fingerprint of a file's bytes.
+    """Fingerprint of the bytes of a file.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Hexadecimal digits.
 
     Example:
 
@@ -80,14 +99,14 @@ def of_file(path):
 
 
 def described(backbone, weights):
-    """What a run's settings say of a backbone and of its weights: JSON that differs where the two do.
+    """Describes a backbone and its weights for the settings of a run.
 
     Args:
         backbone, weights: As in `fcn_keras.FCN32s`. A `fcn_keras.models.backbones.Backbone` is built once for this,
             under a fixed seed, because only its function knows which network and which weights it gives.
 
     Returns:
-        Dict of ``backbone`` and ``weights``.
+        Dict of ``backbone`` and ``weights``, for JSON.
 
     Example:
 
@@ -109,7 +128,7 @@ def described(backbone, weights):
 def _config(get):
     try:
         config = get()
-    except NotImplementedError:  # a class of the caller's without `get_config`
+    except NotImplementedError:  # a class of the caller's that has no `get_config`
         return None
     names = {}
     _collect(config, names)
@@ -136,7 +155,7 @@ def _renamed(config, names):
 
 
 def _plain(value):
-    """What JSON does not know, without the address that its `repr` may hold."""
+    """Objects that JSON does not know, without the address in memory that their `repr` may hold."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return getattr(value, "__qualname__", type(value).__name__)

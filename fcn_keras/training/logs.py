@@ -1,4 +1,4 @@
-"""What a run writes down beside its nets: settings, machine, epochs, metrics and pictures."""
+"""What a run writes next to its nets: settings, machine, epochs, metrics and pictures; and what it prints."""
 
 import csv
 import datetime
@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import keras
 import numpy as np
@@ -21,8 +22,9 @@ import numpy as np
 from .._files import atomic_write, finite, write_json
 from ..datasets.images import as_bytes
 from ..inference.segment import segment
+from ..metrics import METRICS
 
-FORMAT = 2  # of config.json; the first edition's had no number
+FORMAT = 2  # of config.json; the first edition wrote none
 PACKAGES = ("fcn-keras", "keras", "tensorflow", "jax", "torch", "numpy", "tensorflow-datasets")
 
 
@@ -70,18 +72,20 @@ def require_same(directory, config):
 def environment():
     """What a run runs with: date, command, versions, backend, devices, machine and the commit of the package.
 
+    Returns:
+        Dict for JSON.
+
     Example:
 
     >>> environment()["backend"]
     'tensorflow'
     """
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "folder": os.getcwd(),
         "python": platform.python_version(),
-        **versions,
+        **{name: version for name in PACKAGES if (version := _version(name))},
         "backend": keras.backend.backend(),
         "devices": keras.distribution.list_devices(),
         "platform": platform.platform(),
@@ -91,20 +95,29 @@ def environment():
 
 
 def write_environment(directory):
-    """Adds `environment` to ``environment.json``: an entry for each start of the run."""
+    """Adds `environment` to ``environment.json``, which has an entry for each start of the run.
+
+    Warns:
+        UserWarning: If the backend or the version of a package is not that of the start before.
+    """
     path = pathlib.Path(directory) / "environment.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    write_json(path, [*before, environment()])
+    entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    entries.append(environment())
+    write_json(path, entries)
+    before, now = entries[-2:] if len(entries) > 1 else entries * 2
+    if changed := [name for name in (*PACKAGES, "backend") if before.get(name) != now.get(name)]:
+        told = ", ".join(f"{name} {now.get(name)} (before: {before.get(name)})" for name in changed)
+        warnings.warn(f"{directory} is continued with {told}: its last digits may change.", stacklevel=4)
 
 
 def write_history(directory, history):
-    """Writes ``history.csv``: a row for each epoch; empty where an epoch was not measured."""
+    """Writes ``history.csv``: a row for each epoch. What an epoch did not measure is empty."""
     columns = list(dict.fromkeys(itertools.chain(["epoch"], *history)))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    atomic_write(pathlib.Path(directory) / "history.csv", lambda beside: beside.write_text(text.getvalue(), "utf-8"))
+    _write(directory, "history.csv", text.getvalue())
 
 
 def write_metrics(directory, evaluation, record):
@@ -113,12 +126,34 @@ def write_metrics(directory, evaluation, record):
     write_json(pathlib.Path(directory) / "metrics.json", content)
 
 
+def read_metrics(directory):
+    """The content of ``metrics.json``."""
+    return json.loads((pathlib.Path(directory) / "metrics.json").read_text(encoding="utf-8"))
+
+
+def require_metrics(directory, content):
+    """Refuses a ``metrics.json`` whose metrics have other names.
+
+    Raises:
+        ValueError: If a metric is missing.
+    """
+    if missing := [name for name in METRICS if name not in content]:
+        raise ValueError(
+            f"{pathlib.Path(directory) / 'metrics.json'} lacks {', '.join(missing)}: an older version of this package "
+            "wrote it. Fix: measure last.keras again, with fcn_keras.evaluate or `fcn-keras evaluate`."
+        )
+
+
 def write_table(directory, evaluation, record, monitor):
-    """Writes ``metrics.md``: which net was measured, the table of ``last.keras``, and what ``best.keras`` is."""
+    """Writes ``metrics.md``: the table of ``last.keras``, and which epoch ``best.keras`` is."""
     best = record["best"]
     told = f"; best.keras: epoch {best['epoch']}, {monitor} {100 * best['score']:.1f}" if best else ""
     text = f"last.keras on the validation images, in percent{told}.\n\n{evaluation.table()}"
-    atomic_write(pathlib.Path(directory) / "metrics.md", lambda beside: beside.write_text(text, "utf-8"))
+    _write(directory, "metrics.md", text)
+
+
+def _write(directory, name, text):
+    atomic_write(pathlib.Path(directory) / name, lambda temporary: temporary.write_text(text, "utf-8"))
 
 
 def draw(run, model, history):
@@ -139,39 +174,59 @@ def draw(run, model, history):
         "samples.png": visualization.compare(images, columns, run.class_names, run.palette),
     }
     figures["curves.png"].supxlabel("dashed: training, solid: validation", fontsize=9)
+    save_figures(run.directory, figures)
+
+
+def save_figures(directory, figures):
+    """Saves Matplotlib figures.
+
+    Args:
+        directory: Folder for the files.
+        figures: Dict from file names to figures.
+    """
     for name, figure in figures.items():
-        atomic_write(run.directory / name, lambda beside, figure=figure: figure.savefig(beside, dpi=90))
+        atomic_write(directory / name, lambda temporary, figure=figure: figure.savefig(temporary, dpi=90))
 
 
 def tensorboard(directory):
-    """Keras' callback for TensorBoard, in a list; empty where tensorboard is not installed."""
+    """Keras' callback for TensorBoard, in a list that is empty if tensorboard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         return []
     return [keras.callbacks.TensorBoard(pathlib.Path(directory) / "tensorboard", write_graph=False)]
 
 
+def print_history(run):
+    """Prints the epochs that were trained before, unless the run is silent."""
+    history = run.record()["history"]
+    if run.verbose and history:
+        rest = "nothing is left to train" if run.finished else "the run continues"
+        print(f"{run.name:<14} {len(history)} of {run.epochs} epochs were trained before; {rest}.")
+        for entry in history:
+            print(line(run.name, run.epochs, entry))
+
+
 def line(name, epochs, entry):
     """An epoch in one line."""
-    words = {"loss": "loss", "mean_iou": "mean IU", "val_mean_iou": "validation mean IU", "val_mask_ap": "mask AP"}
+    words = {"loss": "loss", "mean_iou": "mean IoU", "val_mean_iou": "validation mean IoU", "val_mask_ap": "mask AP"}
     measured = ", ".join(f"{word} {entry[key]:.3f}" for key, word in words.items() if key in entry)
     return f"{name:<14} epoch {entry['epoch']:>3}/{epochs}: {measured} ({entry['seconds']:.0f} s)"
 
 
-def _installed(name):
+def _version(name):
     try:
-        return bool(importlib.metadata.version(name))
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return False
+        return None
 
 
 def _commit():
-    """The commit that the package stands at, with a + where files differ from it; None outside a repository."""
-    git = ["git", "-C", str(pathlib.Path(__file__).parent)]
+    """The commit that the package stands at, with a + if files differ from it; None outside a repository."""
+    git = ["git", "-C", str(pathlib.Path(__file__).parents[1])]
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True
-        ).stdout
+        commit, changed = (
+            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "."])
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+" if changed else "")

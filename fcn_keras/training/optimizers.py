@@ -1,8 +1,8 @@
-"""AdamW and SGD with a rate for each layer, and the polynomial schedule: the field's usual solvers.
+"""AdamW and SGD with a learning rate for each layer, and the polynomial schedule.
 
-A backbone that is pretrained wants smaller steps than score layers that start at zero. Keras' own
-`keras.optimizers.MultiOptimizer` gives groups of variables optimizers of their own, but 3.15's has no learning rate to
-look at, clips gradients by group and does not save what is left out of weight decay.
+A pretrained backbone needs smaller steps than score layers that start at zero. `keras.optimizers.MultiOptimizer` gives
+each group of variables an optimizer of its own, but that of Keras 3.15 shows no learning rate, clips the gradients of
+each group separately and does not save which variables are excluded from weight decay.
 """
 
 import keras
@@ -10,25 +10,23 @@ from keras import ops
 
 from ..layers._keras import variable_index
 
-register = keras.saving.register_keras_serializable(package="fcn_keras")
 
-
-@register
+@keras.saving.register_keras_serializable(package="fcn_keras")
 class Polynomial(keras.optimizers.schedules.PolynomialDecay):
-    """``rate * (1 - step / steps) ** power``, behind a linear warm-up.
+    """``rate * (1 - step / steps) ** power``, after a linear warm-up.
 
     Args:
-        initial_learning_rate: The rate at the start of the decay.
-        decay_steps: Number of steps until it is zero, the warm-up included.
-        power: Exponent; the field's is 0.9.
-        warmup: Steps of a factor that rises linearly to 1; 0 starts at the full rate.
+        initial_learning_rate: Learning rate at the start of the decay.
+        decay_steps: Number of steps until the rate is zero, the warm-up included.
+        power: Exponent. The usual one is 0.9.
+        warmup: Number of steps in which a factor rises linearly to 1. 0 starts at the full rate.
 
     Example:
 
     >>> [round(float(Polynomial(1.0, 10, power=1.0, warmup=2)(step)), 3) for step in (0, 1, 2, 9, 10)]
     [0.5, 0.9, 0.8, 0.1, 0.0]
 
-    Reference: "poly": Chen et al., DeepLab (PAMI 2018), §4.1.
+    Reference: the "poly" policy of Chen et al., DeepLab (PAMI 2018), §4.1.
     """
 
     def __init__(self, initial_learning_rate, decay_steps, power=0.9, warmup=0, name="polynomial"):
@@ -46,8 +44,8 @@ class Polynomial(keras.optimizers.schedules.PolynomialDecay):
         return {key: getattr(self, key) for key in keys}
 
 
-class _LayerRates:
-    """Mixin: a factor of the learning rate for each variable, and decay of the weights that are no vectors."""
+class _Layerwise:
+    """Mixin: a factor of the learning rate for each variable, and decay of kernels only."""
 
     def __init__(self, learning_rate, rates=None, decay=0.0, **kwargs):
         if kwargs.get("weight_decay") is not None:
@@ -61,7 +59,7 @@ class _LayerRates:
         if self.rates is not None and len(self.rates) != len(variables):
             raise ValueError(
                 f"Found {len(self.rates)} rates for {len(variables)} trainable variables: expected one for each. "
-                "Fix: set what is trainable first, then make the optimizer."
+                "Fix: set which layers are trainable before you make the optimizer."
             )
         super().build(variables)
 
@@ -70,7 +68,7 @@ class _LayerRates:
         return learning_rate if self.rates is None else learning_rate * self.rates[variable_index(self, variable)]
 
     def _decays(self, variable):
-        """Kernels decay; biases and the scale and shift of normalisation are vectors, and do not."""
+        """Kernels decay. Biases and the scale and shift of normalisation are vectors and do not decay."""
         return self.decay and len(variable.shape) > 1
 
     def get_config(self):
@@ -79,24 +77,25 @@ class _LayerRates:
         return config
 
 
-@register
-class AdamW(_LayerRates, keras.optimizers.Adam):
-    """Adam with decoupled weight decay, and a rate for each variable.
+@keras.saving.register_keras_serializable(package="fcn_keras", name="AdamW")  # its name in saved models
+class LayerwiseAdamW(_Layerwise, keras.optimizers.Adam):
+    """Adam with decoupled weight decay and a learning rate for each variable.
 
     Args:
         learning_rate: Float or schedule.
-        rates: A factor of the learning rate for each trainable variable of the model, in their order (in which the
-            moments are saved, too); None: 1 for all. See `layer_rates`.
-        decay: Share of a weight that a step of rate 1 takes off; vectors (biases, batch normalisation) are spared.
+        rates: A factor of the learning rate for each trainable variable of the model, in their order. None stands for
+            1 for all. See `layer_rates`.
+        decay: Share of a kernel that a step with learning rate 1 takes off. Vectors (biases, batch normalisation) do
+            not decay.
         **kwargs: As in `keras.optimizers.Adam`.
 
     Raises:
-        ValueError: If there are not as many rates as variables, or `weight_decay` is passed.
+        ValueError: If the number of rates is not the number of variables, or `weight_decay` is passed.
 
     Example:
 
     >>> kernel, bias = keras.Variable([[1.0]]), keras.Variable([1.0])
-    >>> AdamW(0.1, rates=(0.5, 1.0), decay=0.2).apply([np.ones((1, 1)), np.ones(1)], [kernel, bias])
+    >>> LayerwiseAdamW(0.1, rates=(0.5, 1.0), decay=0.2).apply([np.ones((1, 1)), np.ones(1)], [kernel, bias])
     >>> round(float(kernel[0, 0]), 4), round(float(bias[0]), 4)  # 1 - 0.05 * 0.2 - 0.05, 1 - 0.1
     (0.94, 0.9)
 
@@ -113,23 +112,23 @@ class AdamW(_LayerRates, keras.optimizers.Adam):
         super().update_step(gradient, variable, rate)
 
 
-@register
-class SGD(_LayerRates, keras.optimizers.SGD):
-    """SGD with momentum, L2 decay inside the gradient, and a rate for each variable.
+@keras.saving.register_keras_serializable(package="fcn_keras", name="SGD")  # its name in saved models
+class LayerwiseSGD(_Layerwise, keras.optimizers.SGD):
+    """SGD with momentum, L2 decay inside the gradient, and a learning rate for each variable.
 
     Args:
-        learning_rate, rates, name: As in `AdamW`.
+        learning_rate, rates, name: As in `LayerwiseAdamW`.
         momentum: Share of the velocity that is kept.
-        decay: Factor of a weight that is added to its gradient; vectors are spared.
+        decay: Factor of a kernel that is added to its gradient. Vectors do not decay.
         **kwargs: As in `keras.optimizers.SGD`.
 
     Raises:
-        ValueError: As `AdamW`.
+        ValueError: As in `LayerwiseAdamW`.
 
     Example:
 
     >>> kernel = keras.Variable([[1.0]])
-    >>> SGD(0.1, rates=(0.5,), decay=1.0).apply([np.ones((1, 1))], [kernel])
+    >>> LayerwiseSGD(0.1, rates=(0.5,), decay=1.0).apply([np.ones((1, 1))], [kernel])
     >>> round(float(kernel[0, 0]), 4)  # 1 - 0.05 * (1 + 1)
     0.9
     """
@@ -150,7 +149,7 @@ def layer_rates(model, backbone, within=None):
     Args:
         model: A net of `fcn_keras.models.fcn`.
         backbone: Factor of the layers of ``within.get_layer("backbone")``.
-        within: The part of the model that holds the backbone; by default the model.
+        within: The part of the model that holds the backbone. By default the model itself.
 
     Returns:
         A tuple of floats, in the order of ``model.trainable_variables``.

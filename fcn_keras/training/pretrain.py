@@ -1,7 +1,7 @@
-"""Trains the embedded CNN, MiniVGG, on the single objects of the shapes data: ``python -m fcn_keras.training.pretrain``.
+"""Trains the small classifier `MiniVGG` on single shapes: ``python -m fcn_keras.training.pretrain``.
 
-The classifier learns from objects on their own, as VGG16 did from ImageNet; the segmentation networks then start from
-it. Takes about ten minutes on two CPU cores and writes ``fcn_keras/weights/mini_vgg.weights.h5``.
+The segmentation networks start from it, as the paper's start from VGG16 and ImageNet. Training takes about ten minutes
+on two CPU cores and writes ``mini_vgg.weights.h5`` among the weights of the package.
 """
 
 import argparse
@@ -21,12 +21,12 @@ SEED = 1
 
 
 def objects(split, *, data_dir=None, seed=None):
-    """Batches of single objects, 96×96, and their class; with a seed shuffled, flipped and varied in brightness.
+    """Batches of single objects, 96×96, with their classes.
 
     Args:
         split: ``"train"`` or ``"validation"``.
         data_dir: As in `fcn_keras.datasets.prepare`.
-        seed: Seed of order and augmentation; None gives the examples as they are.
+        seed: Seed of order and augmentation (turns, flips, brightness, contrast). None gives the examples unchanged.
 
     Returns:
         A `tf.data.Dataset` of images float32 ``(batch, 96, 96, 3)`` in 0–255 and labels ``(batch,)``.
@@ -56,7 +56,7 @@ def _varied(image, label):
 
 
 def pretrain(path=WEIGHTS / "mini_vgg.weights.h5", epochs=EPOCHS, data_dir=None, verbose=2):
-    """Trains MiniVGG and writes its weights; the file appears whole or not at all.
+    """Trains MiniVGG and writes its weights in one atomic write.
 
     Args:
         path: File to write, ending in ``.weights.h5``.

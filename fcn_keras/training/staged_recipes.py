@@ -1,29 +1,56 @@
-"""Schedules of a ladder: data, epochs and learning rates of each rung, and the recipe that the rungs share.
+"""Recipes of staged training: data set, epochs and learning rate of each stage, and the `Recipe` that the stages share.
 
-Measured for shapes and CamVid; voc on a part of it; paper, the authors' schedule on VGG16, on nothing yet. From the
-command line: ``python -m fcn_keras train shapes --stages``.
+We measured those for shapes and CamVid, and that for VOC on a part of it. Nobody has measured "paper", the authors'
+schedule on VGG16. Importing this module imports neither Keras nor TensorFlow.
 """
 
 import dataclasses
 
-from ..losses import count_pixels
-from .recipes import RECIPES, Recipe, builders_of, load_splits, told_of
-from .stages import Stage, StagedTraining
+from .recipes import PAPER_TABLE_2, RECIPES, Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One line of Table 2: which net, for how many epochs, at which learning rate.
+
+    Args:
+        name: ``"FCN-32s-fixed"`` (only its score layer is trained), ``"FCN-32s"``, ``"FCN-16s"`` (which starts from the
+            FCN-32s of an earlier stage), ``"FCN-8s"`` (which starts from the FCN-16s) or ``"FCN-8s-at-once"`` (which
+            starts from the classifier, with scaled skips).
+        epochs: Passes over the training data.
+        learning_rate: Learning rate at the start.
+
+    Raises:
+        ValueError: If there is no such stage.
+
+    Example:
+
+    >>> Stage("FCN-16s", epochs=6, learning_rate=3e-4)
+    Stage(name='FCN-16s', epochs=6, learning_rate=0.0003)
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+
+    def __post_init__(self):
+        if self.name not in (*PAPER_TABLE_2, "FCN-8s-at-once"):
+            raise ValueError(f"Found stage {self.name!r}: expected one of {', '.join(PAPER_TABLE_2)}, FCN-8s-at-once.")
 
 
 @dataclasses.dataclass(frozen=True)
 class StagedRecipe:
-    """How a ladder is trained on one data set.
+    """How the stages are trained on one data set.
 
     Args:
-        data: Name of the data set, for `fcn_keras.datasets.load`.
-        rungs: A `fcn_keras.training.Stage` for each step, in order.
-        shared: The `Recipe` of what they have in common; net, epochs and learning rate are the rungs' own.
-        splits: What to train on and what to measure on.
+        data: Name of the data set, as in `fcn_keras.datasets.load`.
+        stages: The `Stage` objects, in order.
+        shared: The `Recipe` that the stages share. Each stage has its own net, epochs and learning rate.
+        splits: The split to train on and the split to measure on.
 
     Raises:
-        ValueError: If `shared` asks for half precision, XLA, or batch normalisation that is trained: `train` has them,
-            a ladder does not.
+        ValueError: If `shared` asks for half precision, XLA, or trained batch normalisation. `fcn_keras.train` has
+            these, staged training does not.
 
     Example:
 
@@ -32,7 +59,7 @@ class StagedRecipe:
     """
 
     data: str
-    rungs: tuple[Stage, ...]
+    stages: tuple[Stage, ...]
     shared: Recipe
     splits: tuple[str, str] = ("train", "validation")
 
@@ -40,15 +67,14 @@ class StagedRecipe:
         plain = {"precision": "float32", "jit_compile": False, "batch_norm": False}
         asked = {name: value for name in plain if (value := getattr(self.shared, name)) != plain[name]}
         if asked:
-            raise ValueError(f"Found {asked} for a ladder: expected {plain}. Fix: train one net by `train`.")
+            raise ValueError(f"Found {asked} for staged training: expected {plain}. Fix: train one net with train.")
 
 
-def _rungs(*fixed_32s_16s_8s):
-    names = ("FCN-32s-fixed", "FCN-32s", "FCN-16s", "FCN-8s")
-    return tuple(Stage(name, *schedule) for name, schedule in zip(names, fixed_32s_16s_8s, strict=True))
+def _stages(*fixed_32s_16s_8s):
+    return tuple(Stage(name, *schedule) for name, schedule in zip(PAPER_TABLE_2, fixed_32s_16s_8s, strict=True))
 
 
-# What chapter 5 shows: nothing but Adam, and a schedule.
+# Nothing but Adam and a schedule, as chapter 5 explains them.
 PLAIN = Recipe(
     backbone="mini_vgg",
     upsampling="frozen",
@@ -62,74 +88,19 @@ PLAIN = Recipe(
     class_weights="none",
 )
 
-#: Ladders by data set: epochs and learning rate of 32s-fixed, 32s, 16s and 8s.
+#: Recipes by name, with epochs and learning rate of FCN-32s-fixed, FCN-32s, FCN-16s and FCN-8s.
 STAGED_RECIPES = {
-    "shapes": StagedRecipe("shapes", _rungs((3, 3e-3), (6, 1e-3), (3, 5e-4), (3, 5e-4)), PLAIN),
-    "camvid": StagedRecipe("camvid", _rungs((4, 3e-3), (12, 1e-3), (6, 5e-4), (12, 5e-4)), RECIPES["light"]),
+    "shapes": StagedRecipe("shapes", _stages((3, 3e-3), (6, 1e-3), (3, 5e-4), (3, 5e-4)), PLAIN),
+    "camvid": StagedRecipe("camvid", _stages((4, 3e-3), (12, 1e-3), (6, 5e-4), (12, 5e-4)), RECIPES["light"]),
     "voc": StagedRecipe(
         "voc",
-        _rungs((4, 3e-3), (12, 3e-3), (6, 1e-3), (6, 1e-3)),
+        _stages((4, 3e-3), (12, 3e-3), (6, 1e-3), (6, 1e-3)),
         dataclasses.replace(RECIPES["light"], size=(336, 336), scales=(0.75, 1.5), backbone_rate=0.05),
     ),
-    "paper": StagedRecipe(  # 100,000 steps each, on SBD's 8,498 images, are twelve epochs
+    "paper": StagedRecipe(  # 100,000 steps for each stage, on SBD's 8,498 images, are twelve epochs
         "voc",
-        _rungs((12, 1e-10), (12, 1e-10), (12, 1e-12), (12, 1e-14)),
+        _stages((12, 1e-10), (12, 1e-10), (12, 1e-12), (12, 1e-14)),
         RECIPES["paper"],
         splits=("sbd_train", "seg11valid"),
     ),
 }
-
-
-def train_stages(recipe, directory, *, source=None, data_dir=None, splits=None, seed=0, **options):
-    """A ladder that follows a recipe.
-
-    Args:
-        recipe: A `StagedRecipe`, or a name in `STAGED_RECIPES`; `dataclasses.replace` makes a changed one.
-        directory: Folder of the run.
-        source, data_dir: As in `fcn_keras.datasets.prepare`.
-        splits: What to train on and what to measure on, such as ``("train[:100]", "test")``; by default the recipe's.
-        seed: Seed of the run.
-        **options: Passed on to `fcn_keras.training.StagedTraining`.
-
-    Returns:
-        A `fcn_keras.training.StagedTraining`; ``run()`` trains it.
-
-    Raises:
-        ValueError: If there is no such recipe, or its data cannot be had.
-
-    Example:
-
-    >>> table = train_stages("shapes", "runs/shapes").run()  # doctest: +SKIP
-    """
-    if isinstance(recipe, str):
-        if recipe not in STAGED_RECIPES:
-            raise ValueError(
-                f"Found recipe {recipe!r}: expected one of {', '.join(STAGED_RECIPES)}, or a StagedRecipe."
-            )
-        recipe = STAGED_RECIPES[recipe]
-    splits, shared = splits or recipe.splits, recipe.shared
-    builders = builders_of(recipe.data, splits, source=source, data_dir=data_dir)
-    info = builders[0].info
-    names = list(info.metadata["class_names"])
-    batches, validation, counted = load_splits(shared, builders, splits)
-    settings = shared.settings() | told_of(recipe.data, builders, splits)
-    for own in ("net", "epochs", "learning_rate", "backbone", "weights"):  # the ladder's own, or each rung's
-        del settings[own]
-    return StagedTraining(
-        directory,
-        recipe.rungs,
-        batches,
-        validation,
-        names,
-        shared.backbone,
-        weights=shared.weights,
-        head=shared.head,
-        upsampling=shared.upsampling,
-        optimizer=lambda rate, model, steps: dataclasses.replace(shared, learning_rate=rate).optimizer_for(
-            model, steps
-        ),
-        loss=shared.loss(lambda: count_pixels(counted(), len(names))),
-        seed=seed,
-        settings=settings,
-        **options,
-    )

@@ -265,8 +265,8 @@ def test_json_of_a_finished_run(data, trained, capsys):
 def test_stages(data, tmp_path, capsys, monkeypatch):
     """One epoch for each stage; options that the stages share may be changed."""
     recipe = STAGED_RECIPES["shapes"]
-    few = tuple(dataclasses.replace(stage, epochs=1) for stage in recipe.rungs)
-    monkeypatch.setitem(STAGED_RECIPES, "shapes", dataclasses.replace(recipe, rungs=few))
+    few = tuple(dataclasses.replace(stage, epochs=1) for stage in recipe.stages)
+    monkeypatch.setitem(STAGED_RECIPES, "shapes", dataclasses.replace(recipe, stages=few))
     words = ["train", "shapes", "--stages", "--data-dir", str(data), "--directory", str(tmp_path / "run")]
     words += ["--from-scratch", "--batch", "4"]
     assert main(words) == 0

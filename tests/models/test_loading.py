@@ -54,7 +54,7 @@ def test_rooms_that_nobody_has_entered_are_known(tmp_path):
     path = tmp_path / "trained.keras"
     model = keras.Sequential([keras.Input((None, None, 3)), DilatedPooling2D(3, dilation_rate=2)])
     model.add(keras.layers.Conv2D(2, 1))
-    model.compile(fcn_keras.training.AdamW(1e-3), "mse")
+    model.compile(fcn_keras.training.LayerwiseAdamW(1e-3), "mse")
     model.save(path)
     code = f"""
 import sys

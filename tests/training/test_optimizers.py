@@ -1,4 +1,4 @@
-"""AdamW and SGD with a rate for each layer, against PyTorch's parameter groups and by hand."""
+"""AdamW and SGD with a learning rate for each layer, against PyTorch's parameter groups and by hand."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import pytorch_references
 
 import fcn_keras
-from fcn_keras.training import SGD, AdamW, Polynomial, layer_rates
+from fcn_keras.training import LayerwiseAdamW, LayerwiseSGD, Polynomial, layer_rates
 
 SHAPES = [(3, 4), (4,), (2, 3), (3,)]
 RATES = (0.1, 0.1, 1.0, 1.0)
@@ -32,8 +32,8 @@ def close(found, expected):
 @pytest.mark.parametrize(
     ("name", "optimizer"),
     [
-        ("adamw", lambda: AdamW(0.01, RATES, decay=0.1, epsilon=1e-12)),
-        ("sgd", lambda: SGD(0.01, RATES, decay=0.1, momentum=0.9)),
+        ("adamw", lambda: LayerwiseAdamW(0.01, RATES, decay=0.1, epsilon=1e-12)),
+        ("sgd", lambda: LayerwiseSGD(0.01, RATES, decay=0.1, momentum=0.9)),
     ],
 )
 def test_steps_are_pytorchs_with_parameter_groups(name, optimizer):
@@ -48,12 +48,12 @@ def test_one_step_by_hand():
     start, gradient = arrays(0), arrays(1)
     spared = [array.ndim > 1 for array in start]
     sgd = [v - 0.5 * r * (g + 0.2 * d * v) for v, g, r, d in zip(start, gradient, RATES, spared, strict=True)]
-    close(ours(SGD(0.5, RATES, decay=0.2), steps=1), sgd)
+    close(ours(LayerwiseSGD(0.5, RATES, decay=0.2), steps=1), sgd)
     adam = [v - 0.5 * r * (0.2 * d * v + np.sign(g)) for v, g, r, d in zip(start, gradient, RATES, spared, strict=True)]
-    close(ours(AdamW(0.5, RATES, decay=0.2, epsilon=1e-12), steps=1), adam)
+    close(ours(LayerwiseAdamW(0.5, RATES, decay=0.2, epsilon=1e-12), steps=1), adam)
 
 
-@pytest.mark.parametrize("cls", [AdamW, SGD])
+@pytest.mark.parametrize("cls", [LayerwiseAdamW, LayerwiseSGD])
 def test_saved_with_rates_and_moments_a_model_goes_on(cls, tmp_path):
     image = keras.Input((4,))
     model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Dense(3)(image)))
@@ -88,7 +88,7 @@ def test_polynomial_with_warmup_against_the_formula():
 
 
 def test_what_cannot_be():
-    with pytest.raises(ValueError, match="Found 2 rates for 4 trainable variables.*Mend"):
-        ours(AdamW(0.1, (1, 1)))
+    with pytest.raises(ValueError, match="Found 2 rates for 4 trainable variables.*Fix"):
+        ours(LayerwiseAdamW(0.1, (1, 1)))
     with pytest.raises(ValueError, match="weight_decay=0.1.*Fix: pass decay="):
-        SGD(0.1, weight_decay=0.1)
+        LayerwiseSGD(0.1, weight_decay=0.1)

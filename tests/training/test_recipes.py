@@ -13,7 +13,8 @@ import tensorflow as tf
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.models.backbones import Backbone, MiniVGG
 from fcn_keras.paper.solver import RELEASED, CaffeSGD
-from fcn_keras.training import RECIPES, STAGED_RECIPES, Recipe, Stage, StagedRecipe, recipes, train, train_stages
+from fcn_keras.training import RECIPES, STAGED_RECIPES, Recipe, Stage, StagedRecipe, train, train_stages
+from fcn_keras.training.data import describe_splits, load_splits, prepare_splits
 from fcn_keras.training.recipes import DATA_FIELDS
 
 NAMES = ["ground", "red"]
@@ -72,11 +73,11 @@ def test_crops_have_the_size_that_was_asked_for_with_and_without_augmentation(fe
     images = {}
     for scales, colour in ((None, None), ((0.5, 1.5), 1)):
         recipe = dataclasses.replace(SMALL, size=(64, 96), scales=scales, colour=colour)
-        builders = recipes.builders_of("shapes", ("train", "validation"), data_dir=few_scenes)
-        batches, _, _ = recipes.load_splits(recipe, builders, ("train", "validation"))
+        builders = prepare_splits("shapes", ("train", "validation"), data_dir=few_scenes)
+        batches, _, _ = load_splits(recipe, builders, ("train", "validation"))
         images[scales], masks = next(iter(batches(1)))
         assert images[scales].shape == (4, 64, 96, 3) and masks.shape == (4, 64, 96)
-    whole = next(iter(recipes.load_splits(SMALL, builders, ("train", "validation"))[0](1)))[0]
+    whole = next(iter(load_splits(SMALL, builders, ("train", "validation"))[0](1)))[0]
     np.testing.assert_array_equal(images[None], whole[:, 32:96, 16:112])  # the middle of 128×128, as it is
 
 
@@ -126,8 +127,8 @@ def test_prepared_data_of_the_same_name_are_known_by_their_amount(few_scenes, tm
     monkeypatch.setattr(Shapes, "SIZES", {"scenes": {"train": 8, "validation": 2, "test": 1}})
     splits, told = ("train[:4]", "validation[:2]"), []
     for folder in (few_scenes, tmp_path):
-        builders = recipes.builders_of("shapes", splits, data_dir=folder)
-        told.append(recipes.told_of("shapes", builders, splits))
+        builders = prepare_splits("shapes", splits, data_dir=folder)
+        told.append(describe_splits("shapes", builders, splits))
     assert [each["examples"] for each in told] == [[4, 2], [4, 2]] and told[0]["prepared"] == told[1]["prepared"]
     assert told[0]["bytes"] != told[1]["bytes"]
 
@@ -225,46 +226,46 @@ def test_what_cannot_be_trained(tmp_path):
         train(dataclasses.replace(SMALL, class_weights="some"), data(), tmp_path, class_names=NAMES)
 
 
-def test_ladders():
+def test_staged_recipes():
     assert {name: (recipe.shared.backbone, recipe.shared.batch) for name, recipe in STAGED_RECIPES.items()} == {
         "shapes": ("mini_vgg", 8),
         "camvid": ("mobilenet_v2", 4),
         "voc": ("mobilenet_v2", 4),
         "paper": ("vgg16", 1),
     }
-    for rung, net in zip(STAGED_RECIPES["paper"].rungs[1:], ("fcn32s", "fcn16s", "fcn8s"), strict=True):
+    for stage, net in zip(STAGED_RECIPES["paper"].stages[1:], ("fcn32s", "fcn16s", "fcn8s"), strict=True):
         schedule = RELEASED[net]
-        assert rung.learning_rate == schedule.learning_rate
-        assert rung.epochs == math.ceil(schedule.iterations / 8498)  # images of SBD's training list
+        assert stage.learning_rate == schedule.learning_rate
+        assert stage.epochs == math.ceil(schedule.iterations / 8498)  # images of SBD's training list
     with pytest.raises(ValueError, match="'precision': 'mixed_float16'.*Fix: train one net"):
         StagedRecipe("shapes", (), dataclasses.replace(SMALL, precision="mixed_float16"))
 
 
-def test_a_ladder_trains_by_the_recipe_that_its_rungs_share(tmp_path, monkeypatch):
+def test_stages_train_by_the_recipe_that_they_share(tmp_path, monkeypatch):
     from fcn_keras.datasets.shapes import Shapes
 
     monkeypatch.setattr(Shapes, "SIZES", {"scenes": {"train": 4, "validation": 2, "test": 1}})
     shared = dataclasses.replace(SMALL, class_weights="balanced", ema=0.5, backbone_rate=0.1)
     recipe = StagedRecipe("shapes", (Stage("FCN-32s", 1, 1e-2), Stage("FCN-16s", 1, 1e-3)), shared)
-    climbing = train_stages(recipe, tmp_path / "run", data_dir=tmp_path / "data", verbose=0)
-    climbing.run()
-    assert list(climbing.results()) == ["FCN-32s", "FCN-16s"]
+    staged = train_stages(recipe, tmp_path / "run", data_dir=tmp_path / "data", verbose=0)
+    staged.run()
+    assert list(staged.results()) == ["FCN-32s", "FCN-16s"]
     config = json.loads((tmp_path / "run" / "FCN-16s" / "config.json").read_text())
     assert (config["net"], config["epochs"], config["learning_rate"]) == ("FCN-16s", 1, 1e-3)
     assert (config["ema"], config["backbone_rate"], config["data"]) == (0.5, 0.1, "shapes")
     assert len(set(config["loss"]["class_weights"])) > 3
-    made = climbing.optimizer(1e-3, SMALL.build(2), 4)
+    made = staged.optimizer(1e-3, SMALL.build(2), 4)
     assert made.use_ema and set(made.rates) == {0.1, 1.0} and made.ema_momentum == 0.5
 
 
-def test_the_papers_ladder_needs_voc2011_and_sbd_and_nothing_else(tmp_path):
+def test_the_papers_stages_need_voc2011_and_sbd_and_nothing_else(tmp_path):
     stand_ins.write_voc(tmp_path / "VOCdevkit" / "VOC2011", ["a"], ["c", "v"])
     stand_ins.write_sbd(tmp_path / "benchmark_RELEASE" / "dataset", ["v", "d"], ["c"])
     recipe = STAGED_RECIPES["paper"]
     shared = dataclasses.replace(recipe.shared, backbone="mini_vgg", weights=None)
-    recipe = dataclasses.replace(recipe, shared=shared, rungs=(Stage("FCN-32s", 1, 1e-10),))
-    climbing = train_stages(recipe, tmp_path / "run", source=tmp_path, data_dir=tmp_path / "data", verbose=0)
-    climbing.run()
+    recipe = dataclasses.replace(recipe, shared=shared, stages=(Stage("FCN-32s", 1, 1e-10),))
+    staged = train_stages(recipe, tmp_path / "run", source=tmp_path, data_dir=tmp_path / "data", verbose=0)
+    staged.run()
     config = json.loads((tmp_path / "run" / "FCN-32s" / "config.json").read_text())
     assert config["splits"] == ["sbd_train", "seg11valid"] and config["steps_per_epoch"] == 2
     assert config["prepared"][0].startswith("voc_segmentation/2011_sbd/") and config["loss"]["reduction"] == "sum"

@@ -25,7 +25,7 @@ from fcn_keras import _files, visualization
 from fcn_keras.inference.evaluate import evaluate
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.metrics import METRICS
-from fcn_keras.training import AdamW, Polynomial, Run, logs
+from fcn_keras.training import LayerwiseAdamW, Polynomial, Run, checkpoints, logs
 
 NAMES = ["dark", "bright", "never"]
 STEPS, BATCH, SIZE = 5, 2, 16
@@ -65,7 +65,7 @@ def net():
 
 
 def averaging(model, steps):
-    return AdamW(Polynomial(1e-2, steps), decay=1e-3, use_ema=True, ema_momentum=0.8)
+    return LayerwiseAdamW(Polynomial(1e-2, steps), decay=1e-3, use_ema=True, ema_momentum=0.8)
 
 
 def run(directory, **options):
@@ -143,7 +143,9 @@ def test_out_of_disk_inside_a_checkpoint(unbroken, tmp_path, monkeypatch):
         (save if len(calls) < 5 else full)(file, **arrays)
 
     monkeypatch.setattr(np, "savez", fills)
-    with pytest.raises(OSError, match=r"Could not write .*checkpoint\.npz: No space left.*is whole.*Fix: free") as told:
+    with pytest.raises(
+        OSError, match=r"Could not write .*checkpoint\.npz: No space left.*is unchanged.*Fix: free"
+    ) as told:
         half.run()
     assert told.value.errno == errno.ENOSPC
     monkeypatch.setattr(np, "savez", save)
@@ -260,16 +262,16 @@ def test_samples_of_a_binary_net_by_night(tmp_path, monkeypatch):
     assert (tmp_path / "samples.png").exists()
 
 
-def test_averages_are_what_is_measured_and_saved(tmp_path):
+def test_averages_are_what_is_measured_and_saved(tmp_path, monkeypatch):
     """Against the recurrence by hand, from raw weights that one checkpoint a step shows."""
     watched = run(tmp_path, epochs=1, checkpoint_steps=1)
-    raw, save = [], watched.save
+    raw, save = [], checkpoints.save
 
-    def record(state, progress):
-        save(state, progress)
+    def record(path, state, progress):
+        save(path, state, progress)
         raw.append([keras.ops.convert_to_numpy(v).copy() for v in state["own"]])
 
-    watched.save = record
+    monkeypatch.setattr(checkpoints, "save", record)
     model = watched.run()
     average = raw[0]
     for step in raw[1:STEPS]:
@@ -312,9 +314,9 @@ def half_trained(tmp_path_factory):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scale": 1 / 255}, "checkpoint.npz is of another net: "),
-        ({"policy": "mixed_bfloat16"}, "checkpoint.npz is of another net: "),
-        ({"rate": 1e-3}, "checkpoint.npz is of another optimizer: "),
+        ({"scale": 1 / 255}, "checkpoint.npz belongs to another net: "),
+        ({"policy": "mixed_bfloat16"}, "checkpoint.npz belongs to another net: "),
+        ({"rate": 1e-3}, "checkpoint.npz belongs to another optimizer: "),
         ({"labels": 2}, "other settings: validation_labels is "),
         ({"height": 24}, "other settings: validation_batches is .*; validation_labels is "),
     ],
@@ -341,7 +343,7 @@ def test_data_of_unknown_length_are_counted(tmp_path, capsys):
     counted.run()
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["steps_per_epoch"] == STEPS and counted.model() is not None
-    told = "Counting the {} batches, as their dataset does not know its length.\n"
+    told = "Counting the {} batches, because their dataset does not know its length.\n"
     assert capsys.readouterr().out == told.format("validation") + told.format("training")
 
 
@@ -399,7 +401,7 @@ def test_a_second_run_in_the_folder_is_refused_and_the_first_one_goes_on(tmp_pat
     first.train = busy
     first.run()
     assert first.finished
-    assert told[0].startswith("BlockingIOError: [Errno ") and "is being trained by another run" in told[0]
+    assert told[0].startswith("BlockingIOError: [Errno ") and "Another run is training in" in told[0]
     assert f"process {os.getpid()} on {platform.node()}, since 20" in told[0]
     run(tmp_path, epochs=1).run()
 
@@ -422,10 +424,6 @@ def test_what_was_trained_before_is_told(tmp_path, capsys):
 def test_a_finished_run_cannot_be_prolonged(tmp_path):
     run(tmp_path, epochs=1).run()
     with pytest.raises(ValueError, match="epochs is 1 there, 2 here.*cannot be changed"):
-        run(tmp_path, epochs=2).run()
-    config = tmp_path / "config.json"
-    config.write_text(config.read_text().replace('"epochs": 1', '"epochs": 2'))
-    with pytest.raises(ValueError, match="a finished run of 1 epochs, and its config.json says 2"):
         run(tmp_path, epochs=2).run()
 
 

@@ -1,4 +1,4 @@
-"""The ladder: filled, repeated, interrupted and resumed."""
+"""Staged training: the table is filled, repeated, interrupted and resumed."""
 
 import json
 
@@ -57,10 +57,10 @@ def classifier(weights=None):
 BACKBONE = Backbone(classifier, ("pool3", "pool4", "pool5"), pretrained=None)
 
 
-def ladder(directory, rungs, **options):
+def staged(directory, stages, **options):
     options = {"backbone": BACKBONE, "verbose": 0, **options}
     validation = tf.data.Dataset.from_tensor_slices(scenes(4, seed=1)).batch(2)
-    return StagedTraining(directory, rungs, train, validation, NAMES, **options)
+    return StagedTraining(directory, stages, train, validation, NAMES, **options)
 
 
 def assert_equal_weights(ours, theirs):
@@ -72,14 +72,14 @@ ALL = ["FCN-32s-fixed", "FCN-32s", "FCN-16s", "FCN-8s", "FCN-8s-at-once"]
 
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory):
+def trained(tmp_path_factory):
     """All five stages."""
-    whole = ladder(tmp_path_factory.mktemp("stages"), [Stage(name, 2, 1e-2) for name in ALL], validate_every=1)
+    whole = staged(tmp_path_factory.mktemp("stages"), [Stage(name, 2, 1e-2) for name in ALL], validate_every=1)
     return whole, whole.run()
 
 
-def test_every_rung_fills_a_line_of_the_table(climbed):
-    whole, table = climbed
+def test_every_stage_fills_a_line_of_the_table(trained):
+    whole, table = trained
     results = whole.results()
     assert list(results) == ALL
     for name, result in results.items():
@@ -98,8 +98,8 @@ def test_every_rung_fills_a_line_of_the_table(climbed):
     assert all({path.name for path in (whole.directory / name).iterdir()} == files for name in ALL)
 
 
-def test_trained_models_are_of_the_rungs_kind(climbed):
-    whole, _ = climbed
+def test_trained_models_are_of_the_stages_kind(trained):
+    whole, _ = trained
     last = {name: whole.model(name).layers[-1].name for name in ALL}
     assert [last[name] for name in ALL] == [
         "upscore_crop",
@@ -115,22 +115,22 @@ def test_trained_models_are_of_the_rungs_kind(climbed):
         assert logs["mean_iou"] == pytest.approx(whole.results()[name]["metrics"]["mean_iou"], rel=1e-6)
 
 
-def test_the_fixed_rung_trains_the_score_layer_alone(climbed):
-    whole, _ = climbed
+def test_the_fixed_stage_trains_the_score_layer_alone(trained):
+    whole, _ = trained
     fixed, free = whole.model("FCN-32s-fixed"), whole.model("FCN-32s")
     for stage in range(1, 6):
-        first, *trained = (
+        first, *both = (
             net.get_layer(f"conv{stage}").get_weights()
             for net in (classifier(), fixed.get_layer("backbone"), free.get_layer("backbone"))
         )
-        np.testing.assert_array_equal(first[0], trained[0][0])
-        assert (first[0] != trained[1][0]).any()
+        np.testing.assert_array_equal(first[0], both[0][0])
+        assert (first[0] != both[1][0]).any()
     for model in (fixed, free):
         assert np.abs(model.get_layer("score_fr").get_weights()[0]).max() > 0
 
 
-def test_a_finished_run_is_left_as_it_is(climbed):
-    whole, table = climbed
+def test_a_finished_run_is_left_as_it_is(trained):
+    whole, table = trained
     before = {path: path.stat().st_mtime_ns for path in whole.directory.rglob("*.keras")}
     (whole.directory / "table.md").unlink()  # killed before it was written
     assert whole.run() == table
@@ -138,22 +138,22 @@ def test_a_finished_run_is_left_as_it_is(climbed):
     assert before == {path: path.stat().st_mtime_ns for path in whole.directory.rglob("*.keras")}
 
 
-TWO_RUNGS = [("FCN-32s", 3, 1e-2), ("FCN-16s", 2, 5e-3)]
+TWO_STAGES = [("FCN-32s", 3, 1e-2), ("FCN-16s", 2, 5e-3)]
 
 
-def two_rungs(directory, **options):
-    return ladder(directory, [Stage(*schedule) for schedule in TWO_RUNGS], **options)
+def two_stages(directory, **options):
+    return staged(directory, [Stage(*schedule) for schedule in TWO_STAGES], **options)
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    whole = two_rungs(tmp_path_factory.mktemp("unbroken"))
+    whole = two_stages(tmp_path_factory.mktemp("unbroken"))
     whole.run()
     return whole
 
 
 def test_interrupted_and_resumed_it_is_the_unbroken_run_bit_for_bit(unbroken, tmp_path):
-    broken, seeds = two_rungs(tmp_path), []
+    broken, seeds = two_stages(tmp_path), []
 
     def stop(seed):
         seeds.append(seed)
@@ -164,28 +164,28 @@ def test_interrupted_and_resumed_it_is_the_unbroken_run_bit_for_bit(unbroken, tm
     broken.train = stop
     with pytest.raises(KeyboardInterrupt):
         broken.run()
-    kept = two_rungs(tmp_path).record("FCN-32s")
+    kept = two_stages(tmp_path).record("FCN-32s")
     assert kept["epoch"] == 2 and kept["step"] == 0
 
-    resumed = two_rungs(tmp_path)
+    resumed = two_stages(tmp_path)
     resumed.run()
     history = resumed.results()["FCN-32s"]["history"]
     assert history[:2] == kept["history"]  # whole epochs are kept, not trained again
     assert [entry["epoch"] for entry in history] == [1, 2, 3]
-    for name, *_ in TWO_RUNGS:
+    for name, *_ in TWO_STAGES:
         assert_equal_weights(resumed.model(name), unbroken.model(name))
         assert resumed.results()[name]["metrics"] == unbroken.results()[name]["metrics"]
 
 
-def test_a_ladder_of_other_settings_is_refused(unbroken):
+def test_stages_of_other_settings_is_refused(unbroken):
     with pytest.raises(ValueError, match=r"other settings: .*learning_rate.*0\.01.*0\.02.*Fix: take another"):
-        ladder(unbroken.directory, [Stage("FCN-32s", 3, 2e-2)]).run()
+        staged(unbroken.directory, [Stage("FCN-32s", 3, 2e-2)]).run()
     with pytest.raises(ValueError, match="upsampling is 'frozen' there, 'learned' here"):
-        two_rungs(unbroken.directory, upsampling="learned").run()
+        two_stages(unbroken.directory, upsampling="learned").run()
 
 
 def test_one_seed_repeats_and_another_differs(tmp_path):
-    runs = [ladder(tmp_path / str(i), [Stage("FCN-32s", 1, 1e-2)], seed=seed) for i, seed in enumerate((4, 4, 5))]
+    runs = [staged(tmp_path / str(i), [Stage("FCN-32s", 1, 1e-2)], seed=seed) for i, seed in enumerate((4, 4, 5))]
     for run in runs:
         run.run()
     first, again, other = (run.model("FCN-32s") for run in runs)
@@ -193,8 +193,8 @@ def test_one_seed_repeats_and_another_differs(tmp_path):
     assert any((a != b).any() for a, b in zip(first.get_weights(), other.get_weights(), strict=True))
 
 
-def test_a_rung_that_is_not_trained_has_no_model(tmp_path):
-    empty = two_rungs(tmp_path)
+def test_a_stage_that_is_not_trained_has_no_model(tmp_path):
+    empty = two_stages(tmp_path)
     assert empty.results() == {}
     with pytest.raises(ValueError, match=r"FCN-16s in .* not trained to its end.*run\(\)"):
         empty.model("FCN-16s")
@@ -203,12 +203,12 @@ def test_a_rung_that_is_not_trained_has_no_model(tmp_path):
 @pytest.mark.parametrize(
     "names", [["FCN-16s"], ["FCN-16s", "FCN-32s"], ["FCN-32s", "FCN-8s"], ["FCN-32s-fixed", "FCN-16s"]]
 )
-def test_rungs_out_of_order(names, tmp_path):
-    with pytest.raises(ValueError, match=r"Found rung FCN-\d+s without FCN-\d+s before it"):
-        ladder(tmp_path, [Stage(name, 1, 1e-3) for name in names])
+def test_stages_out_of_order(names, tmp_path):
+    with pytest.raises(ValueError, match=r"Found stage FCN-\d+s without FCN-\d+s before it"):
+        staged(tmp_path, [Stage(name, 1, 1e-3) for name in names])
 
 
-def test_unknown_rungs():
+def test_unknown_stages():
     with pytest.raises(ValueError, match="'FCN-4s': expected one of FCN-32s-fixed"):
         Stage("FCN-4s", 1, 1e-3)
 

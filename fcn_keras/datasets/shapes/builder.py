@@ -1,9 +1,6 @@
-"""`Shapes`: a generated segmentation data set, the same on every machine, in no time and without a network."""
-
-from __future__ import annotations
+"""A generated segmentation data set: the same on every machine, in seconds, without a network."""
 
 import io
-from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -14,34 +11,37 @@ from ..builders import class_metadata, segmentation_features
 from .scene import CLASS_NAMES, PALETTE, draw_object, draw_scene
 
 _DESCRIPTION = """
-Lit and textured scenes of nine forms, drawn by `fcn_keras.datasets.shapes.scene`. Forms differ in outline and
-texture, never in colour; thin ones (pole, fence, ring) vanish in a network of stride 32. Config `scenes` is
-for segmentation, config `objects` for training the classifier from which a segmentation network starts.
-Configs `fine_x1`, `fine_x2` and `fine_x4` hold scenes again, with masks of one, two and four times the image's sides.
+Lit and textured scenes of nine forms, drawn by `fcn_keras.datasets.shapes.scene`. Forms differ in outline and texture,
+never in colour; thin ones (pole, fence, ring) disappear in a network of stride 32. Config `scenes` is for segmentation,
+config `objects` for training the classifier that a segmentation network starts from. Configs `fine_x1`, `fine_x2` and
+`fine_x4` hold scenes again, with masks whose sides are one, two and four times those of the image.
 """
 MASK_SCALES = {"fine_x1": 1, "fine_x2": 2, "fine_x4": 4}
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
-    """The builder of the generated data set.
+    """Builder of the generated data set.
 
     Configs:
-        `scenes` (default): 128x128 `image`, `segmentation_mask` (ids 0-9, void 255), `instance_mask` (objects in
-            drawing order, void 255) and `file_name`; 1000 train, 200 validation and 200 test examples.
-        `objects`: 96x96 `image`, `label` 0-8 (class id minus one) and `file_name`; 4500 train and 900 validation
-            examples, the labels in turn.
-        `fine_x1`, `fine_x2`, `fine_x4`: the first 400 train and 100 validation scenes again, the same 128x128 `image`,
-            with a `segmentation_mask` of one, two or four times its sides: rendered at that size from the same random
-            numbers, and without a void rim, so that every pixel counts up to the outline. Pixel `q` of a mask `k`
-            times as large is centred on `(q + 0.5) / k - 0.5` of the image.
 
-    `builder.info.metadata` holds `class_names`, `palette` and `void`; for the fine configs also `mask_scale`.
+    - ``"scenes"`` (default): ``image`` of 128×128 pixels, ``segmentation_mask`` (ids 0–9, void 255), ``instance_mask``
+      (objects in the order of drawing, void 255) and ``file_name``; 1,000 examples to train on, 200 to validate on, 200
+      to test on.
+    - ``"objects"``: ``image`` of 96×96 pixels, ``label`` 0–8 (the class id minus one, each in turn) and ``file_name``;
+      4,500 examples to train on, 900 to validate on.
+    - ``"fine_x1"``, ``"fine_x2"``, ``"fine_x4"``: the first 400 and 100 scenes again, with the same image and a
+      ``segmentation_mask`` whose sides are one, two or four times as long. It is rendered at that size from the same
+      random numbers, and has no void rim: every pixel counts up to the outline. Pixel ``q`` of a mask ``k`` times as
+      large is centred on ``(q + 0.5) / k - 0.5`` of the image.
+
+    ``builder.info.metadata`` holds ``class_names``, ``palette`` and ``void``; for the fine configs also ``mask_scale``.
 
     Example:
-        >>> builder = Shapes(config="scenes", data_dir="data")
-        >>> builder.download_and_prepare()
-        Downloading and preparing dataset ...
-        >>> scenes = builder.as_dataset(split="train")
+
+    >>> builder = Shapes(config="scenes", data_dir="data")
+    >>> builder.download_and_prepare()
+    Downloading and preparing dataset ...
+    >>> scenes = builder.as_dataset(split="train")
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -60,7 +60,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         **{config: {"train": 400, "validation": 100} for config in MASK_SCALES},
     }
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def _info(self):
         if self.builder_config.name == "scenes":
             features = segmentation_features("png", instance_mask=True)
             keys, metadata = ("image", "segmentation_mask"), class_metadata(CLASS_NAMES, PALETTE)
@@ -85,11 +85,11 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             metadata=metadata,
         )
 
-    def _split_generators(self, dl_manager) -> dict[str, Iterator]:
+    def _split_generators(self, dl_manager):
         sizes = self.SIZES[self.builder_config.name]
         return {split: self._generate_examples(split, size) for split, size in sizes.items()}
 
-    def _generate_examples(self, split: str, size: int) -> Iterator[tuple[str, dict]]:
+    def _generate_examples(self, split, size):
         for index in range(size):
             file_name = f"{split}_{index:05d}.png"
             yield file_name, {"file_name": file_name, **self._example(split, index)}
@@ -105,7 +105,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         return {name: _png(pixels) for name, pixels in vars(draw_scene(rng)).items()}
 
     def _fine_example(self, split, index, scale):
-        """The scene of the same number in config `scenes`: its image, and its mask at `scale`."""
+        """The image of the scene with this number, and its mask at `scale` times the size."""
         coarse, fine = (
             draw_scene(example_rng(str(self.version), "scenes", split, index), render_scale=k, rim=0)
             for k in (1, scale)
@@ -113,17 +113,27 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         return {"image": _png(coarse.image), "segmentation_mask": _png(fine.segmentation_mask)}
 
 
-def example_rng(version: str, config: str, split: str, index: int) -> np.random.Generator:
-    """Returns the generator that draws one example, whatever was drawn before it and by which process.
+def example_rng(version, config, split, index):
+    """The random numbers of one example: they do not depend on what was drawn before, or by which process.
+
+    Args:
+        version: Version of the data set, such as ``"1.0.0"``.
+        config: Config of `Shapes`.
+        split: Name of the split.
+        index: Number of the example in the split.
+
+    Returns:
+        A `np.random.Generator`.
 
     Example:
-        >>> scene = draw_scene(example_rng("1.0.0", "scenes", "train", 0), render_scale=2)
+
+    >>> scene = draw_scene(example_rng("1.0.0", "scenes", "train", 0), render_scale=2)
     """
     return np.random.default_rng([*f"{version}/{config}/{split}".encode(), index])
 
 
 def _png(pixels):
-    """A PNG file in memory; light compression, since the default takes as long as drawing."""
+    """A PNG file in memory, lightly compressed: the default level takes as long as the drawing."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png", compress_level=1)
     file.seek(0)

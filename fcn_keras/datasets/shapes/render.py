@@ -1,6 +1,4 @@
-"""The lit canvas that scenes are painted on: a textured ground, shadows, bevelled objects and their masks."""
-
-from __future__ import annotations
+"""Renders scenes: a textured ground in the light of a lamp, shadows, bevelled objects and their masks."""
 
 import math
 from dataclasses import dataclass
@@ -10,19 +8,24 @@ import numpy as np
 from ...layers.labels import VOID
 from .sdf import square_wave
 
-RIM = 1.0  # pixels of void outside every visible outline, unless another width is asked for
+RIM = 1.0  # pixels of void outside every visible outline, by default
 
 
 @dataclass(frozen=True)
 class Placement:
     """Where an object lies.
 
-    Attributes:
-        label: class id, 0 for clutter.
-        x: centre, pixels from the left edge of the scene.
-        y: centre, pixels from the top.
-        angle: radians.
-        radius: pixels, from the centre to the farthest point (a fence's longer side).
+    Args:
+        label: Class id, 0 for clutter.
+        x: Centre, in pixels from the left edge of the scene.
+        y: Centre, in pixels from the top.
+        angle: In radians.
+        radius: In pixels, from the centre to the farthest point; for a fence, along its longer side.
+
+    Example:
+
+    >>> Placement(label=1, x=64.0, y=64.0, angle=0.0, radius=20.0).radius
+    20.0
     """
 
     label: int
@@ -32,24 +35,29 @@ class Placement:
     radius: float
 
 
-class Canvas:
-    """A ground in linear light, on which objects are painted back to front.
+class Renderer:
+    """A ground in linear light, and the objects that are painted on it from back to front.
 
     Args:
-        rng: source of every random draw; none depends on `scale`.
-        size: height and width of the scene in pixels of the base size, 32 or more.
-        scale: rendered pixels per pixel of the base size, a whole number.
-        rim: width of the void rim outside every visible outline, in pixels of the base size.
+        rng: A `np.random.Generator`; no draw depends on `scale`.
+        size: Height and width of the scene in pixels of the base size, 32 or more.
+        scale: Rendered pixels for each pixel of the base size, a whole number.
+        rim: Width of the void rim outside every visible outline, in pixels of the base size.
 
     Raises:
-        ValueError: `size` or `scale` is too small.
+        ValueError: If `size` is below 32, or `scale` is no whole number above 0.
+
+    Example:
+
+    >>> Renderer(np.random.default_rng(0), size=64, scale=2).image().shape
+    (128, 128, 3)
     """
 
     def __init__(self, rng, size, scale, rim=RIM):
         if size < 32 or scale < 1 or int(scale) != scale:
             raise ValueError(
-                f"size={size}, render_scale={scale}: expected a size of at least 32 pixels and a whole "
-                "render_scale of at least 1"
+                f"Found size={size}, render_scale={scale}: expected a size of at least 32 pixels, and a whole number "
+                "of at least 1 as render_scale."
             )
         self.size, self.scale, self.rim = size, scale, rim
         pixels = size * scale
@@ -61,12 +69,12 @@ class Canvas:
         self.pixels = self._ground(rng)
 
     def image(self):
-        """The picture so far, `uint8` (H, W, 3)."""
+        """The picture that is painted so far, uint8 array ``(H, W, 3)``."""
         encoded = np.clip(self.pixels, 0, 1) ** (1 / 2.2)
         return np.round(255 * encoded).astype(np.uint8)
 
     def _window(self, x, y, reach):
-        """The pixels within `reach` of (x, y): two slices, and the centres' coordinates (n, 1) and (1, m)."""
+        """The pixels within `reach` of a point: two slices, and the coordinates of the centres, ``(n, 1)``, ``(1, m)``."""
         spans = []
         for centre in (y, x):
             low = max(int((centre - reach) * self.scale), 0)
@@ -95,13 +103,13 @@ class Canvas:
         return (colour * np.clip(shade, 0.3, 1.8)[..., None]).astype(np.float32)
 
     def paint(self, rng, thing, form, instance=0):
-        """Casts the object's shadow, lays its lit texture over the picture and its id over the masks.
+        """Paints the shadow of an object, its texture in the light of the lamp, and its ids in the masks.
 
         Args:
-            rng: source of the proportions and colours.
-            thing: a `Placement`.
-            form: a pair of `fcn_keras.datasets.shapes.sdf`, outline and texture.
-            instance: id in the instance mask; 0 for clutter, which leaves no trace in either mask.
+            rng: A `np.random.Generator`, for proportions and colours.
+            thing: A `Placement`.
+            form: An outline and a texture, a value of `fcn_keras.datasets.shapes.sdf.FORMS`.
+            instance: Id in the instance mask; 0 for clutter, which changes neither mask.
         """
         shape, texture = form
         distance, height = shape(rng, thing.radius), rng.uniform(1.5, 4)
@@ -132,7 +140,7 @@ class Canvas:
                 mask[rows, columns][d < 0] = inside
 
     def _two_colours(self, rng):
-        """The colours of an object's texture, away from the ground's in lightness and hue, whatever its class."""
+        """The two colours of a texture: they differ from the ground's, and do not depend on the class."""
         lightness = self.lightness + rng.choice([-1, 1]) * rng.uniform(0.12, 0.3)
         hue, contrast = self.hue + rng.uniform(0.8, 2 * math.pi - 0.8), rng.uniform(0.18, 0.3)
         first = _colour(lightness, rng.uniform(0.06, 0.16), hue)
@@ -140,7 +148,7 @@ class Canvas:
         return first, _colour(lightness, rng.uniform(0.04, 0.16), hue + rng.normal(0, 0.5))
 
     def _lit(self, d, x, y, radius):
-        """Lambert shade and a highlight on a bevel that rises from the outline inwards."""
+        """Lambert shading and a highlight, on a bevel that rises from the outline to the inside."""
         bevel = min(6.0, 0.4 * radius, max(float(-d.min()), 0.5))
         dy, dx = np.gradient(d, 1 / self.scale)
         facing = np.clip(1 + d / bevel, 0, 1) * (dx * self.light[0] + dy * self.light[1])
@@ -149,7 +157,7 @@ class Canvas:
 
 
 def _noise(rng, ys, xs, extent, cell, octaves):
-    """Smooth noise of about unit deviation on [0, extent]²: cubic B-splines over finer and finer random lattices."""
+    """Smooth noise on ``[0, extent]²``, of deviation about 1: cubic B-splines on finer and finer random lattices."""
     total = 0
     for octave in range(octaves):
         pitch = cell / 2**octave
@@ -160,7 +168,7 @@ def _noise(rng, ys, xs, extent, cell, octaves):
 
 
 def _spline(knots, t):
-    """The cubic B-spline over the rows of `knots` (n, m) at the positions `t` (k,): (k, m)."""
+    """The cubic B-spline along the rows of `knots` ``(n, m)`` at the positions `t` ``(k,)``: an array ``(k, m)``."""
     first = np.floor(t)
     t = (t - first)[:, None]
     s = 1 - t
@@ -170,7 +178,7 @@ def _spline(knots, t):
 
 
 def _colour(lightness, chroma, hue):
-    """OKLCh to linear sRGB, so that colours of one lightness look equally light whatever their hue."""
+    """OKLCh to linear sRGB: colours of one lightness look equally light, whatever their hue."""
     a, b = chroma * math.cos(hue), chroma * math.sin(hue)
     lms = np.array(
         [

@@ -1,21 +1,19 @@
-"""Draws lit, textured scenes of simple forms with exact masks: data that needs no download.
+"""Draws lit, textured scenes of simple forms with exact masks.
 
-Everything is a function of continuous scene coordinates (pixels of the base size), and no random draw depends on the
-resolution: the same generator state gives the same scene at one, two or four times the base size.
+Everything is computed from continuous coordinates of the scene, in pixels of the base size, and no random draw depends
+on the resolution: the same generator gives the same scene at one, two or four times the base size.
 """
-
-from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from .render import RIM, Canvas, Placement
+from .render import RIM, Placement, Renderer
 from .sdf import FORMS, PEBBLE
 
 CLASS_NAMES = ("background", *FORMS)
-# Okabe and Ito's colours, brown and violet: told apart with the common kinds of colour blindness too.
+# Okabe and Ito's colours, brown and violet: people with the common kinds of colour blindness can tell them apart.
 PALETTE = np.array(
     [
         [0, 0, 0],
@@ -32,7 +30,7 @@ PALETTE = np.array(
     np.uint8,
 )
 
-# How often a class is drawn, and its radius range as a share of the frame. Poles are thin, so there are many.
+# How often a class is drawn, and the range of its radius as a share of the frame. Poles are thin, so there are many.
 _FREQUENCY = np.array([0.9, 1.0, 1.1, 1.3, 1.5, 1.3, 1.3, 2.2, 1.4])
 _RADIUS = dict.fromkeys(CLASS_NAMES[1:], (0.05, 0.36)) | {
     "ring": (0.08, 0.40),
@@ -47,11 +45,16 @@ _COUNT = [0.02, 0.04, 0.06, 0.10, 0.26, 0.52]  # of two to seven objects a scene
 class Scene:
     """An image and its two masks.
 
-    Attributes:
-        image: `uint8` (H, W, 3), RGB.
-        segmentation_mask: `uint8` (H, W), class ids 0-9, void 255.
-        instance_mask: `uint8` (H, W), 0 background, 1..n objects in drawing order, void 255. The number of an
-            object that later ones cover wholly is missing (about one scene in a thousand).
+    Args:
+        image: uint8 array ``(H, W, 3)``, RGB.
+        segmentation_mask: uint8 array ``(H, W)``, class ids 0–9, void 255.
+        instance_mask: uint8 array ``(H, W)``: 0 background, 1 to n objects in the order of drawing, void 255. If later
+            objects cover one completely, its number is missing (about one scene in a thousand).
+
+    Example:
+
+    >>> draw_scene(np.random.default_rng(0)).instance_mask.shape
+    (128, 128)
     """
 
     image: np.ndarray
@@ -59,55 +62,57 @@ class Scene:
     instance_mask: np.ndarray
 
 
-def draw_scene(rng: np.random.Generator, size: int = 128, render_scale: int = 1, rim: float = RIM) -> Scene:
-    """Draws two to seven objects over a textured ground, with occlusion, shadows and exact masks.
+def draw_scene(rng, size=128, render_scale=1, rim=RIM):
+    """Draws two to seven objects on a textured ground; they hide each other in part and throw shadows.
 
     Args:
-        rng: source of every random draw; the same state gives the same scene at every `render_scale`.
-        size: height and width of the scene in pixels, 32 or more.
-        render_scale: whole number; the images come out `size * render_scale` pixels wide.
-        rim: width of the void rim outside every outline in the masks, in pixels of the base size; 0 leaves no void.
+        rng: A `np.random.Generator`; the same state gives the same scene at every `render_scale`.
+        size: Height and width of the scene in pixels, 32 or more.
+        render_scale: Whole number; image and masks are ``size * render_scale`` pixels wide and high.
+        rim: Width of the void rim outside every outline in the masks, in pixels of the base size; 0 makes no void.
 
     Returns:
-        A `Scene` of `(size * render_scale)` by `(size * render_scale)` pixels.
+        A `Scene`.
 
     Raises:
-        ValueError: `size` is below 32 or `render_scale` is below 1.
+        ValueError: If `size` is below 32, or `render_scale` is no whole number above 0.
 
     Example:
-        >>> scene = draw_scene(np.random.default_rng(0))
-        >>> scene.image.shape, scene.segmentation_mask.shape
-        ((128, 128, 3), (128, 128))
+
+    >>> scene = draw_scene(np.random.default_rng(0))
+    >>> scene.image.shape, scene.segmentation_mask.shape
+    ((128, 128, 3), (128, 128))
     """
-    canvas = Canvas(rng, size, render_scale, rim)
+    renderer = Renderer(rng, size, render_scale, rim)
     for instance, thing in enumerate(_layout(rng, size), start=1):
-        canvas.paint(rng, thing, FORMS[CLASS_NAMES[thing.label]], instance)
-    return Scene(canvas.image(), canvas.segmentation_mask, canvas.instance_mask)
+        renderer.paint(rng, thing, FORMS[CLASS_NAMES[thing.label]], instance)
+    return Scene(renderer.image(), renderer.segmentation_mask, renderer.instance_mask)
 
 
-def draw_object(rng: np.random.Generator, label: int, size: int = 96) -> np.ndarray:
-    """Draws one object among clutter that belongs to no class, for a classifier of the nine object classes.
+def draw_object(rng, label, size=96):
+    """Draws one object among clutter that belongs to no class: for a classifier of the nine object classes.
 
     Args:
-        rng: source of every random draw.
-        label: 0-8, the class id minus one.
-        size: height and width in pixels, 32 or more.
+        rng: A `np.random.Generator`.
+        label: 0–8, the class id minus one.
+        size: Height and width in pixels, 32 or more.
 
     Returns:
-        The image, `uint8` (size, size, 3).
+        The image, uint8 array ``(size, size, 3)``.
 
     Raises:
-        ValueError: `label` is not in 0-8, or `size` is below 32.
+        ValueError: If `label` is not in 0–8, or `size` is below 32.
 
     Example:
-        >>> draw_object(np.random.default_rng(0), label=3).shape
-        (96, 96, 3)
+
+    >>> draw_object(np.random.default_rng(0), label=3).shape
+    (96, 96, 3)
     """
     if not 0 <= label < len(FORMS):
         raise ValueError(
-            f"label is {label}, expected 0-{len(FORMS) - 1}: the class id minus one, without the background"
+            f"Found label={label}: expected 0–{len(FORMS) - 1}, the class id minus one, as the background is no object."
         )
-    canvas = Canvas(rng, size, 1)
+    renderer = Renderer(rng, size, 1)
     radius = 0.5 * size * rng.uniform(0.35, 0.95)
     slack = (0.5 * size - radius) * 0.8 + 0.04 * size
     x, y = (0.5 * size + rng.uniform(-slack, slack, 2)).tolist()
@@ -118,16 +123,16 @@ def draw_object(rng: np.random.Generator, label: int, size: int = 96) -> np.ndar
             away, reach = rng.uniform(0, 2 * math.pi), radius * rng.uniform(0.8, 1.2)
             where = x + reach * math.cos(away), y + reach * math.sin(away)
             where = [min(max(c, 2), size - 2) for c in where]
-            canvas.paint(rng, Placement(0, *where, away, size * rng.uniform(low, high)), PEBBLE)
+            renderer.paint(rng, Placement(0, *where, away, size * rng.uniform(low, high)), PEBBLE)
 
     clutter(rng.integers(0, 3), 0.05, 0.16)
-    canvas.paint(rng, thing, FORMS[CLASS_NAMES[label + 1]], 1)
+    renderer.paint(rng, thing, FORMS[CLASS_NAMES[label + 1]], 1)
     clutter(rng.integers(0, 3), 0.04, 0.10)
-    return canvas.image()
+    return renderer.image()
 
 
 def _layout(rng, size):
-    """Places the objects so that no other one hides any wholly; now and then two of a class touch."""
+    """Places the objects so that none hides another completely; sometimes two of one class touch."""
     placed = []
     for _ in range(rng.choice([2, 3, 4, 5, 6, 7], p=_COUNT)):
         twin = bool(placed) and rng.random() < 0.15
@@ -149,6 +154,6 @@ def _layout(rng, size):
 
 
 def _apart(a, b, size):
-    """Whether the smaller object sticks out from under the larger; a pole covers next to nothing."""
+    """Whether part of the smaller object stays visible beside the larger; a pole covers very little."""
     bulk = [0.08 * size if CLASS_NAMES[o.label] == "pole" else o.radius for o in (a, b)]
     return math.hypot(a.x - b.x, a.y - b.y) > 0.85 * max(bulk) + 0.25 * min(bulk)

@@ -1,27 +1,40 @@
-"""The nine forms of the generated scenes, each a signed distance, and the texture each form wears.
+"""The nine forms of the generated scenes, as signed distance functions, and the texture of each form.
 
-A form is drawn once (`rng` settles its proportions) and comes back as a function of local coordinates `(u, v)` in
-pixels, centred and unrotated: the distance to its outline, negative inside. One distance serves the mask, the
-anti-aliased edge, the void rim, the bevel and the shadow, at any resolution.
+The random numbers decide the proportions of a form once. The form is then a function of local coordinates ``(u, v)``
+in pixels, centred and not rotated: the distance to its outline, negative inside. This one distance gives the mask, the
+smooth edge, the void rim, the bevel and the shadow, at any resolution.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
 
 import numpy as np
 
-Field = Callable[..., np.ndarray]
 
+def length(u, v):
+    """The Euclidean length; faster than `np.hypot`, which also guards against overflow.
 
-def length(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The Euclidean length, faster than the overflow-safe `np.hypot`."""
+    Example:
+
+    >>> float(length(3.0, 4.0))
+    5.0
+    """
     return np.sqrt(u * u + v * v)
 
 
-def box(half_u: float, half_v: float) -> Field:
-    """An axis-aligned rectangle."""
+def box(half_u, half_v):
+    """The distance to a rectangle with sides along the axes.
+
+    Args:
+        half_u, half_v: Half of its sides, in pixels.
+
+    Returns:
+        Function from arrays ``u``, ``v`` to an array of distances.
+
+    Example:
+
+    >>> float(box(2.0, 1.0)(np.float32(5.0), np.float32(0.0)))
+    3.0
+    """
 
     def distance(u, v):
         du, dv = np.abs(u) - half_u, np.abs(v) - half_v
@@ -30,8 +43,21 @@ def box(half_u: float, half_v: float) -> Field:
     return distance
 
 
-def polygon(vertices: np.ndarray) -> Field:
-    """A simple polygon, `vertices` (n, 2) in order: nearest edge, signed by the parity of crossings."""
+def polygon(vertices):
+    """The distance to a polygon that does not cross itself: to the nearest edge, with the sign from crossings.
+
+    Args:
+        vertices: Array ``(n, 2)``, in order.
+
+    Returns:
+        Function from arrays ``u``, ``v`` to an array of distances.
+
+    Example:
+
+    >>> square = polygon(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]))
+    >>> float(square(np.float32(0.0), np.float32(0.5)))
+    -0.5
+    """
 
     def distance(u, v):
         squared, inside = np.float32(np.inf), False
@@ -111,8 +137,21 @@ def _fence(rng, radius):
     return distance
 
 
-def pebble(rng: np.random.Generator, radius: float) -> Field:
-    """An irregular blob: clutter that belongs to no class."""
+def pebble(rng, radius):
+    """The distance, nearly, to an irregular blob: clutter that belongs to no class.
+
+    Args:
+        rng: A `np.random.Generator`, for the outline.
+        radius: In pixels, to the farthest point.
+
+    Returns:
+        Function from arrays ``u``, ``v`` to an array of distances.
+
+    Example:
+
+    >>> bool(pebble(np.random.default_rng(0), 5.0)(np.float32(0.0), np.float32(0.0)) < 0)
+    True
+    """
     waves = [(k, rng.uniform(0, 0.3 / k), rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4)]
 
     def distance(u, v):
@@ -123,14 +162,28 @@ def pebble(rng: np.random.Generator, radius: float) -> Field:
     return distance
 
 
-def square_wave(x: np.ndarray, period: float, scale: int = 1) -> np.ndarray:
-    """Alternating 0 and 1 along `x`, its edges one rendered pixel (1 / `scale`) soft."""
+def square_wave(x, period, scale=1):
+    """Stripes of 0 and 1 along `x`, whose edges are one rendered pixel wide.
+
+    Args:
+        x: Array of coordinates, in pixels of the base size.
+        period: Width of two stripes, in the same pixels.
+        scale: Rendered pixels for each pixel of the base size.
+
+    Returns:
+        Array of the shape of `x`, in 0–1.
+
+    Example:
+
+    >>> square_wave(np.arange(4.0) + 0.5, period=4).tolist()
+    [1.0, 0.0, 0.0, 1.0]
+    """
     turns = x / period
     from_centre = np.abs(turns - np.floor(turns) - 0.5) * period
     return np.clip(0.5 + (from_centre - period / 4) * scale, 0, 1)
 
 
-# Textures: (u, v, noise, radius, scale) -> how much of the second colour, 0-1.
+# A texture is a function of (u, v, noise, radius, scale): the share of the second colour, 0–1.
 def _concentric(u, v, noise, radius, scale):
     return square_wave(length(u, v), min(max(radius / 2.5, 5), 11), scale)
 
@@ -171,7 +224,7 @@ def _plain(u, v, noise, radius, scale):
 
 
 # In the order of the class ids 1-9.
-FORMS: dict[str, tuple[Field, Field]] = {
+FORMS = {
     "disc": (_disc, _concentric),
     "box": (_box, _checks),
     "triangle": (_triangle, _stripes),
@@ -182,4 +235,4 @@ FORMS: dict[str, tuple[Field, Field]] = {
     "pole": (_pole, _bands),
     "fence": (_fence, _plain),
 }
-PEBBLE: tuple[Field, Field] = (pebble, _plain)
+PEBBLE = (pebble, _plain)

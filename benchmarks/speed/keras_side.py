@@ -137,8 +137,7 @@ def segment(how, xla, *, height, width, tile):
 def pipeline(how, xla, *, images, size, batch):
     """One pass over photographs of 375 × 500 with their masks: read, decoded, scaled, cut, flipped, in batches."""
     folder = _photographs(images, 375, 500)
-    cache = "memory" if how == "in memory" else None
-    options = {"size": (size, size), "augment": True, "seed": 0, "batch": batch, "cache": cache}
+    options = {"size": (size, size), "augment": True, "seed": 0, "batch": batch, "cache": how == "in memory"}
     batches = fcn_keras.datasets.load("folder", source=folder, data_dir=folder / "prepared", **options)
     return lambda: sum(len(masks) for _, masks in batches)
 

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 import fcn_keras
-from fcn_keras.export.formats import export_model
+from fcn_keras.export import export_model
+from fcn_keras.layers.labels import argmax_labels
 
 CLASSES = 21
 _FOLDER = tempfile.TemporaryDirectory()  # lives as long as the process
@@ -28,7 +29,7 @@ def _exported(runtime, switches, *, backbone, size, labels):
     model = fcn_keras.FCN8s(CLASSES, backbone, weights=None)
     image = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype("float32")
     if runtime == "keras":
-        ending = (lambda x: fcn_keras.layers.labels.argmax_labels(x)) if labels else (lambda x: x)
+        ending = argmax_labels if labels else (lambda x: x)
         work = tf.function(lambda x: ending(model(x, training=False)), autograph=False)
         return lambda: work(image).numpy()
     path = pathlib.Path(_FOLDER.name) / f"{backbone}-{size}-{labels}-{len(switches)}{SUFFIXES[runtime]}"

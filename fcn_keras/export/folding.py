@@ -82,8 +82,8 @@ def fold_batch_norm(model, name=None):
 
     >>> model = fcn_keras.FCN8s(21, "mobilenet_v2", weights=None)
     >>> folded = fold_batch_norm(model)
-    >>> every_layer = fcn_keras.models.cloning.every_layer
-    >>> [sum(isinstance(x, keras.layers.BatchNormalization) for x in every_layer(m)) for m in (model, folded)]
+    >>> inside = [net.get_layer("backbone").layers for net in (model, folded)]
+    >>> [sum(isinstance(layer, keras.layers.BatchNormalization) for layer in layers) for layers in inside]
     [52, 0]
 
     Reference: Ioffe & Szegedy (ICML 2015), §3.1, on inference; Jacob et al. (CVPR 2018), §3.2, "batch normalization

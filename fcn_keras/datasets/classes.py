@@ -212,9 +212,9 @@ def colours_to_ids(mask, classes):
     present, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
     unknown = [i for i in np.argsort(-counts) if int(present[i]) not in table]
     if unknown:
-        told = ", ".join(f"{_triple(present[i])} ({counts[i]} pixels)" for i in unknown[:5])
+        most = ", ".join(f"{_triple(present[i])} ({counts[i]} pixels)" for i in unknown[:5])
         raise ValueError(
-            f"The mask holds {len(unknown)} colours of no class: {told}. Fix: name them in classes.txt; colours that "
+            f"The mask holds {len(unknown)} colours of no class: {most}. Fix: name them in classes.txt; colours that "
             "nobody drew come from JPEG, or from masks that were resized by interpolation."
         )
     ids = np.array([table[int(code)] for code in present], "uint8")

@@ -29,7 +29,7 @@ from .classes import Classes
 from .masks import read_mask
 
 UNUSABLE = ("image", "mask", "colours", "ids", "size", "jpeg mask")  # what no training can go on with
-TOLD = 20  # files that an error names
+NAMED = 20  # files of one kind that an error names
 
 
 class Folder(tfds.core.GeneratorBasedBuilder):
@@ -132,7 +132,7 @@ def _require_none(findings, source):
         files = sum(max(len(error.files), 1) for error in errors)
         raise ValueError(
             f"{source}: {files} problem{'s' * (files > 1)}; `fcn-keras check` tells more.\n"
-            + "\n".join(error.to_text(TOLD) for error in errors)
+            + "\n".join(error.to_text(NAMED) for error in errors)
         )
 
 

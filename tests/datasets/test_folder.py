@@ -234,7 +234,7 @@ def transparent(root):
         (binary, "no ids other than 0, and 255.*write 1"),
         (transparent, "transparent in places"),
         (lambda root: shutil.rmtree(root / "masks"), "lacks masks"),
-        (lambda root: PIL.Image.new("RGB", (10, 8)).save(root / "images" / "00.png"), "Files that have the same name.*00.png: beside .*00.jpg"),
+        (lambda root: PIL.Image.new("RGB", (10, 8)).save(root / "images" / "00.png"), "Files that have the same name.*00.png: has the name of .*00.jpg"),
     ],
 )  # fmt: skip
 def test_refusals(spoil, message, tmp_path):

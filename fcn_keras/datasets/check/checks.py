@@ -52,12 +52,11 @@ def check(source, layout=None, classes=None, progress=None):
     names = _class_names(found, views)
     counts = collections.Counter(pair.split for pair in found.pairs)
     used = [view for view in views if view.pair.split != UNLISTED]
-    unusable = any(
-        one.kind == "classes.txt" for one in found.findings
-    )  # then colours cannot be told, by no fault of theirs
+    # If classes.txt cannot be used, masks in colours are no fault of their own.
+    without = "colours" if any(one.kind == "classes.txt" for one in found.findings) else None
     findings = [
         *found.findings,
-        *of_files(views, without="colours" if unusable else None),
+        *of_files(views, without=without),
         *_of_leakage(used),
         *_of_likeness(used),
         *_of_palettes(views),

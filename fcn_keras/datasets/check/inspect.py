@@ -254,7 +254,7 @@ def _mask(path, layout, view):
 
 
 def _frames(file):
-    """What there is to say of further pictures in a file; they may be damaged even if the first is not."""
+    """How many pictures a file holds, if there are several; the others may be damaged even if the first is not."""
     try:
         count = getattr(file, "n_frames", 1)
     except Exception:

@@ -229,11 +229,11 @@ def _files(folder, suffixes, findings):
         elif not is_folder and not suits:
             other["ignored"].append((path, "" if path.is_file() else "no regular file"))
         elif not is_folder and name in found:
-            other["names"].append((path, f"beside {found[name]}"))
+            other["names"].append((path, f"has the name of {found[name]}"))
         elif not is_folder:
             found[name] = path
             if first.setdefault(name.lower(), path) != path:
-                other["capitals"].append((path, f"beside {first[name.lower()]}"))
+                other["capitals"].append((path, f"is like {first[name.lower()]}"))
     findings += [finding(kind, files, suffixes=", ".join(suffixes)) for kind, files in other.items()]
     return found
 

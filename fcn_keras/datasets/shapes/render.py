@@ -74,7 +74,7 @@ class Renderer:
         return np.round(255 * encoded).astype(np.uint8)
 
     def _window(self, x, y, reach):
-        """The pixels within `reach` of a point: two slices, and the coordinates of the centres, ``(n, 1)``, ``(1, m)``."""
+        """The pixels within `reach` of a point: two slices, and the centres as arrays ``(n, 1)`` and ``(1, m)``."""
         spans = []
         for centre in (y, x):
             low = max(int((centre - reach) * self.scale), 0)

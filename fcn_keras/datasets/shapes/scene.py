@@ -154,6 +154,6 @@ def _layout(rng, size):
 
 
 def _apart(a, b, size):
-    """Whether part of the smaller object stays visible beside the larger; a pole covers very little."""
+    """Whether part of the smaller object stays visible; a pole covers very little of another."""
     bulk = [0.08 * size if CLASS_NAMES[o.label] == "pole" else o.radius for o in (a, b)]
     return math.hypot(a.x - b.x, a.y - b.y) > 0.85 * max(bulk) + 0.25 * min(bulk)

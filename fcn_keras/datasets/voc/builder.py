@@ -39,8 +39,8 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
     - ``"sbd"``: SBD's own lists, ``train`` (8,498) and ``validation`` (2,857).
     - ``"2011_sbd"``: ``sbd_train``, the 8,498 images that the paper trains on, and ``seg11valid``, the 736 of VOC2011's
       val that are not among them, with VOC's masks.
-    - ``"2012_sbd"``: ``trainaug`` (10,582), VOC2012's train and all of SBD less VOC2012's val, and ``validation``
-      (1,449). If both have a mask of an image, VOC's is taken.
+    - ``"2012_sbd"``: ``trainaug`` (10,582), VOC2012's train and all of SBD without VOC2012's val, and ``validation``
+      (1,449). If both VOC and SBD have a mask of an image, it is VOC's.
 
     SBD's masks have no void: objects touch without the rim of 255 that VOC's masks have.
 
@@ -50,7 +50,7 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
     A folder whose lists are shorter than the official ones is prepared as a subset. If the lists have the official
     lengths but the splits have not, the folder is refused.
 
-    TFDS's own command prepares it also: ``tfds build voc_segmentation/2012 --imports=fcn_keras.datasets.voc.builder
+    The command of TFDS prepares it also: ``tfds build voc_segmentation/2012 --imports=fcn_keras.datasets.voc.builder
     --manual_dir=FOLDER``.
 
     Example:

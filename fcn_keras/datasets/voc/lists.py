@@ -89,7 +89,7 @@ def splits(config, voc=None, sbd=None):
     if is_whole(config, voc, sbd) and lengths(found) != SPLITS[config]:
         raise ValueError(
             f"{config}: found splits of {lengths(found)} images, expected {SPLITS[config]}, although each list has its "
-            "official length: at least one names other images. Fix: take the lists as they are handed out."
+            "official length: at least one names other images. Fix: take the official lists, unchanged."
         )
     return found
 

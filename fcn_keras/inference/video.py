@@ -216,6 +216,7 @@ def _writer(path, source):
         stream = container.add_stream("libx264", rate=source.average_rate or Fraction(25))
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = source.time_base
+        stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601  # players would guess
 
         def write(picture, time):
             height, width = picture.shape[:2]

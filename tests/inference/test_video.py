@@ -107,6 +107,7 @@ def test_videos_of_phones_are_turned_upright(turn, model, tmp_path):
     with av.open(str(tmp_path / "out.mp4")) as container:
         frames = list(container.decode(video=0))
     assert [frame.rotation for frame in frames] == [0, 0]
+    assert frames[0].colorspace == 5  # BT.601, written into the file: players would guess
     found = frames[1].to_ndarray(format="rgb24")  # red is class 0 and clear, green is class 1 under VOC's dark red
     assert found.shape == (*expected.shape, 3)
     assert abs(found[expected][:, 0] - 0.45 * 20 - 0.55 * 128).mean() < 30 and found[~expected][:, 0].mean() > 230

@@ -23,7 +23,7 @@ from .._files import did_you_mean, user_path
 from ..layers.labels import VOID
 from . import images
 from .builders import class_metadata, segmentation_features, source_of
-from .check.checks import inspect_all, of_files
+from .check.checks import by_kind, inspect_all
 from .check.layouts import LISTS, VALIDATION_SHARE, read_layout
 from .classes import Classes
 from .masks import read_mask
@@ -148,7 +148,7 @@ def _fingerprint(source, pairs, share):
 def _classes(source, layout):
     """Reads every file; gives the classes, numbered if nobody named them."""
     views = inspect_all(layout)
-    _require_none(of_files(views, UNUSABLE), source)
+    _require_none(by_kind((problem for view in views for problem in view.problems), UNUSABLE), source)
     if layout.classes is not None:
         return layout.classes
     largest = int(np.nonzero(sum(view.pixels for view in views)[:VOID])[0].max(initial=0))

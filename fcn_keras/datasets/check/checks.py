@@ -53,18 +53,11 @@ def check(source, layout=None, classes=None, progress=None):
     counts = collections.Counter(pair.split for pair in found.pairs)
     used = [view for view in views if view.pair.split != UNLISTED]
     # If classes.txt cannot be used, masks in colours are no fault of their own.
-    without = "colours" if any(one.kind == "classes.txt" for one in found.findings) else None
-    findings = [
-        *found.findings,
-        *of_files(views, without=without),
-        *_of_leakage(used),
-        *_of_likeness(used),
-        *_of_palettes(views),
-        *_of_void(views, pixels),
-        *_of_names(found),
-        *_of_classes(found, names, pixels),
-        *_of_sizes(views),
-    ]
+    without = {"colours"} if any(one.kind == "classes.txt" for one in found.findings) else set()
+    problems = [problem for view in views for problem in view.problems if problem[0] not in without]
+    problems += [*_copies(used), *_likenesses(used), *_palettes(views), *_nearly_void(views)]
+    findings = [*found.findings, *by_kind(problems), *_of_names(found), *_of_classes(found, names, pixels)]
+    findings += [*_of_void(pixels), *_of_sizes(views)]
     if 0 < counts["validation"] < FEW:
         findings.append(finding("few", count=counts["validation"]))
     findings.sort(key=lambda one: SEVERITIES.index(one.severity))
@@ -91,27 +84,26 @@ def inspect_all(layout, progress=None):
         return list(track(views, "checking", len(layout.pairs), show=progress))
 
 
-def of_files(views, kinds=KINDS, without=None):
-    """A finding for each kind of problem in single files, with all its files.
+def by_kind(problems, kinds=KINDS):
+    """A finding for each kind of problem, with all the files that have it.
 
     Args:
-        views: List of `fcn_keras.datasets.check.inspect.View`.
+        problems: Triples ``(kind, path, detail)``.
         kinds: The kinds to take, in this order.
-        without: A kind to leave out.
 
     Returns:
         List of `fcn_keras.datasets.check.report.Finding`.
 
     Example:
 
-    >>> of_files([])
-    []
+    >>> print(*by_kind([("size", "a.png", "image 2×3, mask 3×2")]))
+    ERROR    Image and mask differ in size. Fix: resize the mask to the nearest id, or export it again.
+               a.png: image 2×3, mask 3×2
     """
     files = collections.defaultdict(list)
-    for view in views:
-        for kind, path, detail in view.problems:
-            files[kind].append((path, detail))
-    return [finding(kind, files[kind]) for kind in kinds if kind in files and kind != without]
+    for kind, path, detail in problems:
+        files[kind].append((path, detail))
+    return [finding(kind, files[kind]) for kind in kinds if kind in files]
 
 
 def _pixels_by_split(views):
@@ -130,21 +122,20 @@ def _class_names(found, views):
     return [f"class {id_}" for id_ in range(int(np.nonzero(present[:VOID])[0].max(initial=-1)) + 1)]
 
 
-def _of_leakage(views):
+def _copies(views):
     """The same picture in two splits, or twice in one, by its decoded pixels: a copy in another format counts also."""
-    first, files = {}, {"leakage": [], "duplicates": []}
+    first = {}
     for view in views:
         before = first.setdefault(view.digest, view.pair) if view.digest else view.pair
         if before.split != view.pair.split:
-            files["leakage"].append((view.pair.image, f"is {before.image} ({before.split})"))
+            yield "leakage", view.pair.image, f"is {before.image} ({before.split})"
         elif before is not view.pair:
-            files["duplicates"].append((view.pair.image, f"is {before.image}"))
-    return [finding(kind, found) for kind, found in files.items() if found]
+            yield "duplicates", view.pair.image, f"is {before.image}"
 
 
-def _of_likeness(views):
+def _likenesses(views):
     """Pictures of two splits that look alike when they are made small: encoded again, or resized."""
-    splits, files = collections.defaultdict(list), []
+    splits = collections.defaultdict(list)
     for view in views:
         if view.thumbnail is not None:
             splits[view.pair.split].append(view)
@@ -154,30 +145,29 @@ def _of_likeness(views):
             likeness = known @ view.thumbnail
             best = ours[int(likeness.argmax())]
             if likeness.max() > ALIKE and best.digest != view.digest:
-                files.append((view.pair.image, f"is like {best.pair.image} ({best.pair.split})"))
-    return [finding("likeness", files)] if files else []
+                yield "likeness", view.pair.image, f"is like {best.pair.image} ({best.pair.split})"
 
 
-def _of_palettes(views):
+def _palettes(views):
     """An id with another colour in another file means another class there, or the palette means nothing."""
     colours = collections.defaultdict(collections.Counter)
     for view in views:
         for id_, colour in view.palette.items():
             colours[id_][colour] += 1
     usual = {id_: counted.most_common(1)[0][0] for id_, counted in colours.items()}
-    files = []
     for view in views:
         other = next((id_ for id_, colour in view.palette.items() if colour != usual[id_]), None)
         if other is not None:
-            files.append((view.pair.mask, f"id {other} is {view.palette[other]}, elsewhere {usual[other]}"))
-    return [finding("palettes", files)] if files else []
+            yield "palettes", view.pair.mask, f"id {other} is {view.palette[other]}, elsewhere {usual[other]}"
 
 
-def _of_void(views, pixels):
-    shares = {view.pair.mask: view.pixels[VOID] / view.pixels.sum() for view in views if view.pixels is not None}
-    bare = [(mask, f"{share:.1%} void") for mask, share in shares.items() if share > 0.9]
-    if bare:
-        yield finding("void", bare)
+def _nearly_void(views):
+    for view in views:
+        if view.pixels is not None and view.pixels[VOID] > 0.9 * view.pixels.sum():
+            yield "void", view.pair.mask, f"{view.pixels[VOID] / view.pixels.sum():.1%} void"
+
+
+def _of_void(pixels):
     for split, counted in pixels.items():
         if counted[VOID] > 0.5 * counted.sum():
             yield finding("void, split", split=split, share=counted[VOID] / counted.sum())
@@ -213,11 +203,10 @@ def _of_classes(found, names, pixels):
             fix = f"name images that show them in {split}.txt." if found.name == "folder" else ""
             yield finding("absent, train" if split == "train" else "absent", absent, split=split, fix=fix)
     counted = labelled.get("train", np.zeros(0))
-    rare = np.nonzero((counted > 0) & (counted < RARE * counted.sum()))[0]
+    shares = counted / max(counted.sum(), 1)
+    rare = np.nonzero((shares > 0) & (shares < RARE))[0]
     if len(rare):
-        yield finding(
-            "rare", [(names[id_], f"{counted[id_] / counted.sum():.3%} of the labelled pixels") for id_ in rare]
-        )
+        yield finding("rare", [(names[id_], f"{shares[id_]:.3%} of the labelled pixels") for id_ in rare])
 
 
 def _of_sizes(views):

@@ -57,8 +57,12 @@ def inspect_pair(pair, layout):
     []
     """
     view = View(pair, [])
-    image = _image(pair.image, layout, view)
-    ids = _mask(pair.mask, layout, view)
+
+    def problems_of(path):
+        return lambda kind, detail="": view.problems.append((kind, path, detail))
+
+    image = _image(pair.image, layout, problems_of(pair.image))
+    ids = _mask(pair.mask, layout, view, problems_of(pair.mask))
     if image is not None:
         view.size = image.shape[:2]
         view.digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest() + str(image.shape)
@@ -183,10 +187,7 @@ def without_path(error, path):
     return message.lstrip(" :,")
 
 
-def _image(path, layout, view):
-    def add(kind, detail=""):
-        view.problems.append((kind, path, detail))
-
+def _image(path, layout, add):
     try:
         require_file(path)
         pixels = read_image(path)
@@ -211,10 +212,7 @@ def _image(path, layout, view):
     return pixels
 
 
-def _mask(path, layout, view):
-    def add(kind, detail=""):
-        view.problems.append((kind, path, detail))
-
+def _mask(path, layout, view, add):
     classes = layout.classes
     coloured = classes is not None and classes.colours is not None
     try:
@@ -225,7 +223,7 @@ def _mask(path, layout, view):
             palette = file.getpalette("RGB") if file.mode == "P" and not coloured else None
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         detail = without_path(error, path)
-        return add("colours" if "colours" in detail else "mask", detail)
+        return add("colours" if "colours" in detail and "has mode" not in detail else "mask", detail)
     if kind == "JPEG":
         add("jpeg mask")
     if frames:
@@ -233,9 +231,7 @@ def _mask(path, layout, view):
     if turn != 1:
         add("mask exif", f"orientation {turn}")
     if is_interpolated(ids):
-        add(
-            "interpolated", f"{between(ids)[0]:.0%} of its borders pass through ids that lie between those of the sides"
-        )
+        add("interpolated", f"{between(ids)[0]:.0%} of its borders pass through ids between those of their sides")
     class_of = np.arange(256) if coloured or classes is None else classes.id_of_level
     ids = class_of[ids].astype("uint8")
     view.pixels = np.array(PIL.Image.fromarray(ids).histogram())  # np.bincount would need eight bytes a pixel

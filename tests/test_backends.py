@@ -39,6 +39,15 @@ SCRIPT = textwrap.dedent("""
     metric.update_state(mask, logits)
     for name, value in metric.result().items():
         np.testing.assert_allclose(float(value), expected[name], rtol=1e-5, err_msg=name)
+    metric.update_state(mask, logits * np.nan)
+    assert all(np.isnan(float(value)) for value in metric.result().values())
+    for wrong in (-1, 5, 255, 1.5):
+        try:
+            fcn_keras.metrics.confusion_matrix(np.array([0, 255]), np.array([wrong, 2]), 5)
+        except ValueError as error:
+            assert f"Found: {wrong}" in str(error)
+        else:
+            raise AssertionError(wrong)
     assert fcn_keras.segment(model, image[0]).shape == mask.shape[1:]
     assert fcn_keras.segment(model, image[0], scales=(0.75,), flip=True, progress=False).shape == mask.shape[1:]
     wide = np.tile(image[0], (1, 6, 1))

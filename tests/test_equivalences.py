@@ -201,7 +201,7 @@ SCRIPT = textwrap.dedent("""
     import numpy as np, keras
     from fcn_keras.export.folding import fold_bilinear
     from fcn_keras.models.dilation import dilate, shift_and_stitch
-    from fcn_keras.layers import Bilinear, BilinearConv2DTranspose
+    from fcn_keras.layers import Bilinear, BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose
 
     assert keras.backend.backend() == sys.argv[1]
     keras.utils.set_random_seed(0)
@@ -216,6 +216,7 @@ SCRIPT = textwrap.dedent("""
                             layers.DepthwiseConv2D(2), layers.AveragePooling2D(2), layers.Conv2D(3, 2)])
     equal(dilate(net, 4)(image), shift_and_stitch(net, image, 4))
     up = keras.Sequential([keras.Input((None, None, 3)), BilinearConv2DTranspose(3, 2),
+                           BilinearDepthwiseConv2DTranspose(3, padding="same"), BilinearConv2DTranspose(3, 2, 3, "same"),
                            layers.Conv2DTranspose(3, 8, 4, "same", kernel_initializer=Bilinear())])
     folded = fold_bilinear(up)
     assert folded.count_params() == 0

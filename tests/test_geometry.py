@@ -138,7 +138,7 @@ def test_impulses_through_random_networks(seed):
                 centre = (window[0] + window[-1]) / 2
                 assert (centre, np.ptp(window) + 1) == (geometry.centre(unit), geometry.receptive_field)
         assert seen
-        assert widest <= geometry.receptive_field  # behind an upsampling some units see less than others
+        assert widest <= geometry.receptive_field  # after an upsampling some units see less than others
 
 
 def test_max_pooling_looks_where_average_pooling_looks():
@@ -154,7 +154,7 @@ def test_max_pooling_looks_where_average_pooling_looks():
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("kernel", "factor"), [(2, 2), (3, 2), (4, 2), (3, 3), (8, 4), (7, 4), (1, 2)])
 def test_transposed_convolutions_of_keras(kernel, factor, padding):
-    """The kernel of unit i is painted around the place on the canvas that the geometry gives to that place."""
+    """The kernel of a unit lies in the output around the position that the geometry gives."""
     image = keras.Input((9, 9, 1))
     layer = keras.layers.Conv2DTranspose(1, kernel, strides=factor, padding=padding, use_bias=False)
     model = keras.Model(image, layer(image))
@@ -162,9 +162,9 @@ def test_transposed_convolutions_of_keras(kernel, factor, padding):
     (geometry,) = of_outputs(model)
     impulse = np.zeros((1, 9, 9, 1), "float32")
     impulse[0, 4, 4] = 1
-    painted = np.flatnonzero(model.predict(impulse, verbose=0)[0, :, :, 0].any(1))
+    lit = np.flatnonzero(model.predict(impulse, verbose=0)[0, :, :, 0].any(1))
     assert geometry.stride == 1 / factor
-    assert np.mean([geometry.centre(i) for i in painted]) == pytest.approx(4)
+    assert np.mean([geometry.centre(i) for i in lit]) == pytest.approx(4)
 
 
 def test_branches_merge_into_the_window_around_both():

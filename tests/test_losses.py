@@ -1,4 +1,4 @@
-"""The pixel loss against a NumPy oracle; void; labels that are no classes."""
+"""The pixel loss against NumPy and frozen numbers of PyTorch, with void and with labels that are no classes."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The paper's four metrics against NumPy oracles, and streamed by Keras in every way it trains."""
+"""The four metrics of the paper against NumPy, and inside Keras in every way it trains."""
 
 import math
 import subprocess
@@ -85,7 +85,7 @@ def in_graph(function):
 @pytest.mark.parametrize("run", [lambda function: function, in_graph])
 @pytest.mark.parametrize("dtype", NO_CLASSES)
 def test_truth_that_is_no_class_is_left_out_whatever_its_type(dtype, run):
-    """Of the matrix and of the metric, eagerly and in a graph; the predictions there do not matter."""
+    """In the matrix and in the metric, eagerly and in a graph. The predictions at such pixels do not matter."""
     truth, prediction = pixels(0, void_share=0)
     wrong = np.array(NO_CLASSES[dtype], dtype)
     places = np.random.default_rng(1).permutation(truth.size)[: 3 * len(wrong)]
@@ -104,7 +104,7 @@ def test_truth_that_is_no_class_is_left_out_whatever_its_type(dtype, run):
 
 @pytest.mark.parametrize("dtype", NO_CLASSES)
 def test_a_prediction_that_is_no_class_is_refused_where_it_counts(dtype):
-    """The first case once landed in cell (12, 3) of 21 × 21."""
+    """A truth of 0 predicted as 255 was once counted in cell (12, 3) of a matrix for 21 classes."""
     for wrong in np.array(NO_CLASSES[dtype], dtype):
         truth, prediction = np.array([0, 255, 3]), np.array([wrong, wrong, 3], dtype)
         message = r"(?s)Predictions outside \[0, 7\) where the truth is a class.*Found:"
@@ -133,7 +133,7 @@ def test_masks_of_another_size_than_the_logits(shape):
 @pytest.mark.parametrize("size", [(9, 11), (None, None)])
 @pytest.mark.parametrize("run", ["eager", "graph", "xla"])
 def test_logits_that_are_nan_make_every_metric_nan(run, size):
-    """They would be class 0 by TensorFlow's argmax, the last class by XLA's."""
+    """The argmax of NaN is class 0 for TensorFlow and the last class for XLA."""
     truth, prediction = pixels(2)
     logits = logits_of(prediction, 7)
     broken = logits.copy()

@@ -1,4 +1,4 @@
-"""What the package uses of Keras without a public name: each name alone, so that a failure says which one changed.
+"""Each name of Keras that the package uses although it is not public, so that a failure says which one has changed.
 
 After an update of Keras, `fcn_keras/layers/_keras.py` is the one file to adapt.
 """
@@ -17,7 +17,7 @@ from fcn_keras.layers import _keras
 
 @pytest.fixture
 def net():
-    """Image → conv → relu → relu again, and conv + relu: a layer that is called twice, a merge, an operator."""
+    """A model that calls one layer twice, with a merge and an operator."""
     image = keras.Input((8, 8, 3), name="image")
     conv, relu = keras.layers.Conv2D(4, 3, padding="same", name="conv"), keras.layers.ReLU(name="relu")
     first = relu(conv(image))
@@ -25,7 +25,7 @@ def net():
 
 
 def test_private_names_are_used_in_one_file():
-    """Every ``x._name`` in the package which the package does not define itself; ``_asdict`` is a named tuple's."""
+    """Finds every ``x._name`` that the package does not define itself; ``_asdict`` belongs to named tuples."""
     folder, own, read = pathlib.Path(fcn_keras.__file__).parent, {"_asdict"}, set()
     for path in folder.rglob("*.py"):
         file = path.relative_to(folder).as_posix()
@@ -68,7 +68,7 @@ def test_nodes_by_depth(net):
 
 
 def test_calls_inside_one_model_only(net):
-    """A layer that is used elsewhere is not called here: what `output` of a shared layer would get wrong."""
+    """A call of a shared layer in another model does not count; the attribute `output` would not tell them apart."""
     relu = net.get_layer("relu")
     inside = _keras.outputs_inside(relu, net)
     elsewhere = relu(keras.Input((5, 5, 2)))
@@ -109,7 +109,7 @@ def test_flatten_layers(net):
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_get_variable_index(compiled):
-    """`Optimizer._get_variable_index`, where it is asked: in `update_step`, eagerly and in a graph."""
+    """`Optimizer._get_variable_index` works inside `update_step`, where the package calls it, eagerly and in a graph."""
     seen = []
 
     class Asking(keras.optimizers.SGD):

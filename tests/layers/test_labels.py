@@ -54,7 +54,7 @@ def test_segmenting_takes_the_sign():
 @pytest.mark.parametrize("upsampling", ["frozen", "learned", "learned_depthwise"])
 @pytest.mark.parametrize("net", NETS)
 def test_binary_fcns_train(net, upsampling):
-    """Batches of two, large kernels: where TensorFlow's own layer aborts the process."""
+    """The batches and kernels with which TensorFlow's own layer aborts the process."""
     keras.utils.set_random_seed(0)
     model = net(1, "mini_vgg", upsampling=upsampling)
     metric = fcn_keras.metrics.SegmentationMetrics(2)

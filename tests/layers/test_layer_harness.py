@@ -1,4 +1,4 @@
-"""Keras' own harness for layers, on every layer of the package; the round trip of everything else that is stored.
+"""Every layer of the package passes the test that Keras has for its own layers, and every stored class is loaded again.
 
 Classes are found by walking the package: a new one without a case here fails.
 """
@@ -86,7 +86,7 @@ def test_every_class_has_a_case():
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed", "ignore:The model does not have any trainable weights")
 @pytest.mark.parametrize("name", LAYERS)
 def test_layer(name):
-    """Shapes known in advance, eager and in a graph; configuration; a training step; mixed precision."""
+    """The output shape, eager and symbolic; the configuration; a training step; mixed precision."""
     arguments, shape, output, weights = LAYERS[name]
     testing.TestCase("run_layer_test").run_layer_test(
         CLASSES[name],
@@ -100,7 +100,7 @@ def test_layer(name):
 
 @pytest.mark.parametrize("name", [*LAYERS, *OTHERS])
 def test_round_trip(name):
-    """Through JSON, and with every argument given: one that is missing from the configuration would be lost."""
+    """Every argument differs from its default, so that one that is missing in the configuration shows."""
     arguments = OTHERS[name] if name in OTHERS else LAYERS[name][0] | {"name": "own", "dtype": "mixed_bfloat16"}
     made = CLASSES[name](**arguments)
     config = made.get_config()

@@ -16,7 +16,7 @@ def maps(height, width, channels=3, seed=0):
 
 
 def oracle(x, size, dilation, mode, before, after):
-    """Unit by unit: pools those of the units looked at that exist."""
+    """Pools unit by unit, and leaves out the units that lie outside the map."""
     reach = dilation * (size - 1)
     rows, columns = (n + before + after - reach for n in x.shape[1:3])
     pooled = np.empty((x.shape[0], rows, columns, x.shape[3]))
@@ -51,7 +51,7 @@ def test_with_dilation_1_it_is_the_pooling_of_keras(mode, size):
 @pytest.mark.parametrize("mode", POOLS)
 @pytest.mark.parametrize(("size", "dilation"), [(2, 3), (3, 2), (4, 3)])
 def test_same_padding_is_that_of_a_dilated_convolution(mode, size, dilation):
-    """One unit each in and out; the first row of padding where `keras.layers.Conv2D` has it: its geometry is the same."""
+    """The output has the size of the input, and the geometry is that of `keras.layers.Conv2D`."""
     layer = DilatedPooling2D(size, dilation, mode, "same")
     reach = dilation * (size - 1)
     found, expected = layer(maps(7, 9)), oracle(maps(7, 9), size, dilation, mode, reach // 2, reach - reach // 2)

@@ -22,7 +22,7 @@ def scores(height, width, channels=3, seed=0):
     return np.random.default_rng(seed).normal(size=(2, height, width, channels)).astype("float32")
 
 
-def painted(x, factor, kernel):
+def placed(x, factor, kernel):
     """Figure 14-27 in NumPy: one copy of the kernel for each unit, scaled by its value, added up."""
     batch, height, width, channels = x.shape
     size = kernel.shape[0]
@@ -70,9 +70,9 @@ def kinds(factor, kernel, padding, channels=3):
 @pytest.mark.parametrize(("factor", "kernel"), LAYERS)
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
 def test_all_layers_place_kernels_and_add(factor, kernel, size, padding):
-    """And give what Keras' own layer gives with the bilinear kernel; all places agree with the geometry of that."""
+    """As Keras' own layer with the bilinear kernel does, whose geometry they have also."""
     x = scores(*size)
-    expected = painted(x, factor, bilinear_kernel(kernel))
+    expected = placed(x, factor, bilinear_kernel(kernel))
     if padding == "same":
         (top, left), (height, width) = [(kernel - factor) // 2] * 2, (factor * n for n in size)
         expected = expected[:, top : top + height, left : left + width]
@@ -212,7 +212,7 @@ def test_the_abort_that_one_channel_avoids():
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_one_channel_from_several(padding):
-    """The way around the abort gives the numbers of Keras' own call."""
+    """The call that avoids the abort gives the same numbers as the call of Keras."""
     x, layer = scores(3, 4), BilinearConv2DTranspose(1, 2, padding=padding)
     layer.build(x.shape)
     layer.set_weights([np.random.default_rng(2).normal(size=layer.kernel.shape)])
@@ -236,7 +236,7 @@ def test_save_and_load(tmp_path, number):
     "make", [lambda **k: BilinearConv2DTranspose(2, 2, **k), lambda **k: BilinearDepthwiseConv2DTranspose(2, **k)]
 )
 def test_initializer_regularizer_and_constraint_of_the_kernel(make):
-    """They start, cost and bound the weights: 1 is clipped to norm 0.5 after a step of rate 0."""
+    """All weights start as 1, cost 0.25 each, and have the norm 0.5 after a step with learning rate 0."""
     layer = make(
         kernel_initializer="ones",
         kernel_regularizer=keras.regularizers.L2(0.25),

@@ -1,4 +1,4 @@
-"""What is compiled by XLA, and what is not: the same numbers, and one trace for images of all sizes."""
+"""XLA compiles what it should, gives the same numbers, and images of all sizes share one trace."""
 
 import keras
 import numpy as np

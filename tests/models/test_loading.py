@@ -59,7 +59,7 @@ def test_rooms_that_nobody_has_entered_are_known(tmp_path):
     code = f"""
 import sys
 from fcn_keras.models.loading import load_model
-assert not {{"fcn_keras.layers.pooling", "fcn_keras.training.optimizers"}} & set(sys.modules)
+assert "fcn_keras.training.optimizers" not in sys.modules
 model = load_model({str(path)!r})
 print(type(model.layers[0]).__name__, type(model.optimizer).__name__)
 """
@@ -71,13 +71,13 @@ print(type(model.layers[0]).__name__, type(model.optimizer).__name__)
 def test_cut_off_files(saved, tmp_path, share):
     content = saved[1].read_bytes()
     (tmp_path / "cut.keras").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r"cut\.keras.*(cut off or damaged|no zip archive)"):
+    with pytest.raises(ValueError, match=r"cut\.keras.* (Fix: copy the file again|not a zip archive)"):
         load_model(tmp_path / "cut.keras")
 
 
 def test_damaged_arrays(saved, tmp_path):
     bad = rewritten(saved[1], tmp_path / "bad.keras", {"model.weights.h5": b"\x89HDF\r\n\x1a\n" + b"x" * 500})
-    with pytest.raises(ValueError, match=r"bad\.keras cannot be made into a model"):
+    with pytest.raises(ValueError, match=r"Keras cannot make a model of .*bad\.keras"):
         load_model(bad)
     content = bytearray(saved[1].read_bytes())
     content[len(content) // 2] ^= 255
@@ -105,22 +105,22 @@ def test_files_of_other_kinds(saved, tmp_path):
         "pickle.keras": "a pickle",
         "old.keras": "an HDF5 file",
         "page.keras": "a web page",
-        "empty.keras": "no zip archive",
+        "empty.keras": "not a zip archive",
         "model.h5": "an HDF5 file",
         "model.zip": "ends in '.zip'",
         "model.pt": "ends in '.pt'",
-        "folder.keras": "no regular file",
-        "pipe.keras": "no regular file",
-        "none.keras": "No model at",
+        "folder.keras": "not a regular file",
+        "pipe.keras": "not a regular file",
+        "none.keras": "There is no file",
     }
     for name, found in words.items():
         with pytest.raises(ValueError, match=f"{re.escape(found)}.*expected a .keras file"):
             load_model(tmp_path / name)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "best.keras").touch()
-    with pytest.raises(ValueError, match=r"Is .*best\.keras meant\?"):
+    with pytest.raises(ValueError, match=r"Did you mean .*best\.keras\?"):
         load_model(tmp_path / "run")
-    with pytest.raises(ValueError, match="No model at"):
+    with pytest.raises(ValueError, match="There is no file"):
         load_model("hf://somebody/model.keras")
     assert not (tmp_path / "sprung").exists()
 
@@ -131,7 +131,9 @@ def test_lambda_layers_are_named_and_not_run(tmp_path):
     inner = keras.Sequential([keras.Input((None, None, 3)), model])
     for number, each in enumerate((model, inner)):
         each.save(tmp_path / f"{number}.keras")
-        with pytest.raises(ValueError, match=r"\.keras holds the Lambda layer 'plus_one'.*Mend"):
+        with pytest.raises(
+            ValueError, match=r"(?s)keras.*Lambda.*Fix: a Lambda layer holds code, which load_model never runs"
+        ):
             load_model(tmp_path / f"{number}.keras")
 
 
@@ -146,57 +148,58 @@ def test_functions_of_other_modules_are_not_called(saved, tmp_path):
         "inbound_nodes": [],
     }
     path = rewritten(saved[1], tmp_path / "gadget.keras", {"config.json": json.dumps(config)})
-    with pytest.raises(ValueError, match=r"gadget\.keras cannot be made into a model"):
+    with pytest.raises(ValueError, match=r"Keras cannot make a model of .*gadget\.keras"):
         load_model(path)
     assert not (tmp_path / "sprung").exists()
 
 
-def test_bombs(saved, tmp_path):
-    bomb = rewritten(saved[1], tmp_path / "bomb.keras", extra=[("assets/zeros", bytes(400 << 20))])
+def test_members_that_unpack_to_many_times_their_size(saved, tmp_path):
+    """Keras refuses them; an update of Keras that does not would show here."""
+    bomb = rewritten(saved[1], tmp_path / "bomb.keras", {"config.json": " " * (400 << 20)})
     assert bomb.stat().st_size < 4 << 20
-    with pytest.raises(ValueError, match=r"unpacks to \d+: expected at most"):
+    with pytest.raises(ValueError, match=r"Keras cannot make a model of .*bomb\.keras"):
         load_model(bomb)
-    with pytest.raises(ValueError, match="expected at most 1000"):
-        load_model(saved[1], max_bytes=1000)
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "assets/../../outside", "..\\outside", "C:/outside"])
-def test_members_that_lead_outside(saved, tmp_path, name):
-    path = rewritten(saved[1], tmp_path / "path.keras", extra=[(name, b"x")])
-    with pytest.raises(ValueError, match="leads outside the archive"):
+@pytest.mark.parametrize("name", ["../outside", "/tmp/fcn_keras_outside", "assets/../../outside"])
+def test_nothing_is_written_outside(saved, tmp_path, name):
+    """Keras takes no such member out of the archive; an update of Keras that does would show here."""
+    (tmp_path / "models").mkdir()
+    path = rewritten(saved[1], tmp_path / "models" / "path.keras", extra=[(name, b"x")])
+    before = set(tmp_path.rglob("*"))
+    try:
         load_model(path)
-
-
-def test_links_and_doubles(saved, tmp_path):
-    link = zipfile.ZipInfo("assets/link")
-    link.external_attr = 0o120777 << 16
-    with pytest.raises(ValueError, match="symbolic link"):
-        load_model(rewritten(saved[1], tmp_path / "link.keras", extra=[(link, "/etc/passwd")]))
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        path = rewritten(saved[1], tmp_path / "double.keras", extra=[("config.json", "{}")])
-    with pytest.raises(ValueError, match="two members of one name"):
-        load_model(path)
+    except ValueError as error:
+        assert "path.keras" in str(error)
+    assert set(tmp_path.rglob("*")) == before and not os.path.exists("/tmp/fcn_keras_outside")
+    assert not os.path.exists("../outside")
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    "changes",
     [
-        ({"config.json": None}, r"lacks config\.json"),
-        ({"metadata.json": None}, r"lacks metadata\.json"),
-        ({"model.weights.h5": None}, r"lacks model\.weights\.h5"),
-        ({"config.json": "not json"}, r"config\.json is no JSON"),
-        ({"config.json": "[" * 100_000 + "]" * 100_000}, r"config\.json is no JSON"),
-        ({"config.json": "[1]"}, r"config\.json holds a list"),
-        ({"config.json": "{}"}, "cannot be made into a model"),
+        {"config.json": None},
+        {"model.weights.h5": None},
+        {"config.json": "not json"},
+        {"config.json": "[" * 100_000 + "]" * 100_000},
+        {"config.json": "[1]"},
+        {"config.json": "{}"},
     ],
 )
-def test_archives_that_are_no_models(saved, tmp_path, changes, words):
-    with pytest.raises(ValueError, match=words):
+def test_archives_that_are_no_models(saved, tmp_path, changes):
+    with pytest.raises(ValueError, match=r"Keras cannot make a model of .*other\.keras .*Fix: copy the file again"):
         load_model(rewritten(saved[1], tmp_path / "other.keras", changes))
 
 
-def test_a_newer_keras_is_told(saved, tmp_path):
-    path = rewritten(saved[1], tmp_path / "newer.keras", {"metadata.json": '{"keras_version": "99.1.0"}'})
-    with pytest.warns(UserWarning, match=r"saved by Keras 99\.1\.0, newer than"):
-        load_model(path)
-    assert loading._version("3.9.1") < loading._version("3.15.0")
+def test_a_file_that_a_newer_keras_saved(saved, tmp_path):
+    """It loads if Keras can load it; if not, the error says which Keras saved it."""
+    metadata = {"metadata.json": '{"keras_version": "99.1.0"}'}
+    load_model(rewritten(saved[1], tmp_path / "newer.keras", metadata))
+    config = json.loads(zipfile.ZipFile(saved[1]).read("config.json"))
+    config["config"]["layers"][1] |= {"module": "keras.layers", "class_name": "OfTomorrow", "registered_name": None}
+    newer = rewritten(saved[1], tmp_path / "newer.keras", {**metadata, "config.json": json.dumps(config)})
+    with pytest.raises(
+        ValueError, match=r"Keras 99\.1\.0 saved the file, and 3\..* is installed: pip install --upgrade"
+    ):
+        load_model(newer)
+    assert loading._numbers("3.9.1") < loading._numbers("3.15.0")

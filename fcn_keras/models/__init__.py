@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s and FCN-8s on any backbone, and what turns one network into another."""
+"""FCN-32s, FCN-16s and FCN-8s on any backbone, and functions that turn one network into another."""
 
 from . import image_super_resolution, super_resolution
 from .backbones import BACKBONES, Backbone

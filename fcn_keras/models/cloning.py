@@ -1,8 +1,8 @@
-"""Copies of models: for images of any size, and with every weight of the model that they were made from.
+"""Copies models: for images of any size, and with every weight of the original.
 
 A new net often starts from a trained one: FCN-16s from FCN-32s, a dilated network from its original. `copy_weights` is
-the one way in which this package carries weights from one model to another. Either every weight arrives, or it raises
-an error that names those that do not fit.
+the only way in which this package carries weights from one model to another. Either every weight arrives, or an error
+names those that do not fit.
 """
 
 import warnings
@@ -136,13 +136,13 @@ def copied(layer, **changes):
 
 
 def as_functional(model):
-    """The Functional model inside a Sequential one; a Functional model as it is.
+    """The Functional model inside a Sequential model; a Functional model is returned as it is.
 
     Args:
         model: A built Functional or Sequential model.
 
     Raises:
-        ValueError: If it is of another kind, or has not been built.
+        ValueError: If the model is of another kind, or has not been built.
 
     Example:
 
@@ -153,7 +153,7 @@ def as_functional(model):
     if not isinstance(functional, keras.Model) or not hasattr(functional, "operations"):
         raise ValueError(
             f"Found model {getattr(model, 'name', model)!r} of type {type(model).__name__}: expected a Functional or "
-            "Sequential Keras model, built."
+            "Sequential Keras model that is built."
         )
     return functional
 
@@ -161,21 +161,21 @@ def as_functional(model):
 def copy_weights(source, target, skip=(), replaced=()):
     """Copies every weight of a model to the layers of the same names in another model.
 
-    Layers of `target` without a namesake in `source` are new and keep their own start. A learned upsampling layer and
-    its namesake may be of different kinds, as long as the kernel can be written as one of the other kind. If a weight
-    does not fit, nothing is copied.
+    Layers of `target` whose names do not occur in `source` keep the weights that they have. An upsampling layer may be
+    of another kind in `target`, if its kernel can also be written in that kind. If a weight does not fit, nothing is
+    copied.
 
     Args:
         source: A Functional or Sequential model.
-        target: A model. Models nested in it are left as they are: whoever made `target` has copied them.
-        skip: Names of layers of `source` whose weights the caller has carried over in another way.
-        replaced: Names of upsampling layers of `source` which `target` replaces by others.
+        target: A model. Models nested in it are not changed: whoever made `target` has copied them already.
+        skip: Names of layers of `source` whose weights the caller carries over in another way.
+        replaced: Names of upsampling layers of `source` that are replaced by other layers in `target`.
 
     Raises:
         ValueError: If a weight of `source` has no place in `target`; the message names the layers.
 
     Warns:
-        UserWarning: If a replaced layer has learned something: it no longer interpolates bilinearly.
+        UserWarning: If a replaced layer has learned something, so that it is no longer bilinear.
 
     Example:
 
@@ -191,7 +191,7 @@ def copy_weights(source, target, skip=(), replaced=()):
     if lost:
         raise ValueError(
             f"Weights of model {source.name!r} have no place in model {target.name!r}: {'; '.join(lost)}. "
-            "Fix: make the new model with the arguments of the old one."
+            "Fix: make the new model with the arguments of the first."
         )
     for (_, twin), value in zip(found, values, strict=True):
         twin.set_weights(value)
@@ -201,7 +201,7 @@ def copy_weights(source, target, skip=(), replaced=()):
 
 
 def _fitted(layer, twin):
-    """The weights of a layer as its twin takes them; None where something would be lost."""
+    """The weights of a layer in the form that its twin takes; None if something would be lost."""
     weights = layer.get_weights()
     if isinstance(layer, LEARNED) and isinstance(twin, UPSAMPLING) and type(twin) is not type(layer):
         weights = _as_other_kind(layer, twin)
@@ -210,7 +210,7 @@ def _fitted(layer, twin):
 
 
 def _as_other_kind(layer, twin):
-    """The kernel of a learned upsampling layer as one of another kind: dense, depthwise, or fixed (no kernel)."""
+    """The kernel of a learned upsampling layer in another kind: dense, depthwise, or fixed (no kernel)."""
     (kernel,) = layer.get_weights()
     if isinstance(twin, BilinearUpsampling2D):
         same_size = kernel.shape[:2] == twin.kernel_size
@@ -226,9 +226,9 @@ def _as_other_kind(layer, twin):
 def _described(layer, twin):
     shapes = ", ".join(str(tuple(weight.shape)) for weight in layer.weights)
     if twin is None:
-        return f"layer {layer.name!r} {shapes}, of which there is none"
+        return f"layer {layer.name!r} {shapes}, which it does not have"
     expected = ", ".join(str(tuple(weight.shape)) for weight in twin.weights) or "no weights"
-    return f"layer {layer.name!r} {shapes}, which is a {type(twin).__name__} of {expected} there"
+    return f"layer {layer.name!r} {shapes}, where it has a {type(twin).__name__} with {expected}"
 
 
 def _warn_of_replaced(source, target, replaced):

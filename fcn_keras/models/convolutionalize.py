@@ -1,8 +1,8 @@
 """From an image classifier to a fully convolutional network (완전 합성곱 신경망) with the same weights.
 
-A `Dense` layer on a flattened ``h × w × c`` map is a convolution whose kernel covers the whole map, so its weights,
-reshaped to ``(h, w, c, units)``, slide over larger maps. A classifier that averages its last map needs even less:
-where only a linear layer follows, the average of the scores is the score of the average.
+A `Dense` layer on a flattened ``h × w × c`` map is a convolution whose kernel covers the whole map. Its weights,
+reshaped to ``(h, w, c, units)``, can therefore slide over larger maps. A classifier that averages its last map needs
+even less: if only a linear layer follows, the average of the scores is the score of the average.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.1, Figure 2; *Hands-On Machine Learning*, chapter 14, "Fully
 Convolutional Networks".
@@ -11,7 +11,7 @@ Convolutional Networks".
 import keras
 
 from ..layers._keras import producer
-from .cloning import any_size
+from .cloning import any_size, copied
 
 CHANNELWISE = (keras.layers.Activation, keras.layers.BatchNormalization, keras.layers.Dropout, keras.layers.Identity,
                keras.layers.LayerNormalization, keras.layers.ReLU, keras.layers.Softmax)  # fmt: skip
@@ -25,28 +25,30 @@ HEAD = (*CHANNELWISE, keras.layers.Dense, keras.layers.Conv2D, keras.layers.Flat
 def convolutionalize(classifier, *, logits=True, padding="valid", name=None):
     """Turns a Keras image classifier into the fully convolutional network with the same weights.
 
-    - ``Flatten → Dense …``: the first `Dense` becomes a convolution as large as the flattened map, the others 1×1
-      convolutions. On the classifier's own image size the map has one unit, and it holds the classifier's output.
-    - ``GlobalAveragePooling2D →`` one linear `Dense`: the pooling is left out, so that the map keeps its places; the
-      mean over the map is the classifier's output.
+    - ``Flatten → Dense …``: the first `Dense` becomes a convolution as large as the flattened map, the others become
+      1×1 convolutions. For an image of the size that the classifier takes, the map has one unit, which holds the
+      classifier's output.
+    - ``GlobalAveragePooling2D →`` one linear `Dense`: the pooling is left out, and the `Dense` layer scores each unit.
+      The mean over the map is the classifier's output.
     - A global pooling followed by anything that is not linear (ConvNeXt's normalization, hidden layers) becomes a
-      window of the size of the classifier's own last map, slid with stride 1; again one unit on the own size.
+      pooling with stride 1, whose window is as large as the classifier's last map. Again the map has one unit for an
+      image of the size that the classifier takes.
 
-    The weights are copied; the classifier is left as it is. Preprocessing stays where it was: feed what the
-    classifier was fed.
+    The weights are copied, and the classifier is not changed. The new model expects the same preprocessing as the
+    classifier.
 
     Args:
-        classifier: A built Functional or Sequential model with one image input ``(H, W, C)``, channels last, ending
-            in Flatten or a global pooling and `Dense` layers, with `Dropout`, activations and normalization allowed
-            between and after them: every classifier of `keras.applications` with its top, for instance.
-        logits: Whether to drop the final softmax or sigmoid and give scores, which may be interpolated and averaged.
-            With False the final activation is applied at each unit.
-        padding: ``"valid"``, the classifier slid over the image, or ``"same"``, one unit per unit of the last feature
-            map.
-        name: Name of the new model; by default the classifier's with ``_fcn`` behind it.
+        classifier: A built Functional or Sequential model with one image input ``(H, W, C)``, channels last. It ends
+            in Flatten or a global pooling, followed by `Dense` layers; `Dropout`, activations and normalization may
+            stand between and after them. Every classifier of `keras.applications` with its top is of this form.
+        logits: Whether to drop the final softmax or sigmoid and return scores, which can be interpolated and averaged.
+            If False, the final activation is applied to each unit.
+        padding: ``"valid"`` slides the classifier over the image. ``"same"`` gives one unit for each unit of the last
+            feature map.
+        name: Name of the new model; by default the classifier's name with ``_fcn`` appended.
 
     Returns:
-        A Functional model from ``(batch, H, W, C)``, any size, to ``(batch, h, w, classes)``.
+        A Functional model from images ``(batch, H, W, C)`` of any size to ``(batch, h, w, classes)``.
 
     Raises:
         ValueError: If the classifier cannot be converted; the message names the layer and the reason.
@@ -92,7 +94,7 @@ def _split_head(classifier):
             flattens = [
                 i for i, x in enumerate(head) if isinstance(x, keras.layers.Flatten) and len(x.input.shape) == 4
             ]
-            if flattens:  # on a map of one unit, behind which the search has gone on
+            if flattens:  # the map has one unit, so the search has gone on past it
                 return head[flattens[0] :]
             raise ValueError(
                 f"Cannot convert {classifier.name!r} past layer {layer.name!r} ({type(layer).__name__}): expected a "
@@ -107,14 +109,14 @@ def _split_head(classifier):
 
 
 def _is_vector(tensor):
-    """Whether a tensor holds one unit: what a global pooling with ``keepdims`` leaves."""
+    """Whether a tensor holds one unit, as after a global pooling with ``keepdims``."""
     return len(tensor.shape) == 2 or tuple(tensor.shape[1:-1]) == (1, 1)
 
 
 def _convolutional_head(x, head, logits, padding):
     """Applies the converted layers of `head` to the feature map `x`."""
     scoring = _last_scores(head)
-    kernel = head[0].input.shape[1:3]  # what the next weights must cover: the own map, until a layer has covered it
+    kernel = head[0].input.shape[1:3]  # the map that the next weights must cover; (1, 1) once a layer has covered it
     if type(head[0]) in POOLS:
         if not _is_linear(head):
             _require_size(kernel, head[0])
@@ -130,12 +132,12 @@ def _convolutional_head(x, head, logits, padding):
             if kernel != (1, 1):
                 _require_pointwise(layer)
             if not (logits and _is_final_activation(layer, head)):
-                x = _copied(layer)(x)
+                x = _for_maps(layer)(x)
     return x
 
 
 def _last_scores(head):
-    """The layer with weights that gives the classes."""
+    """The layer that computes the scores of the classes."""
     scoring = [layer for layer in head if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D)]
     if not scoring:
         raise ValueError(f"Cannot convert the head {[layer.name for layer in head]}: expected a Dense layer in it.")
@@ -148,32 +150,32 @@ def _is_final_activation(layer, head):
 
 
 def _is_linear(head):
-    """Whether averaging the scores is scoring the average: one layer with weights, nothing bent around it."""
+    """Whether the average of the scores is the score of the average: one layer with weights, and no other function."""
     passing = keras.layers.Dropout | keras.layers.Identity | keras.layers.Reshape | keras.layers.Flatten
     others = [layer for layer in head[1:] if layer is not _last_scores(head) and not _is_final_activation(layer, head)]
     return isinstance(head[0], keras.layers.GlobalAveragePooling2D) and all(isinstance(x, passing) for x in others)
 
 
 def _require_pointwise(layer):
-    """Between Flatten and the first weights, only what treats every number alike has a twin on a larger map."""
+    """Between Flatten and the first weights, only a function of each single number can be applied to a larger map."""
     over_all = keras.layers.BatchNormalization | keras.layers.LayerNormalization | keras.layers.Softmax
     if isinstance(layer, over_all) or getattr(layer, "activation", None) is keras.activations.softmax:
         raise ValueError(
-            f"Cannot convert layer {layer.name!r} ({type(layer).__name__}): it works on flattened places. "
-            "Fix: put it before Flatten, or behind the first Dense."
+            f"Cannot convert layer {layer.name!r} ({type(layer).__name__}): it mixes the "
+            "positions of the flattened map. Fix: put it before Flatten, or after the first Dense."
         )
 
 
 def _require_size(kernel, layer):
     if None in kernel:
         raise ValueError(
-            f"Cannot convert layer {layer.name!r}: the map it was trained on has size {kernel}, expected numbers. "
+            f"Cannot convert layer {layer.name!r}: the size of its map is {kernel}, but two numbers are needed. "
             "Fix: build the classifier with its own input_shape, such as (224, 224, 3)."
         )
 
 
 def _convolution(layer, kernel, padding, linear):
-    """The convolution with the weights of a Dense layer (or of a 1×1 convolution), bias kept."""
+    """The convolution with the weights and the bias of a Dense layer, or of a 1×1 convolution."""
     if isinstance(layer, keras.layers.Conv2D):
         if layer.kernel_size != (1, 1):
             raise ValueError(
@@ -198,13 +200,13 @@ def _convolution(layer, kernel, padding, linear):
     )
     convolution.build((None, None, None, values[0].shape[2]))
     convolution.set_weights(values)
-    convolution.kernel_initializer = layer.kernel_initializer  # for those who make the layer anew
+    convolution.kernel_initializer = layer.kernel_initializer  # for a copy that is trained from the start
     return convolution
 
 
-def _copied(layer):
+def _for_maps(layer):
     """A copy of a layer that works on channels: what it did to a vector, it does to each unit."""
-    copy = type(layer).from_config(layer.get_config())
+    copy = copied(layer)
     channels = layer.output.shape[-1]
     copy.build((None, None, None, channels))
     copy.set_weights(layer.get_weights())

@@ -1,14 +1,16 @@
-"""A finer map from the same weights: shift-and-stitch, and its equal, filter rarefaction (à trous).
+"""A finer map from the same weights: by shift-and-stitch, or by dilated convolutions.
 
-A network of total stride ``s`` looks at the image every ``s`` pixels. To look every ``s / f`` pixels, run it on ``f²``
-shifted images and interlace the maps (shift-and-stitch); or take the last strides out and spread the kernels behind
-them, so that each tap still meets the unit it was trained on (rarefaction, today: dilated convolution). No weight is
-new, no unit sees more of the image than before, and both ways give the same numbers:
+A network of total stride ``s`` has a unit every ``s`` pixels of the image. There are two ways to get a unit every
+``s / f`` pixels. *Shift-and-stitch* runs the network on ``f²`` shifted images and interlaces the maps. *Dilation* (the
+paper says filter rarefaction, others say à trous) removes the last strides and spreads the kernels after them, so that
+each weight still meets the unit that it was trained for. Neither way needs new weights or lets a unit see more of the
+image than before. Both give the same numbers:
 
 - Without padding inside the network they are equal everywhere.
-- With zero padding they are equal where the receptive field of a unit lies inside the image. Every ``f``-th unit, which
-  is the network's own, is equal at the border too. The units between are not: behind the border, the shifted image
-  has black pixels, which the layers turn into features, where the dilated layers have zeros.
+- With zero padding they are equal wherever the receptive field of a unit lies inside the image. At the border only
+  every ``f``-th unit is equal, which is a unit of the network itself. For the units between, the shifted image
+  continues beyond the border with black pixels, and the layers compute features of these; the dilated layers have zeros
+  there.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.2, "Shift-and-stitch is filter rarefaction".
 """
@@ -32,24 +34,25 @@ REFUSED = (keras.layers.Flatten, keras.layers.Conv2DTranspose, keras.layers.UpSa
 
 
 def shift_and_stitch(model, images, factor):
-    """The map of a network, `factor` times as dense: one pass for each of ``factor²`` shifts, interlaced.
+    """The map of a network at a higher resolution: runs it on ``factor²`` shifted images and interlaces the maps.
 
-    With ``step = stride / factor``, the image is shifted down, and likewise to the right, by ``stride - r * step``
-    pixels of zeros for each ``r`` from 1 to ``factor - 1``: its second unit then looks ``r * step`` pixels below the
-    first unit of the image as it is. So unit ``k`` of the result is centred on pixel ``offset + step * k``, with stride
-    and offset from `fcn_keras.geometry.of_outputs`, and ``result[:, ::factor, ::factor]`` is ``model(images)``.
+    Let ``step = stride / factor``. For each ``r`` from 1 to ``factor - 1``, the image is shifted down by
+    ``stride - r * step`` pixels of zeros, and likewise to the right. The second unit of the shifted image then looks
+    ``r * step`` pixels below the first unit of the image itself. So unit ``k`` of the result is centred on pixel
+    ``offset + step * k``, with stride and offset from `fcn_keras.geometry.of_outputs`, and
+    ``result[:, ::factor, ::factor]`` equals ``model(images)``.
 
     Args:
         model: A Functional or Sequential model with one image input of any size and one map as output.
-        images: Array or tensor ``(batch, H, W, C)``, as the model takes them.
-        factor: Number of units in place of one, along each axis; divides the stride of the model.
+        images: Array or tensor ``(batch, H, W, C)``, as the model expects them.
+        factor: Number of new units for each unit, along each axis. It must divide the stride of the model.
 
     Returns:
-        A tensor ``(batch, h, w, channels)``: in a network without padding, one unit for every place at which its
-        receptive field fits into the image in steps of ``step`` pixels.
+        A tensor ``(batch, h, w, channels)``. In a network without padding it has one unit for every position, in steps
+        of ``step`` pixels, at which the receptive field fits into the image.
 
     Raises:
-        ValueError: If the factor does not divide the stride, or the model takes images of one size only.
+        ValueError: If the factor does not divide the stride, or the model only takes images of one size.
 
     Example:
 
@@ -76,7 +79,8 @@ def _steps(model, factor):
     if len(found) != 2 or len(found[1]) != 4 or found[0][1:3] != (None, None):
         raise ValueError(
             f"Found model {model.name!r} from {model.inputs[0].shape} to {found[1:]}: expected images of any size, "
-            "(None, None, None, C), and one map. Fix: fcn_keras.models.convolutionalize, or any_size in its module."
+            "(None, None, None, C), and one map. Fix: fcn_keras.convolutionalize(model), or "
+            "fcn_keras.models.cloning.any_size(model)."
         )
     strides = [geometry.of_outputs(model, axis)[0].stride for axis in (0, 1)]
     if factor < 1 or any(stride % factor for stride in strides):
@@ -87,9 +91,9 @@ def _steps(model, factor):
 
 
 def _shifted_pass(model, images, factor, steps, shifts):
-    """The units that look `shifts` steps further than the model's own.
+    """The units that look `shifts` steps further than the units of the model itself.
 
-    All sides stay the same modulo the stride: ``same`` padding, which goes by the side, does not change.
+    The sides do not change modulo the stride, so ``same`` padding, which depends on the side, does not change either.
     """
     margins = [((factor - r) * step, r * step) if r else (0, 0) for r, step in zip(shifts, steps, strict=True)]
     maps = model(ops.pad(images, [(0, 0), *margins, (0, 0)]), training=False)
@@ -98,39 +102,39 @@ def _shifted_pass(model, images, factor, steps, shifts):
 
 
 def _fine_size(model, shape, factor, steps):
-    """Height and width up to the last unit of any shift for which nothing was added behind the image."""
+    """Height and width up to the last unit, over all shifts, that needs no pixels after the end of the image."""
     batch, height, width, channels = shape
     last = [0, 0]
     for a in range(factor):  # shifted by `a` steps, unit i is unit factor * i - a of the fine map
         found = model.compute_output_shape((batch, height + a * steps[0], width + a * steps[1], channels))
-        units = (found[0] if isinstance(found, list) else found)[1:3]  # a model made with a list of outputs
+        units = (found[0] if isinstance(found, list) else found)[1:3]  # if the model was made with a list of outputs
         last = [max(end, factor * (n - 1) - a) for end, n in zip(last, units, strict=True)]
     return [end + 1 for end in last]
 
 
 def dilate(model, factor, name=None):
-    """A copy of a network with the last strides taken out and every kernel behind them dilated: à trous.
+    """A copy of a network without its last strides, in which every kernel after them is dilated.
 
-    The stride of the copy is `factor` times smaller; receptive field, offset and weights stay. It costs one pass, with
-    up to ``factor²`` times the units in the layers behind the strides taken out, where `shift_and_stitch` costs
-    ``factor²`` passes of the whole network.
+    The stride of the copy is `factor` times smaller; receptive field, offset and weights stay. `shift_and_stitch` costs
+    ``factor²`` passes of the whole network. The copy costs one pass, in which the layers after the removed strides have
+    up to ``factor²`` times as many units.
 
-    Where a strided layer pads with ``same`` and its kernel is larger than its stride, Keras places the units by the
-    size of the image. The copy places them as for sides that are multiples of the stride of the model.
+    If a strided layer pads with ``same`` and its kernel is larger than its stride, Keras' units move with the size of
+    the image. The units of the copy lie where they lie for sides that are multiples of the model's stride.
 
     Args:
-        model: A Functional or Sequential model with one image input and convolutions, pooling, padding, cropping,
-            merges and pointwise layers, channels last; models nested in it are copied likewise.
-        factor: The product of the strides of the last strided layers: for VGG 2, 4, 8, 16 or 32.
-        name: Name of the copy; by default the model's with ``_rarefied`` behind it.
+        model: A Functional or Sequential model with one image input, channels last, made of convolutions, pooling,
+            padding, cropping, merges and pointwise layers. Models nested in it are copied likewise.
+        factor: The product of the strides to remove, counted from the last: for VGG 2, 4, 8, 16 or 32.
+        name: Name of the copy; by default the model's name with ``_dilated`` appended.
 
     Returns:
-        A Functional model on images of any size. Layers keep their names; a dilated pooling is a `DilatedPooling2D`;
-        where Keras would pad in another place, a ``ZeroPadding2D`` named ``…_margin`` does it.
+        A Functional model on images of any size. Layers keep their names. A dilated pooling is a `DilatedPooling2D`.
+        Where Keras would pad differently, a ``ZeroPadding2D`` named ``…_margin`` pads instead.
 
     Raises:
-        ValueError: If no last strides multiply to `factor`, or a layer has no dilated twin: transposed convolutions,
-            Flatten, global pooling.
+        ValueError: If the last strides do not multiply to `factor`, or if a layer cannot be dilated: a transposed
+            convolution, Flatten, global pooling.
 
     Example:
 
@@ -139,16 +143,16 @@ def dilate(model, factor, name=None):
     >>> dense.layers[-1].dilation_rate, geometry.of_outputs(net), geometry.of_outputs(dense)
     ((2, 2), [Geometry(stride=2, receptive_field=6, offset=2.5)], [Geometry(stride=1, receptive_field=6, offset=2.5)])
 
-    Reference: Long et al. (CVPR 2015), §3.2: behind a stride ``s`` that is taken out, a filter ``f`` is enlarged to
-    ``f'[i, j] = f[i / s, j / s]`` where ``s`` divides both, else 0.
+    Reference: Long et al. (CVPR 2015), §3.2: after a removed stride ``s``, a filter ``f`` is enlarged to
+    ``f'[i, j] = f[i / s, j / s]`` if ``s`` divides both, else 0.
     """
     _require_local(as_functional(model))
     if len(model.inputs) != 1:
         raise ValueError(f"Found model {model.name!r} with {len(model.inputs)} inputs: expected one image.")
-    stride = max(place.stride for place in geometry.of_outputs(model))
+    stride = max(found.stride for found in geometry.of_outputs(model))
     if factor < 1 or stride % factor:
         raise ValueError(f"Found factor={factor} for model {model.name!r}: expected a divisor of its stride, {stride}.")
-    return _rarefied(model, Geometry(), stride // factor, name or f"{model.name}_rarefied")
+    return _dilated(model, Geometry(), stride // factor, name or f"{model.name}_dilated")
 
 
 def _require_local(model):
@@ -163,17 +167,17 @@ def _refusal(layer, expected):
     return ValueError(f"Cannot dilate layer {layer.name!r} ({type(layer).__name__}): expected {expected}.")
 
 
-def _rarefied(model, incoming, finest, name):
-    """The copy in which no stride passes `finest`; `incoming` is where the model's input lies in the original."""
+def _dilated(model, incoming, finest, name):
+    """The copy in which no stride is larger than `finest`; `incoming` is the geometry of the model's input."""
     part = keras.Model(model.inputs[0], as_functional(model).output, name=name)
-    places, margins = _places(part, incoming), {}
+    geometries, margins = _geometries(part, incoming), {}
 
     def copy(layer):
         if not isinstance(layer, keras.layers.Layer):  # x + y
             return copied(layer)
-        before, after = places[layer.name]
+        before, after = geometries[layer.name]
         if isinstance(layer, keras.Model):
-            return _rarefied(layer, before[0], finest, layer.name)
+            return _dilated(layer, before[0], finest, layer.name)
         twin, margin = _twin(layer, before, after, finest)
         if margin:
             margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_margin")
@@ -182,32 +186,32 @@ def _rarefied(model, incoming, finest, name):
     return rebuilt(part, copy, margins)
 
 
-def _places(part, incoming):
-    """From layer name to the geometries in front of it and behind it, each along rows and columns."""
+def _geometries(part, incoming):
+    """For each layer name, the geometries of its input and of its output, each along rows and columns."""
     calls = [(layer, producer(tensor)[0].input_tensors[0], tensor) for layer in part.layers
              if not isinstance(layer, keras.layers.InputLayer)
              for tensor in outputs_inside(layer, part)]  # fmt: skip
     probe = keras.Model(part.inputs[0], [tensor for _, *pair in calls for tensor in pair])
     along = list(zip(*(geometry.of_outputs(probe, axis, incoming) for axis in (0, 1)), strict=True))
-    places = {}
+    geometries = {}
     for (layer, *_), before, after in zip(calls, along[::2], along[1::2], strict=True):
         strides = [(rows.stride, columns.stride) for rows, columns in (before, after)]
         if any(rows != columns for rows, columns in strides):
             raise _refusal(layer, f"one stride along both axes, found {strides}")
-        if places.setdefault(layer.name, (before, after))[0][0].stride != before[0].stride:
+        if geometries.setdefault(layer.name, (before, after))[0][0].stride != before[0].stride:
             raise _refusal(layer, "a layer that is used at one stride only")
-    return places
+    return geometries
 
 
 def _twin(layer, before, after, finest):
-    """The layer's copy on the denser map, and the margin of zeros that it wants in front of it, or None."""
-    coarse, behind = before[0].stride, after[0].stride
-    if coarse < finest < behind:
-        raise _refusal(layer, f"its stride kept or taken out, not part of it: it goes from {coarse} to {behind}")
-    if behind < coarse:
-        raise _refusal(layer, "no upsampling")
+    """The layer's copy on the finer map, and the zeros with which its input must be padded, or None."""
+    coarse, stride = before[0].stride, after[0].stride
+    if coarse < finest < stride:
+        raise _refusal(layer, f"that its whole stride is kept or removed, but it goes from {coarse} to {stride}")
+    if stride < coarse:
+        raise _refusal(layer, "a layer that does not upsample")
     rate = coarse // finest
-    if behind <= finest:
+    if stride <= finest:
         return copied(layer), None
     if isinstance(layer, CONVOLUTIONS):
         return _convolution(layer, rate)
@@ -218,7 +222,7 @@ def _twin(layer, before, after, finest):
         return copied(layer, dilation_rate=rate * layer.dilation_rate[0], padding=margin), None
     scaled = next((names for kind, names in SCALED.items() if isinstance(layer, kind)), None)
     if scaled is None and before != after and not isinstance(layer, geometry.MERGES):
-        raise _refusal(layer, "convolutions, pooling, padding, cropping, merges and pointwise layers behind a stride")
+        raise _refusal(layer, "convolutions, pooling, padding, cropping, merges and pointwise layers after a stride")
     changes = {name: (np.array(getattr(layer, name)) * rate).tolist() for name in scaled or ()}
     return copied(layer, **changes), None
 
@@ -245,13 +249,13 @@ def _pooling(layer, rate):
     return DilatedPooling2D(size, rate, kind, margin, name=layer.name, dtype=layer.dtype_policy)
 
 
-def _is_centred(in_front, behind):
-    """Whether Keras, too, would pad so at stride 1."""
-    return in_front == (in_front + behind) // 2
+def _is_centred(before, after):
+    """Whether Keras also pads like this at stride 1."""
+    return before == (before + after) // 2
 
 
 def _margin(kernel, stride, dilation, rate):
-    """Zeros in front and behind that ``same`` padding becomes: those in front keep the units where they were."""
+    """The zeros before and after the map that replace ``same`` padding. Those before keep the units where they were."""
     reach = dilation * (kernel - 1)
-    in_front = max(reach + 1 - stride, 0) // 2
-    return rate * in_front, rate * (reach - in_front)
+    before = max(reach + 1 - stride, 0) // 2
+    return rate * before, rate * (reach - before)

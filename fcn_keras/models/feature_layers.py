@@ -1,10 +1,9 @@
-"""Where to tap a network that the table of backbones does not list.
+"""Finds the feature layers of a network that the table of backbones does not list.
 
-A tap at stride ``s`` is the last map of that stride which all of the network's information passes through: a map in
-the middle of a residual block would miss what goes around it.
+The feature layer at stride ``s`` is the last layer of that stride that every path through the network passes. A layer
+in the middle of a residual block is not such a layer: its map does not hold what the shortcut carries.
 
-Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2: skips leave from the layer in front of each further
-downsampling.
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2: a skip starts at the layer before each further downsampling.
 """
 
 import keras
@@ -17,10 +16,10 @@ ENDS = (keras.layers.Flatten, *geometry.GLOBAL)
 
 
 def find_feature_layers(model, strides=(8, 16, 32)):
-    """The names of the layers to tap, one for each stride.
+    """The names of a network's feature layers, one for each stride.
 
     Args:
-        model: A built Functional or Sequential model with one image input; a classifier's top is left aside.
+        model: A built Functional or Sequential model with one image input. A classifier's top is ignored.
         strides: Strides in pixels, from fine to coarse.
 
     Returns:
@@ -34,20 +33,20 @@ def find_feature_layers(model, strides=(8, 16, 32)):
     >>> find_feature_layers(keras.applications.MobileNetV2(weights=None))
     ('block_6_expand_relu', 'block_13_expand_relu', 'out_relu')
 
-    In VGG these are the maps in front of the poolings; the paper taps the poolings themselves, as the table does.
+    In VGG these are the layers before the poolings. The paper and the table of backbones use the poolings themselves.
     """
-    places = geometry.trace(model)
+    geometries = geometry.trace(model)
     last = {}
     for layer in _bottlenecks(model):
         if isinstance(layer, ENDS):
             break
-        if layer.name in places and not isinstance(layer, NO_MAPS):
-            last[places[layer.name].stride] = layer.name
+        if layer.name in geometries and not isinstance(layer, NO_MAPS):
+            last[geometries[layer.name].stride] = layer.name
     missing = [stride for stride in strides if stride not in last]
     if missing:
         raise ValueError(
             f"Model {model.name!r} has no map at stride {', '.join(map(str, missing))} that all its paths go through: "
-            f"found strides {sorted(last)}. Fix: name the layers to tap in a fcn_keras.models.backbones.Backbone."
+            f"found strides {sorted(last)}. Fix: pass a fcn_keras.Backbone that names the feature layers."
         )
     return tuple(last[stride] for stride in strides)
 
@@ -55,7 +54,7 @@ def find_feature_layers(model, strides=(8, 16, 32)):
 def _bottlenecks(model):
     """The layers that every path from the image to the output goes through, in order.
 
-    As many paths lead into such a layer times out of it as there are paths in all.
+    For such a layer, the number of paths into it times the number of paths out of it is the number of all paths.
     """
     nodes = calls(model)
     makers = {id(tensor): index for index, node in enumerate(nodes) for tensor in node.output_tensors}

@@ -1,7 +1,7 @@
-"""What a network costs: multiply-accumulate operations (MACs), counted layer by layer.
+"""Counts the multiply-accumulate operations (MACs) of a network, layer by layer.
 
-The authors' FCN-32s on VGG16 costs 180.9 G at 500 × 500 pixels with its padding of 100, and would cost 107.8 G without;
-`fcn_keras.FCN32s` pads to 512 × 512 and costs 110.8 G.
+For 500 × 500 pixels, the authors' FCN-32s on VGG16 needs 180.9 G of them; without its padding of 100 pixels it would
+need 107.8 G. `fcn_keras.FCN32s` pads to 512 × 512 pixels and needs 110.8 G.
 """
 
 import collections
@@ -17,16 +17,18 @@ from ..layers.upsampling import BilinearUpsampling2D
 def macs(model, height, width):
     """Multiply-accumulate operations of one image's forward pass, by layer.
 
-    Convolutions, their transposed and depthwise kinds, dense layers and the package's bilinear upsampling are counted;
-    what costs next to nothing beside them (poolings, activations, additions) is not. Grouped convolutions cost less by
-    the number of groups.
+    Counted are convolutions, also transposed and depthwise ones, dense layers and the package's bilinear upsampling.
+    Poolings, activations and additions cost next to nothing beside them and are not counted. The cost of a grouped
+    convolution is divided by the number of groups.
 
     Args:
-        model: A Functional or Sequential model on images ``(batch, H, W, channels)``; models inside it are counted too.
+        model: A Functional or Sequential model on images ``(batch, H, W, channels)``. Models nested in it are counted
+            as well.
         height, width: Size of the image in pixels.
 
     Returns:
-        A dict from layer name (with the nested model's name and a slash before it) to MACs, in the order of the model.
+        A dict from layer name to MACs, in the order of the model. In a nested model, the name of the model and a slash
+        stand before the layer's name.
 
     Example:
 

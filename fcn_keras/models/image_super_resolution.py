@@ -1,11 +1,11 @@
-"""Photographs finer than they were taken: a small fully convolutional super-resolver, and how it is measured.
+"""Super-resolution of photographs: a small fully convolutional network, its training data, and its measures.
 
-Its last layer is the transposed convolution of FCN-32s: it starts as bilinear interpolation of the image's own colours
-and learns what to add from features of the pixels around. It sees a few pixels and has few weights: it sharpens edges
-that it knows the kind of, and invents nothing.
+The last layer of the network is the transposed convolution of FCN-32s. It starts as bilinear interpolation of the
+image's colours, and learns what to add from features of the surrounding pixels. The network sees few pixels and has few
+weights. It sharpens edges of kinds that it has seen in training, and invents nothing.
 
-Reference: the last layer as in Long, Shelhamer & Darrell (CVPR 2015), §3.3; features at low resolution and one
-transposed convolution behind them as in FSRCNN (Dong, Loy & Tang, ECCV 2016).
+Reference: the last layer is that of Long, Shelhamer & Darrell (CVPR 2015), §3.3. Features at low resolution, followed by
+one transposed convolution, are those of FSRCNN (Dong, Loy & Tang, ECCV 2016).
 """
 
 import keras
@@ -22,14 +22,15 @@ FACTORS = (2, 3, 4)
 def super_resolver(factor, features=32, depth=3, name=None):
     """A network that makes an image `factor` times as high and wide.
 
-    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255, of any size, to ``(batch, factor H, factor W, 3)``
-    in about 0–255: clip and round what is to be an image. Untrained, it interpolates bilinearly. Edges are repeated at
-    the border, so that nothing fades to black there.
+    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255, of any size, to ``(batch, factor H, factor W, 3)``.
+    The results lie in about 0–255; `as_image` clips and rounds them. An untrained network interpolates bilinearly. It
+    repeats the outermost pixels beyond the border, so that the result does not fade to black there.
 
     Args:
         factor: 2, 3 or 4.
         features: Channels of each hidden layer.
-        depth: Number of hidden 3×3 convolutions; a pixel of the result sees ``2 * depth + 2`` pixels of the image.
+        depth: Number of hidden 3×3 convolutions. A pixel of the result depends on ``2 * depth + 2`` pixels of the image
+            along each axis.
         name: Name of the model; by default ``super_resolver_x`` and the factor.
 
     Raises:
@@ -51,26 +52,26 @@ def super_resolver(factor, features=32, depth=3, name=None):
         x = keras.layers.Conv2D(features, 3, activation="relu", kernel_initializer="he_normal", name=f"conv{i}")(x)
     colours = keras.layers.Cropping2D(depth, name="colours")(features_of)
     both = keras.layers.Concatenate(name="colours_and_features")([colours, x])
-    (place,) = of_outputs(keras.Model(image, both))
+    (geometry,) = of_outputs(keras.Model(image, both))
     fine = Geometry(1 / factor, 1, (1 / factor - 1) / 2)  # pixel q of the result lies at (q + 0.5) / factor - 0.5
-    canvas, crop = upsampled(both, place, fine, learned=True, name="upscore", channels=3)
+    canvas, crop = upsampled(both, geometry, fine, learned=True, name="upscore", channels=3)
     x = CropLike(crop, factor, name="upscore_crop")([canvas, image])
     x = keras.layers.Rescaling(127.5, offset=127.5, dtype="float32", name="colours_out")(x)
     return keras.Model(image, x, name=name or f"super_resolver_x{factor}")
 
 
 def reduced(images, factor):
-    """Images made smaller, as a camera of fewer pixels would have taken them: antialiased bicubic, whole numbers.
+    """Smaller images, as a camera with fewer pixels would have taken them: antialiased bicubic, rounded.
 
     Args:
-        images: Array or tensor ``(batch, H, W, 3)`` in 0–255; H and W are multiples of `factor`.
+        images: Array or tensor ``(batch, H, W, 3)`` in 0–255; H and W must be multiples of `factor`.
         factor: How many times smaller.
 
     Returns:
         Float32 tensor ``(batch, H / factor, W / factor, 3)`` of whole numbers in 0–255.
 
     Raises:
-        ValueError: If the sides are no multiples of the factor.
+        ValueError: If the sides are not multiples of the factor.
 
     Example:
 
@@ -85,7 +86,13 @@ def reduced(images, factor):
 
 
 def as_image(x):
-    """Clipped to 0–255 and rounded to whole numbers, as a file would hold it.
+    """Clips to 0–255 and rounds to whole numbers, as an image file would.
+
+    Args:
+        x: Array or tensor of any shape.
+
+    Returns:
+        Tensor of the same shape and type.
 
     Example:
 
@@ -96,12 +103,12 @@ def as_image(x):
 
 
 def interpolated(images, factor, method="bicubic"):
-    """The baseline: `tf.image.resize` to `factor` times the size.
+    """The baseline: resizes images to `factor` times their size with `tf.image.resize`.
 
     Args:
         images: Array or tensor ``(batch, H, W, 3)`` in 0–255.
         factor: How many times larger.
-        method: ``"bicubic"``, ``"bilinear"`` or another that `tf.image.resize` knows.
+        method: ``"bicubic"``, ``"bilinear"`` or another method of `tf.image.resize`.
 
     Returns:
         Float32 tensor ``(batch, factor H, factor W, 3)``.
@@ -116,21 +123,21 @@ def interpolated(images, factor, method="bicubic"):
 
 
 def pairs(images, factor, *, crop=96, batch=16, seed=0):
-    """Training pairs for a super-resolver, without end: random pieces of images, and the same pieces reduced.
+    """An endless data set to train a super-resolver: random pieces of images, each also reduced.
 
     Args:
-        images: List of RGB arrays ``(H, W, 3)`` in 0–255, of any sizes not smaller than `crop`.
-        factor: How many times smaller the first of a pair is.
-        crop: Side of the pieces; a multiple of `factor`.
-        batch: Pieces in a batch.
-        seed: Seed of order, place and flips.
+        images: List of RGB arrays ``(H, W, 3)`` in 0–255, of any sizes of at least `crop`.
+        factor: How many times smaller the first image of each pair is.
+        crop: Side of the pieces in pixels; a multiple of `factor`.
+        batch: Number of pieces in a batch.
+        seed: Seed of the order, the positions and the flips.
 
     Returns:
         A `tf.data.Dataset` of pairs of float32 tensors, ``(batch, crop / factor, crop / factor, 3)`` and
         ``(batch, crop, crop, 3)``.
 
     Raises:
-        ValueError: If there are no images, an image is too small, or `crop` is no multiple of the factor.
+        ValueError: If there are no images, an image is too small, or `crop` is not a multiple of the factor.
 
     Example:
 
@@ -143,7 +150,9 @@ def pairs(images, factor, *, crop=96, batch=16, seed=0):
     small = [image.shape for image in images if min(image.shape[:2]) < crop]
     if small or not len(images):
         found = f"{len(small)} smaller than {crop} × {crop}, such as {small[0]}" if small else "none"
-        raise ValueError(f"Found among {len(images)} images {found}. Fix: leave them out, or a smaller crop.")
+        raise ValueError(
+            f"Found among {len(images)} images {found}. Fix: leave these images out, or pass a smaller crop."
+        )
 
     def piece(index, draws):
         image = tf.py_function(lambda i: tf.cast(images[int(i)], tf.float32), [index], tf.float32)
@@ -161,12 +170,12 @@ def quality(images, factor, enlarge):
     """PSNR and SSIM of enlarged images against the originals: means over the images.
 
     Args:
-        images: List of RGB arrays ``(H, W, 3)`` in 0–255, each cropped here to multiples of `factor`.
-        factor: How many times the images are reduced, and enlarged again.
-        enlarge: Function from ``(1, h, w, 3)`` to ``(1, factor h, factor w, 3)``: a model, or `interpolated`.
+        images: List of RGB arrays ``(H, W, 3)`` in 0–255. Each is cropped to multiples of `factor`.
+        factor: How many times the images are reduced and enlarged again.
+        enlarge: Function from ``(1, h, w, 3)`` to ``(1, factor h, factor w, 3)``, such as a model or `interpolated`.
 
     Returns:
-        Dict of ``psnr``, in dB, and ``ssim``, at most 1.
+        Dict with ``psnr`` in dB and ``ssim``, which is at most 1.
 
     Example:
 

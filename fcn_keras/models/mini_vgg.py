@@ -8,16 +8,16 @@ WEIGHTS = pathlib.Path(__file__).parent / "weights"
 
 
 def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None, name="mini_vgg"):
-    """A VGG16 in small: five poolings, total stride 32, fc6 and fc7. The pretrained CNN of the offline walkthrough.
+    """A small VGG16 with five poolings, total stride 32, fc6 and fc7: a pretrained CNN that needs no download.
 
-    Takes RGB images in 0–255; the scaling is its first layer. Its 670,000 weights were trained on the single objects
+    It takes RGB images in 0–255; its first layer scales them. Its 670,000 weights were trained on the single objects
     of the ``shapes`` data by ``python -m fcn_keras.training.pretrain``.
 
     Args:
         num_classes: Number of classes of the top.
         weights: ``"shapes"``, a path to a ``.weights.h5`` file, or None for random weights.
-        include_top: Whether to flatten and classify, on images of 96×96.
-        input_shape: ``(H, W, 3)``; by default ``(96, 96, 3)`` with the top and any size without.
+        include_top: Whether to flatten the last map and classify.
+        input_shape: ``(H, W, 3)``; by default ``(96, 96, 3)`` with the top, and any size without it.
         name: Name of the model.
 
     Returns:
@@ -36,7 +36,7 @@ def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None,
     of 64 to 512.
     """
     if weights == "shapes" and include_top and num_classes != 9:
-        raise ValueError(f'Found num_classes={num_classes}: the weights "shapes" know 9. Fix: weights=None.')
+        raise ValueError(f'Found num_classes={num_classes}: the weights "shapes" are for 9 classes. Fix: weights=None.')
     shape = input_shape or ((96, 96, 3) if include_top else (None, None, 3))
     x = image = keras.Input(shape, name="image")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(x)
@@ -50,7 +50,7 @@ def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None,
             x = keras.layers.Dense(160, activation="relu", kernel_initializer="he_normal", name=layer)(x)
         x = keras.layers.Dense(num_classes, activation="softmax", name="predictions")(x)
     model = keras.Model(image, x, name=name)
-    if weights is not None:  # without the top, Keras passes over the weights of the top
+    if weights is not None:  # without the top, Keras ignores the weights of the top in the file
         model.load_weights(WEIGHTS / "mini_vgg.weights.h5" if weights == "shapes" else weights)
     return model
 

@@ -115,7 +115,9 @@ def test_every_size_is_covered_and_every_crop_fits(name):
             assert crop >= 0 and factor * (count - 1) + kernel - crop >= needed, side
 
 
-@pytest.mark.parametrize("name", ["mini_vgg", "mobilenet_v2", "odd kernels", "mobilenet_v2 for 224 pixels", "even kernels"])
+@pytest.mark.parametrize(
+    "name", ["mini_vgg", "mobilenet_v2", "odd kernels", "mobilenet_v2 for 224 pixels", "even kernels"]
+)
 def test_no_smaller_padding_covers_the_image(name):
     """Against a search through all sizes, from the image's own on, and through all paddings in front."""
     network = network_of(name)

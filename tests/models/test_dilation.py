@@ -340,7 +340,7 @@ def test_a_network_of_keras():
     model, photo = mobilenet(), photos(1, 64, 96, 3)
     own = run(model, photo)
     dense = dilate(model, 16)
-    assert (dense.name, dense.count_params()) == (f"{model.name}_rarefied", model.count_params())
+    assert (dense.name, dense.count_params()) == (f"{model.name}_dilated", model.count_params())
     assert_close(run(dense, photo)[:, ::16, ::16], own)
 
 
@@ -354,7 +354,7 @@ def test_taps_of_one_stride():
         assert_close(ours.numpy()[:, ::factor, ::factor], theirs.numpy())
 
 
-def test_rarefied_twice():
+def test_dilated_twice():
     model, photo = poolings(), photos(1, 30, 41, 3)
     twice, once = dilate(dilate(model, 2), 2), dilate(model, 4)
     assert_close(run(twice, photo), run(once, photo))

@@ -1,4 +1,4 @@
-"""A network on an image of any size: how much the image is padded, and where the maps lie on it.
+"""Puts a network on an image of any size: pads the image, and says where the maps lie on it.
 
 The padding is the least with which every map covers the image:
 
@@ -16,8 +16,8 @@ How many pixels that takes depends on where the units lie. These are the sides o
 | ResNet50, MobileNetV2, EfficientNetV2B0 | 32 i | 225 | 257 | 385 | 513 | 513 |
 | MobileNetV2 as Keras builds it for 224 pixels | 30 + 32 i | 239 | 271 | 399 | 527 | 527 |
 
-A padding to multiples of 32 would need 256, 288, 416, 544 and 544 pixels in the last two rows. The second row saves
-23 %, 21 %, 14 %, 11 % and 11 % of the pixels against it.
+A padding to multiples of 32 would need sides of 256, 288, 416, 544 and 544 in the last two rows. Compared with it, the
+networks of the second row compute 23 %, 20 %, 14 %, 11 % and 11 % fewer pixels.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.1: the authors' nets pad by 100 pixels on each side.
 """
@@ -96,13 +96,13 @@ def least_padding(network):
 
 
 def _outside(fine, coarse):
-    """How many pixels a pixel may lie outside the units of a map."""
+    """How far a pixel of the image may lie outside the units of a map, in pixels."""
     _, kernel, _ = upsampling_sizes(coarse, fine)
-    return fine.stride / 2 if kernel % 2 == 0 else 0  # an odd kernel: units lie on each other
+    return fine.stride / 2 if kernel % 2 == 0 else 0  # if the kernel is odd, units lie on units
 
 
 def _spare(network, index, stride):
-    """How many of `stride` pixels the last unit of a map can spare: with 31 of 32, a new unit begins with one pixel."""
+    """How many pixels the last unit of a map does not need: if it is 31 of 32, one pixel more makes one unit more."""
     side = (LARGE // stride + 1) * stride
 
     def units(spare):

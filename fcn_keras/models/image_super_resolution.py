@@ -4,8 +4,8 @@ The last layer of the network is the transposed convolution of FCN-32s. It start
 image's colours, and learns what to add from features of the surrounding pixels. The network sees few pixels and has few
 weights. It sharpens edges of kinds that it has seen in training, and invents nothing.
 
-Reference: the last layer is that of Long, Shelhamer & Darrell (CVPR 2015), §3.3. Features at low resolution, followed by
-one transposed convolution, are those of FSRCNN (Dong, Loy & Tang, ECCV 2016).
+Reference: the last layer is that of Long, Shelhamer & Darrell (CVPR 2015), §3.3. Features at low resolution, followed
+by one transposed convolution, are those of FSRCNN (Dong, Loy & Tang, ECCV 2016).
 """
 
 import keras
@@ -22,9 +22,10 @@ FACTORS = (2, 3, 4)
 def super_resolver(factor, features=32, depth=3, name=None):
     """A network that makes an image `factor` times as high and wide.
 
-    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255, of any size, to ``(batch, factor H, factor W, 3)``.
-    The results lie in about 0–255; `as_image` clips and rounds them. An untrained network interpolates bilinearly. It
-    repeats the outermost pixels beyond the border, so that the result does not fade to black there.
+    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255, of any size, to images
+    ``(batch, factor H, factor W, 3)`` in about 0–255; `as_image` clips and rounds them. An untrained network
+    interpolates bilinearly. It repeats the outermost pixels beyond the border, so that the result does not fade to
+    black there.
 
     Args:
         factor: 2, 3 or 4.

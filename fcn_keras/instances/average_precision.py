@@ -162,7 +162,7 @@ def detect(model, dataset, verbose=0):
     (True, ['boxes', 'classes', 'masks'])
     """
     truth, found = [], []
-    for batch in track(dataset, "batches", len(dataset), show=None if verbose else False):
+    for batch in track(dataset, "batches", show=None if verbose else False):
         objects = {name: np.asarray(batch[name]) for name in ("boxes", "classes", "masks")}
         guesses = model.predict_on_batch(np.asarray(batch["image"]))
         for i in range(len(guesses["scores"])):

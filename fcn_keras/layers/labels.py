@@ -152,7 +152,7 @@ def require(known, values, message):
     """Raises an error if a value of a tensor is wrong.
 
     This works in eager code and in graphs of TensorFlow. Code that XLA or JAX has compiled cannot raise errors: there,
-    nothing happens.
+    nothing happens. Nor does anything happen for an array of JAX that is spread over several processes.
 
     Args:
         known: Boolean tensor, False where a value is wrong.
@@ -186,7 +186,7 @@ def require(known, values, message):
     if backend == "jax":
         import jax
 
-        if isinstance(known, jax.core.Tracer):
+        if isinstance(known, jax.core.Tracer) or not getattr(known, "is_fully_addressable", True):
             return known
     correct = ops.convert_to_numpy(known)
     if not correct.all():

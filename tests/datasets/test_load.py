@@ -17,6 +17,7 @@ from fcn_keras.datasets.folder import builder_of
 from fcn_keras.datasets.images import read_image
 from fcn_keras.datasets.masks import find_pairs
 from fcn_keras.datasets.pipeline import make_pipeline
+from fcn_keras.datasets.progress import track
 
 
 @pytest.fixture
@@ -164,3 +165,8 @@ def test_files_to_read_and_to_write(home):
     assert (home / "notes.json").is_file()
     assert read_image("~/CamVid/train/00.png").shape == read_image(home / "CamVid" / "train" / "00.png").shape
     assert user_path("~nobody-of-that-name.png") == pathlib.Path("~nobody-of-that-name.png")
+
+
+def test_items_of_unknown_number_are_tracked():
+    numbers = tf.data.Dataset.range(5).filter(lambda number: number > 1)
+    assert [int(number) for number in track(numbers, "numbers", show=False)] == [2, 3, 4]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import stand_ins
 import tensorflow as tf
+from little import BACKBONE, classifier
 
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.models.backbones import Backbone, MiniVGG
@@ -19,7 +20,7 @@ from fcn_keras.training.recipes import DATA_FIELDS
 
 NAMES = ["ground", "red"]
 SMALL = Recipe(
-    backbone="mini_vgg",
+    backbone=BACKBONE,
     weights=None,
     upsampling="frozen",
     epochs=2,
@@ -138,9 +139,9 @@ def test_accumulated_batches_step_as_one_large_batch():
     weights = []
     for accumulate, batch in ((1, 4), (2, 2), (4, 1)):
         keras.utils.set_random_seed(0)
-        recipe = dataclasses.replace(SMALL, optimizer="sgd", learning_rate=0.1, head=None, accumulate=accumulate)
+        recipe = dataclasses.replace(SMALL, optimizer="sgd", learning_rate=0.1, accumulate=accumulate)
         model = recipe.build(2)
-        model.compile(recipe.optimizer_for(model, 10**9), PixelCrossentropy(), jit_compile=False)
+        model.compile(recipe.optimizer_for(model, 10**9), PixelCrossentropy(), run_eagerly=True)
         model.fit(images, masks, batch_size=batch, shuffle=False, verbose=0)
         weights.append(model.get_weights())
     for accumulated in weights[1:]:
@@ -168,7 +169,8 @@ def test_the_authors_solver():
 
 def test_batch_normalisation_is_trained_when_asked():
     def trained(**options):
-        model = dataclasses.replace(SMALL, backbone="mobilenet_v2", **options).build(2)
+        backbone = dataclasses.replace(BACKBONE, build=lambda weights: classifier(normalized=True))
+        model = dataclasses.replace(SMALL, backbone=backbone, **options).build(2)
         layers = model.get_layer("backbone").layers
         return {each.trainable for each in layers if isinstance(each, keras.layers.BatchNormalization)}
 
@@ -262,7 +264,7 @@ def test_the_papers_stages_need_voc2011_and_sbd_and_nothing_else(tmp_path):
     stand_ins.write_voc(tmp_path / "VOCdevkit" / "VOC2011", ["a"], ["c", "v"])
     stand_ins.write_sbd(tmp_path / "benchmark_RELEASE" / "dataset", ["v", "d"], ["c"])
     recipe = STAGED_RECIPES["paper"]
-    shared = dataclasses.replace(recipe.shared, backbone="mini_vgg", weights=None)
+    shared = dataclasses.replace(recipe.shared, backbone=BACKBONE, weights=None)
     recipe = dataclasses.replace(recipe, shared=shared, stages=(Stage("FCN-32s", 1, 1e-10),))
     staged = train_stages(recipe, tmp_path / "run", source=tmp_path, data_dir=tmp_path / "data", verbose=0)
     staged.run()

@@ -358,6 +358,20 @@ def test_data_without_an_end_are_refused(part, tmp_path):
         endless.run()
 
 
+def test_another_version_is_told_and_may_continue(half_trained, tmp_path):
+    shutil.copytree(half_trained, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "environment.json"
+    entries = json.loads(path.read_text())
+    entries[-1] |= {"keras": "3.14.0", "backend": "jax"}
+    path.write_text(json.dumps(entries))
+    with pytest.warns(
+        UserWarning, match=rf"keras {keras.__version__} \(before: 3.14.0\), backend tensorflow \(before: jax\)"
+    ):
+        resumed = variant(tmp_path)
+        resumed.run()
+    assert resumed.finished
+
+
 def test_unknown_monitor(tmp_path):
     with pytest.raises(ValueError, match="monitor='loss': expected one of pixel_accuracy"):
         run(tmp_path, monitor="loss")

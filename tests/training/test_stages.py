@@ -2,13 +2,12 @@
 
 import json
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from little import BACKBONE, classifier
 
 from fcn_keras.metrics import METRICS
-from fcn_keras.models.backbones import Backbone
 from fcn_keras.training import PAPER_TABLE_2, Stage, StagedTraining, markdown_table
 
 NAMES = ["ground", "red", "blue"]
@@ -39,22 +38,6 @@ def train(seed):
 
     dataset = tf.data.Dataset.from_generator(batches, output_signature=SIGNATURE)
     return dataset.apply(tf.data.experimental.assert_cardinality(STEPS))
-
-
-def classifier(weights=None):
-    """Five convolutions whose first weights are known."""
-    x = image = keras.Input((None, None, 3))
-    x = keras.layers.Rescaling(1 / 127.5, -1)(x)
-    for stage in range(1, 6):
-        start = keras.initializers.HeNormal(seed=stage)
-        x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", kernel_initializer=start, name=f"conv{stage}")(
-            x
-        )
-        x = keras.layers.MaxPooling2D(name=f"pool{stage}")(x)
-    return keras.Model(image, x)
-
-
-BACKBONE = Backbone(classifier, ("pool3", "pool4", "pool5"), pretrained=None)
 
 
 def staged(directory, stages, **options):

@@ -98,7 +98,7 @@ def child_worker(folder, index):
         model = net(loss)
     save = keras.callbacks.ModelCheckpoint(str(checkpoint))
     distribution.fit(model, batches(), 1, callbacks=[save] if distribution.is_chief() else [])
-    distribution.evaluate(model, batches())  # a meeting point: behind it the checkpoint is whole
+    distribution.evaluate(model, batches())  # a meeting point: after it the checkpoint is complete
     with distribution.scope("workers"):
         model = keras.models.load_model(checkpoint)
     tell = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
@@ -197,7 +197,7 @@ def test_two_workers_are_one_and_resume_and_tell_of_a_death(tmp_path, expected):
         same(np.load(tmp_path / f"worker{index}.npz"), expected)
         for found, weight in zip(np.load(tmp_path / f"resumed{index}.npz").values(), weights, strict=True):
             np.testing.assert_allclose(found, weight, rtol=0, atol=1e-5)
-    assert "fit: Attempt to convert a value (PerReplica:{" in told  # where Keras mends this, `fit` here can go
+    assert "fit: Attempt to convert a value (PerReplica:{" in told  # when Keras fixes this, `fit` here can go
     assert "died: UnavailableError" in told and "Restart your program to reset" in told
 
 

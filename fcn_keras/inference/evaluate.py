@@ -7,10 +7,11 @@ import numpy as np
 
 from ..datasets.images import as_bytes
 from ..datasets.progress import track
+from ..layers.labels import class_ids, mask_of_logits, to_numpy
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics, class_iou, confusion_matrix, scores
 from .predictor import get_predictor
-from .segment import segment
+from .segment import probabilities
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Evaluation:
     @property
     def per_class_iou(self):
         """Dict from class to its IoU; NaN if the class occurs neither in the truth nor in the prediction."""
-        return self._named(keras.ops.convert_to_numpy(class_iou(self.confusion)))
+        return self._named(to_numpy(class_iou(self.confusion)))
 
     @property
     def per_class_accuracy(self):
@@ -126,12 +127,8 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
     scored = keras.Model(predictor.images, predictor.logits)  # the same layers, compiled separately
     scored.compile(loss=PixelCrossentropy(ignore_class), metrics=[metric], jit_compile=False)
     scored.evaluate(data if batched else data.batch(1), verbose=verbose)
-    confusion = keras.ops.convert_to_numpy(metric.confusion).astype("int64")
-    if (confusion < 0).any():  # `SegmentationMetrics` reports NaN logits so
-        raise ValueError(
-            f"Model {model.name!r} gives logits that are NaN: expected numbers. Fix: use weights from before the "
-            "training diverged, or bfloat16 or float32 instead of float16."
-        )
+    confusion = to_numpy(metric.confusion).astype("int64")
+    _require_numbers(model, (confusion >= 0).all())  # `SegmentationMetrics` reports NaN logits with negative counts
     return Evaluation(confusion, metric.class_names)
 
 
@@ -152,16 +149,25 @@ def _confusion_of_averages(model, pairs, classes, ignore_class, verbose, scales,
     confusion = np.zeros((classes, classes), "int64")
     counted = track(pairs.as_numpy_iterator(), "images", show=None if verbose else False)
     for number, (image, mask) in enumerate(counted):
-        truth = np.where(mask == ignore_class, -1, mask.astype("int64"))
-        if truth.max() >= classes or truth.min() < -1:
+        found = probabilities(model, as_bytes(image), scales=scales, flip=flip, progress=False)
+        _require_numbers(model, not np.isnan(found).any())
+        mask = mask_of_logits(mask, found)
+        truth = to_numpy(class_ids(mask, classes, ignore_class))
+        if (truth == -2).any():
             raise ValueError(
                 f"Image {number} has labels outside [0, {classes}) that are not void ({ignore_class}): found "
-                f"{sorted(set(truth[(truth >= classes) | (truth < -1)].tolist()))[:5]}. Fix: map the ids, "
-                "or set ignore_class."
+                f"{np.unique(mask[truth == -2])[:5].tolist()}. Fix: map the ids, or set ignore_class."
             )
-        prediction = segment(model, as_bytes(image), scales=scales, flip=flip, progress=False)
-        confusion += keras.ops.convert_to_numpy(confusion_matrix(truth, prediction, classes))
+        confusion += to_numpy(confusion_matrix(truth, found.argmax(axis=-1), classes))
     return confusion
+
+
+def _require_numbers(model, are_numbers):
+    if not are_numbers:
+        raise ValueError(
+            f"Model {model.name!r} gives logits that are NaN: expected numbers. Fix: use weights from before the "
+            "training diverged, or bfloat16 or float32 instead of float16."
+        )
 
 
 def _row(shares):

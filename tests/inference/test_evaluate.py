@@ -75,6 +75,24 @@ def test_labels_outside_the_classes():
         evaluate(brightness(), data)
 
 
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0)])
+def test_logits_that_are_nan(scales):
+    """They have a class for an argmax, and the metrics would be numbers that mean nothing."""
+    model = brightness()
+    model.set_weights([np.full_like(weights, np.nan) for weights in model.get_weights()])
+    data = tf.data.Dataset.from_tensors((np.ones((1, 4, 4, 3), "float32"), np.zeros((1, 4, 4), "uint8")))
+    with pytest.raises(ValueError, match="gives logits that are NaN: expected numbers. Fix: "):
+        evaluate(model, data, scales=scales)
+
+
+@pytest.mark.parametrize("label", [3.0, 1.5, -1.0, float("nan")])
+def test_labels_that_are_none_in_averages(label):
+    masks = np.full((1, 4, 4, 1), label, "float32")
+    data = tf.data.Dataset.from_tensors((np.ones((1, 4, 4, 3), "float32"), masks))
+    with pytest.raises(ValueError, match=rf"Image 0 has labels outside \[0, 3\).*found \[{label}\]. Fix: "):
+        evaluate(brightness(), data, flip=True)
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), RuntimeError("other")])
 def test_a_file_that_cannot_be_written_leaves_the_earlier_one(error, tmp_path):
     path = tmp_path / "notes.txt"
@@ -98,7 +116,7 @@ def test_a_file_that_cannot_be_written_leaves_the_earlier_one(error, tmp_path):
         ((np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2))), {}, "data of type tuple: expected"),
         (tf.data.Dataset.from_tensors(np.zeros((1, 2, 2, 3))), {}, "data of type .*Dataset, with elements"),
         (tf.data.Dataset.from_tensors((np.zeros((2, 2, 3)), np.zeros((2, 2)))), {"scales": 2}, "Found scales=2"),
-        (tf.data.Dataset.from_tensors((np.zeros((2, 2, 3)), np.zeros((2, 1)))), {"flip": True}, "expected the same"),
+        (tf.data.Dataset.from_tensors((np.zeros((2, 2, 3)), np.zeros((2, 1)))), {"flip": True}, "expected masks of shape"),
     ],
 )
 def test_what_is_no_data(data, options, told):

@@ -8,13 +8,12 @@ The padding is the least with which every map covers the image:
   upsampling in two steps gives what it gives in one, up to the border, and an upgraded net starts where the coarser
   net stopped.
 
-How many pixels that takes depends on where the units lie. These are the sides of padded images, in pixels:
+How many pixels that takes depends on where the units lie. These are the sides of padded images, in pixels::
 
-| network | units of the last map | 224 | 256 | 384 | 500 | 512 |
-|---|---|---|---|---|---|---|
-| VGG16, VGG19, MiniVGG | 15.5 + 32 i | 224 | 256 | 384 | 512 | 512 |
-| ResNet50, MobileNetV2, EfficientNetV2B0 | 32 i | 225 | 257 | 385 | 513 | 513 |
-| MobileNetV2 as Keras builds it for 224 pixels | 30 + 32 i | 239 | 271 | 399 | 527 | 527 |
+    network                                         units of the last map   224   256   384   500   512
+    VGG16, VGG19, MiniVGG                           15.5 + 32 i             224   256   384   512   512
+    ResNet50, MobileNetV2, EfficientNetV2B0         32 i                    225   257   385   513   513
+    MobileNetV2 as Keras builds it for 224 pixels   30 + 32 i               239   271   399   527   527
 
 A padding to multiples of 32 would need sides of 256, 288, 416, 544 and 544 in the last two rows. Compared with it, the
 networks of the second row compute 23 %, 20 %, 14 %, 11 % and 11 % fewer pixels.

@@ -112,7 +112,7 @@ def _runs(history):
     if not any(isinstance(run, dict) or hasattr(run, "history") for run in values.values()):
         values = {"": values}
     return {
-        name: {key: np.asarray(line, float) for key, line in getattr(run, "history", run).items()}
+        name: {key: np.atleast_1d(np.asarray(line, float)) for key, line in getattr(run, "history", run).items()}
         for name, run in values.items()
     }
 

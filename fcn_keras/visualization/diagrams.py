@@ -34,7 +34,7 @@ def units_over_pixels(geometries, pixels=64, windows=(), margin=0):
 
     Reference: Long, Shelhamer & Darrell, CVPR 2015, section 3, equation 1.
     """
-    if not geometries:
+    if not isinstance(geometries, dict) or not geometries:
         raise ValueError("Found no maps to draw: expected a dict from names to geometries.")
     unknown = [name for name in windows if name not in geometries]
     if unknown:

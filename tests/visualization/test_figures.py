@@ -339,6 +339,7 @@ def test_learning_curves_of_one_epoch_and_of_none():
     figure = visualization.learning_curves({"loss": [1.0]})
     assert figure.axes[0].lines[0].get_marker() == "o"
     png(figure)
+    assert titles_of(visualization.learning_curves({"loss": 2.0})) == ["loss"]
     with pytest.raises(ValueError, match="empty"):
         visualization.learning_curves({})
     with pytest.raises(ValueError, match="Found metric 'accuracy', which was not recorded: expected some of loss"):

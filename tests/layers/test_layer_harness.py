@@ -4,6 +4,7 @@ Classes are found by walking the package: a new one without a case here fails.
 """
 
 import importlib
+import inspect
 import pkgutil
 
 import keras
@@ -55,7 +56,12 @@ LAYERS = {
     ),
     "LocalResponseNormalization": ({"size": 3, "alpha": 0.1, "beta": 0.5}, SMALL, SMALL, 0),
     "PadEdges": ({"margin": 2}, IMAGE, (2, 9, 11, 3), 0),
-    "PadToStride": ({"stride": 4, "before": 1, "after": 2, "colour": (1.5, 2, 3)}, IMAGE, (2, 8, 12, 3), 0),
+    "PadToStride": (
+        {"stride": 4, "before": 1, "after": 2, "colour": (1.5, 2, 3), "spare": 3},
+        IMAGE,
+        (2, 6, 9, 3),
+        0,
+    ),
     "Preprocessing": ({"mode": "tf"}, IMAGE, IMAGE, 0),
 }
 
@@ -63,7 +69,7 @@ LAYERS = {
 OTHERS = {
     "AdamW": {"learning_rate": 0.5, "rates": (0.5, 1.0), "decay": 0.1, "beta_1": 0.8, "name": "own"},
     "Bilinear": {},
-    "CaffeSGD": {"learning_rate": 0.5, "momentum": 0.8, "name": "own"},
+    "CaffeSGD": {"learning_rate": 0.5, "momentum": 0.8, "l2": 0.1, "bias_multiplier": 3.0, "name": "own"},
     "GlobalPixelCrossentropy": {
         "ignore_class": 7,
         "reduction": "sum",
@@ -100,8 +106,11 @@ def test_layer(name):
 
 @pytest.mark.parametrize("name", [*LAYERS, *OTHERS])
 def test_round_trip(name):
-    """Every argument differs from its default, so that one that is missing in the configuration shows."""
+    """Every argument is given and differs from its default, so that one that is missing in the configuration shows."""
     arguments = OTHERS[name] if name in OTHERS else LAYERS[name][0] | {"name": "own", "dtype": "mixed_bfloat16"}
+    for parameter in list(inspect.signature(CLASSES[name].__init__).parameters.values())[1:]:
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name not in ("name", "dtype"):
+            assert arguments[parameter.name] != parameter.default
     made = CLASSES[name](**arguments)
     config = made.get_config()
     assert set(arguments) <= set(config)

@@ -184,7 +184,7 @@ SCRIPT = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_backends_find_the_same_and_learn(model, tmp_path, backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"tests Keras' {backend} backend, and {backend} is not installed")

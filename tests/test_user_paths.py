@@ -13,7 +13,7 @@ from fcn_keras.cli import segment
 from fcn_keras.export.formats import export_model
 from fcn_keras.inference import files, video
 from fcn_keras.instances import coco
-from fcn_keras.paper import caffemodel, lists, seg11valid, weights
+from fcn_keras.paper import caffemodel, seg11valid, weights
 from fcn_keras.training import Run
 
 
@@ -60,7 +60,7 @@ def test_weights_and_lists(home):
     with pytest.raises(ValueError, match=f"No caffemodel at {home}/none"):
         caffemodel.read_caffemodel("~/none.caffemodel")
     with pytest.raises(ValueError, match=f"Found no VOC2011 in {home}/none"):
-        lists.seg11valid_images("~/none")
+        seg11valid.seg11valid_images("~/none")
     (home / "record.json").write_text(json.dumps({"run": "a", "done": 3, "confusion": [[1]]}))
     assert seg11valid._resumed("~/record.json", "a")[0] == 3
 

@@ -1,11 +1,11 @@
-"""The authors' own nets, their released weights, their solver and their evaluation, exactly.
+"""The nets that the authors released, their weights, their solver and their evaluation, reproduced exactly.
 
-`fcn_keras.FCN8s` is the net to use; these are the nets to compare with.
+Use `fcn_keras.FCN8s` for your own work. These nets are for comparison with the released ones.
 """
 
 from .nets import CaffeFCN8s, CaffeFCN8sAtOnce, CaffeFCN16s, CaffeFCN32s, CaffeFCNAlexNet
-from .seg11valid import evaluate_seg11valid
-from .solver import CVPR, RELEASED, CaffeSGD, mean_l2, mean_learning_rate
+from .seg11valid import Seg11validResult, evaluate_seg11valid
+from .solver import CVPR, RELEASED, CaffeSGD, Schedule, mean_l2, mean_learning_rate
 from .weights import load_caffemodel, load_state_dict, state_dict
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "CaffeFCN32s",
     "CaffeFCNAlexNet",
     "CaffeSGD",
+    "Schedule",
+    "Seg11validResult",
     "evaluate_seg11valid",
     "load_caffemodel",
     "load_state_dict",

@@ -1,9 +1,10 @@
-"""The authors' evaluation on seg11valid: ``python -m fcn_keras seg11valid --net fcn8s --weights FILE --voc … --sbd …``.
+"""The authors' evaluation on seg11valid, also as a command: ``fcn-keras seg11valid``.
 
 seg11valid is the validation list of PASCAL VOC2011 without the images that the Semantic Boundaries Dataset (SBD) trains
-on: 736 images. Each goes through the net on its own, at its own size; one confusion matrix runs over all of them.
+on: 736 images. The net sees each image alone, at its own size. One confusion matrix counts the pixels of all images.
 
-Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics", and the note to §4.3 on the 736 images.
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics", and the note to §4.3 on the 736 images; Everingham et
+al. (IJCV 2015), PASCAL VOC; Hariharan et al. (ICCV 2011), SBD.
 """
 
 import dataclasses
@@ -12,15 +13,21 @@ import json
 
 import keras
 import numpy as np
-import PIL.Image
 
 from .._files import atomic_write, user_path
+from ..datasets.masks import find_pairs, read_mask, require_same_size
 from ..datasets.progress import track
+from ..datasets.voc import lists
+from ..datasets.voc.layout import CLASS_NAMES, LISTS, find_voc
 from ..inference.segment import segment
 from ..metrics import METRICS, class_iou, confusion_matrix, scores
-from .lists import IMAGES, seg11valid_images
+from . import nets
+from .weights import load_caffemodel, load_state_dict
 
-CLASSES = 21
+CLASSES = len(CLASS_NAMES)
+IMAGES = lists.SEG11VALID
+TRAIN = "dataset/train.txt"
+AUTHORS_LIST = "the authors' seg11valid.txt (data/pascal/ of shelhamer/fcn.berkeleyvision.org)"
 NETS = {
     "fcn32s": "CaffeFCN32s",
     "fcn16s": "CaffeFCN16s",
@@ -28,8 +35,8 @@ NETS = {
     "fcn8s-atonce": "CaffeFCN8sAtOnce",
     "fcn-alexnet": "CaffeFCNAlexNet",
 }
-# The released weights, in percent, in the order of METRICS. Source: README of wkentaro/fcn; the authors' list, on
-# VOC2012's files. Of FCN-AlexNet the authors give the mean IU alone (README of shelhamer/fcn.berkeleyvision.org).
+# The released weights, in percent, in the order of METRICS. Source: README of wkentaro/fcn; the authors' list, on the
+# files of VOC2012. For FCN-AlexNet the authors give only the mean IU (README of shelhamer/fcn.berkeleyvision.org).
 PUBLISHED = {
     "fcn32s": (90.48, 76.48, 63.63, 83.46),
     "fcn16s": (91.00, 78.07, 65.01, 84.26),
@@ -40,23 +47,26 @@ PUBLISHED = {
 
 
 def evaluate_seg11valid(net, voc, sbd=None, *, weights=None, list_file=None, subset=False, record=None, verbose=True):
-    """Measures a net as the authors do.
+    """Measures a net in the same way as the authors.
 
     Args:
         net: A name in `NETS`, or a Keras model from RGB images ``(batch, H, W, 3)`` in 0–255 to logits
             ``(batch, H, W, 21)``.
-        voc, sbd, list_file, subset: As in `fcn_keras.paper.lists.seg11valid_images`.
-        weights: File with the weights of a net that is named: ``.caffemodel``, ``.npz`` or ``.pth`` as the loaders of
-            `fcn_keras.paper` take them, or ``.weights.h5``.
-        record: JSON file that keeps the counts after every image; a run with the same net, weights and list goes on
-            where it was stopped. None keeps nothing.
-        verbose: Whether to show progress, if the error stream is a terminal.
+        voc: As in `seg11valid_images`.
+        sbd: As in `seg11valid_images`.
+        weights: File with the weights of a net given by name: a ``.caffemodel``, ``.npz`` or ``.pth`` file that
+            `load_caffemodel` or `load_state_dict` reads, or a ``.weights.h5`` file.
+        list_file: As in `seg11valid_images`.
+        subset: As in `seg11valid_images`.
+        record: JSON file that keeps the counts after every image, so that a run with the same net, weights and list can
+            be stopped and continued. None keeps nothing.
+        verbose: Whether to show a progress bar, if the error stream is a terminal.
 
     Returns:
-        An `Evaluation`: metrics, IU per class, and the table beside the published numbers.
+        A `Seg11validResult`: the metrics, the IoU of each class, and the table next to the published numbers.
 
     Raises:
-        ValueError: If images, masks or weights are missing or of another kind, or if the record is of another run.
+        ValueError: If images, masks or weights are missing or wrong, or if the record belongs to another run.
 
     Example:
 
@@ -72,39 +82,108 @@ def evaluate_seg11valid(net, voc, sbd=None, *, weights=None, list_file=None, sub
     run = None if record is None else _fingerprint(name, model, images)
     done, confusion = _resumed(record, run)
     if verbose and done:
-        print(f"Going on behind image {done} of {len(images)}.", flush=True)
+        print(f"Continuing after image {done} of {len(images)}.", flush=True)
     for _, image, mask in track(images[done:], "images", show=None if verbose else False):
         confusion += _counts(model, image, mask)
         done += 1
         if record is not None:
             _keep(record, run, done, confusion)
-    return Evaluation(name, len(images), confusion, comparable=len(images) == IMAGES)
+    return Seg11validResult(name, len(images), confusion, comparable=len(images) == IMAGES)
+
+
+def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
+    """Finds the images and masks of seg11valid.
+
+    Args:
+        voc: Folder ``VOC2011``, or one that holds ``VOC2011`` or ``VOCdevkit/VOC2011``. With `list_file` it may also be
+            VOC2012; the published numbers were measured on its files.
+        sbd: Folder ``benchmark_RELEASE`` of SBD, with ``dataset/train.txt`` in it; or that file itself.
+        list_file: Text file with the names, instead of `sbd`: the authors' ``seg11valid.txt``.
+        subset: Whether `list_file` may hold another number of names than 736.
+
+    Returns:
+        List of ``(name, image file, mask file)``.
+
+    Raises:
+        ValueError: If a list or files are missing, or if there are not 736 images.
+
+    Example:
+
+    >>> len(seg11valid_images("VOCdevkit", "benchmark_RELEASE"))  # doctest: +SKIP
+    736
+    """
+    root = _voc_folder(voc, list_file)
+    val_file = root / LISTS / "val.txt"
+    needed = [root / "JPEGImages", root / "SegmentationClass", *([] if list_file else [val_file])]
+    if missing := [path.relative_to(root).as_posix() for path in needed if not path.exists()]:
+        raise ValueError(f"{root.name}: {root} lacks {', '.join(missing)}. Fix: pass the whole folder of VOC.")
+    if list_file:
+        names, source = lists.read_list(list_file), str(list_file)
+    else:
+        val, train = lists.read_list(val_file), lists.read_list(_sbd_list(sbd))
+        names = lists.seg11valid(val, train)
+        source = (
+            f"VOC2011's val.txt has {len(val)} names (expected {lists.LENGTHS['VOC2011']['val']}), SBD's train.txt "
+            f"{len(train)} (expected {lists.LENGTHS['SBD']['train']})"
+        )
+    if not (len(names) == IMAGES or (subset and names)):
+        raise ValueError(
+            f"Found {len(names)} images, expected {IMAGES}: {source}. Fix: take the lists as they are handed out, or "
+            f"list_file= (--list), {AUTHORS_LIST}. With subset=True (--subset) any number is accepted, but its results "
+            "cannot be compared with the published ones."
+        )
+    return find_pairs(root / "JPEGImages", root / "SegmentationClass", names)
+
+
+def _voc_folder(voc, list_file):
+    """The folder of VOC2011 below `voc`, or of VOC2012, if there is a list of names."""
+    found = find_voc(voc, "2011") or find_voc(voc, "2012")
+    if found is None:
+        raise ValueError(f"Found no VOC2011 in {user_path(voc)}. Fix: pass the folder that holds VOCdevkit/VOC2011.")
+    if found.resolve().name == "VOC2012" and not list_file:
+        raise ValueError(
+            f"Found {found}, expected VOC2011: VOC2012's val.txt is another list, and without SBD's training images "
+            f"it is not the {IMAGES} of seg11valid. Fix: take VOC2011; or list_file= (--list), {AUTHORS_LIST}, because "
+            "VOC2012 also holds the files of those images."
+        )
+    return found
+
+
+def _sbd_list(sbd):
+    fix = (
+        f"Fix: pass sbd= (--sbd), SBD's folder benchmark_RELEASE, whose {TRAIN} names the images to leave out; "
+        f"or list_file= (--list), {AUTHORS_LIST}."
+    )
+    if sbd is None:
+        raise ValueError(f"Found neither SBD nor a list of names, expected one of them. {fix}")
+    sbd = user_path(sbd)
+    candidates = [sbd, *(sbd / below for below in ("train.txt", TRAIN, f"benchmark_RELEASE/{TRAIN}"))]
+    found = [path for path in candidates if path.is_file()]
+    if not found:
+        raise ValueError(f"Found no {TRAIN} in {sbd}. {fix}")
+    return found[0]
 
 
 def _named_model(net, weights):
-    """The name, or None, and the model, with its weights."""
-    from . import nets
-
+    """The name of a net, or None for a model, and the model with its weights."""
     if not isinstance(net, str):
         name, model = None, net
         if weights is not None:
-            raise ValueError(f"Found a model and weights={str(weights)!r}: expected weights only with a net's name.")
+            raise ValueError(f"Found a model and weights={str(weights)!r}. Fix: pass weights only with a net's name.")
     elif net not in NETS:
-        raise ValueError(f"Found net {net!r}: expected one of {', '.join(NETS)}, or a Keras model.")
+        raise ValueError(f"Found net {net!r}, expected one of {', '.join(NETS)}, or a Keras model.")
     elif weights is None:
-        raise ValueError(f"Found net {net!r} without weights: expected weights= (--weights), a file.")
+        raise ValueError(f"Found net {net!r} without weights. Fix: pass weights= (--weights), a file.")
     else:
         name, model = net, getattr(nets, NETS[net])()
         _load(model, user_path(weights))
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != CLASSES:
-        raise ValueError(f"{model.name} gives outputs of shape {shape}: expected logits (batch, H, W, {CLASSES}).")
+        raise ValueError(f"{model.name} returns outputs of shape {shape}, expected logits (batch, H, W, {CLASSES}).")
     return name, model
 
 
 def _load(model, path):
-    from .weights import load_caffemodel, load_state_dict
-
     if path.suffix == ".caffemodel":
         load_caffemodel(model, path)
     elif path.name.endswith(".weights.h5"):
@@ -116,18 +195,15 @@ def _load(model, path):
 
 
 def _counts(model, image, mask):
-    """Confusion matrix of one image, int64."""
-    from ..datasets.masks import read_mask, require_same_size
-
+    """The confusion matrix of one image, int64."""
     truth = read_mask(mask, CLASSES)
     require_same_size(image, truth)
-    with PIL.Image.open(image) as file:
-        found = segment(model, np.asarray(file.convert("RGB")))
+    found = segment(model, image)
     return keras.ops.convert_to_numpy(confusion_matrix(truth, found, CLASSES)).astype("int64")
 
 
 def _fingerprint(name, model, images):
-    """Tells runs apart: the net's name, every weight, and the list."""
+    """A text that differs if the net, one of its weights or the list differs."""
     digest = hashlib.sha256(" ".join([str(name), *(stem for stem, *_ in images)]).encode())
     for variable in model.weights:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
@@ -135,7 +211,7 @@ def _fingerprint(name, model, images):
 
 
 def _resumed(record, run):
-    """Number of images done and their confusion matrix, from the record where there is one."""
+    """The number of images that are done and their confusion matrix, from the record if there is one."""
     path = None if record is None else user_path(record)
     if path is None or not path.exists():
         return 0, np.zeros((CLASSES, CLASSES), "int64")
@@ -149,24 +225,24 @@ def _resumed(record, run):
 
 
 def _keep(record, run, done, confusion):
-    """Written beside and renamed: counts and the number of images go together, whenever the run is stopped."""
+    """Writes the counts and the number of images at once, so that they agree whenever the run is stopped."""
     text = json.dumps({"run": run, "done": done, "confusion": confusion.tolist()}) + "\n"
     atomic_write(record, lambda beside: beside.write_text(text))
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate_seg11valid` found.
+class Seg11validResult:
+    """What `evaluate_seg11valid` has measured.
 
     Args:
         net: Name in `NETS`, or None.
         images: Number of images.
-        confusion: int64 array ``(21, 21)``, rows are the truth.
-        comparable: Whether these are the 736 images that the published numbers are on.
+        confusion: int64 array ``(21, 21)``; the rows are the true classes.
+        comparable: Whether these are the 736 images on which the published numbers were measured.
 
     Example:
 
-    >>> print(Evaluation("fcn-alexnet", 736, np.eye(21, dtype="int64")).table())
+    >>> print(Seg11validResult("fcn-alexnet", 736, np.eye(21, dtype="int64")).table())
     | seg11valid, 736 images | pixel acc. | mean acc. | mean IU | f.w. IU |
     |---|---|---|---|---|
     | fcn-alexnet, this run | 100.00 | 100.00 | 100.00 | 100.00 |
@@ -180,31 +256,31 @@ class Evaluation:
     comparable: bool = True
 
     def metrics(self):
-        """The four metrics by name, in ``[0, 1]``."""
+        """Returns the four metrics by name, in ``[0, 1]``."""
         return {name: float(value) for name, value in scores(self.confusion).items()}
 
     def per_class(self):
-        """IU by class name; NaN where a class occurs neither in the truth nor in the prediction."""
-        from ..datasets.voc.layout import CLASS_NAMES
-
+        """Returns the IoU by class name; NaN for a class that is neither in the truth nor in the prediction."""
         values = keras.ops.convert_to_numpy(class_iou(self.confusion))
         return {name: float(value) for name, value in zip(CLASS_NAMES, values, strict=True)}
 
     def table(self, per_class=False):
-        """Metrics in percent, the published ones and the difference, and if asked the IU per class, as Markdown."""
+        """Returns the metrics in percent, next to the published ones, as Markdown, in the words of the paper's tables.
+
+        Args:
+            per_class: Whether to add the IoU of each class.
+        """
         metrics = self.metrics()
-        ours = [100 * metrics[name] for name in METRICS]
-        name = self.net or "the model"
-        lines = [f"| seg11valid, {self.images} images | pixel acc. | mean acc. | mean IU | f.w. IU |", "|---" * 5 + "|"]
+        ours, theirs = [100 * metrics[name] for name in METRICS], PUBLISHED.get(self.net)
+        name, images = self.net or "the model", "seg11valid" if self.comparable else "a list of its own"
+        lines = [f"| {images}, {self.images} images | pixel acc. | mean acc. | mean IU | f.w. IU |", "|---" * 5 + "|"]
         lines.append(_row(f"{name}, this run", ours))
-        theirs = PUBLISHED.get(self.net)
-        if theirs and self.comparable:
+        if not self.comparable:
+            lines += ["", f"The published numbers are for the {IMAGES} images of seg11valid and cannot be compared."]
+        elif theirs:
             lines.append(_row(f"{name}, published", theirs))
             differences = [None if b is None else a - b for a, b in zip(ours, theirs, strict=True)]
             lines.append(_row("difference", differences, "+.2f"))
-        elif not self.comparable:
-            lines[0] = lines[0].replace("seg11valid", "a list of its own")
-            lines += ["", f"The published numbers are on the {IMAGES} images of seg11valid and do not compare."]
         if per_class:
             lines += ["", "| class | IU |", "|---|---|"]
             lines += [_row(name, [100 * value]) for name, value in self.per_class().items()]

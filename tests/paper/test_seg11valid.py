@@ -13,8 +13,7 @@ from fcn_keras.cli import main
 from fcn_keras.datasets.classes import voc_palette
 from fcn_keras.metrics import METRICS
 from fcn_keras.paper import seg11valid
-from fcn_keras.paper.lists import seg11valid_images
-from fcn_keras.paper.seg11valid import NETS, PUBLISHED, Evaluation, evaluate_seg11valid
+from fcn_keras.paper.seg11valid import NETS, PUBLISHED, Seg11validResult, evaluate_seg11valid, seg11valid_images
 
 VAL = [f"2011_{i:06d}" for i in range(1111)]
 SBD_TRAIN = [f"2008_{i:06d}" for i in range(8498 - 375)] + VAL[1::3] + VAL[0:13:3]  # 370 and 5 of VAL
@@ -117,7 +116,7 @@ def test_metrics_of_all_736_equal_numpys(whole):
 @pytest.mark.parametrize(
     ("val", "train", "message"),
     [
-        (VAL[:-9], SBD_TRAIN, r"Found 730 images, expected 736: .*val\.txt names 1102 \(expected 1111\)"),
+        (VAL[:-9], SBD_TRAIN, r"Found 730 images, expected 736: .*val\.txt has 1102 names \(expected 1111\)"),
         (VAL, SBD_TRAIN[:-3], r"Found 739 images, expected 736: .*train\.txt 8495 \(expected 8498\)\. Fix: .*seg11valid\.txt"),
         ([], SBD_TRAIN, "Found 0 images, expected 736"),
     ],
@@ -134,7 +133,7 @@ def test_lists_and_folders_that_are_not_there(tmp_path, whole):
         seg11valid_images(tmp_path, whole)
     with pytest.raises(ValueError, match="neither SBD nor a list.*benchmark_RELEASE"):
         seg11valid_images(voc)
-    with pytest.raises(ValueError, match=r"Found no dataset/train\.txt in .*Fix: sbd="):
+    with pytest.raises(ValueError, match=r"Found no dataset/train\.txt in .*Fix: pass sbd="):
         seg11valid_images(voc, tmp_path)
     with pytest.raises(ValueError, match=r"No list at .*none\.txt"):
         seg11valid_images(voc, list_file=tmp_path / "none.txt")
@@ -156,7 +155,7 @@ def test_voc2012_needs_an_explicit_list(few):
         with pytest.raises(ValueError, match=r"VOC2012, expected VOC2011: VOC2012's val\.txt is another list.*--list"):
             seg11valid_images(folder, voc)
         assert len(seg11valid_images(folder, list_file=names, subset=True)) == 7
-    with pytest.raises(ValueError, match=r"Found 7 images, expected 736: .*few\.txt.*--subset.*do not compare"):
+    with pytest.raises(ValueError, match=r"Found 7 images, expected 736: .*few\.txt.*--subset.*cannot be compared"):
         seg11valid_images(voc, list_file=names)
 
 
@@ -178,9 +177,9 @@ def test_a_list_of_ones_own_is_not_compared(few):
     found = evaluate_seg11valid(model, voc, list_file=names, subset=True, verbose=False)
     np.testing.assert_array_equal(found.confusion, oracle(model, voc / "VOC2012", VAL[:7])[0])
     assert not found.comparable
-    table = Evaluation("fcn8s", 7, found.confusion, comparable=False).table()
+    table = Seg11validResult("fcn8s", 7, found.confusion, comparable=False).table()
     assert "| a list of its own, 7 images |" in table and "91.22" not in table
-    assert "736 images of seg11valid and do not compare" in table
+    assert "736 images of seg11valid and cannot be compared" in table
 
 
 class Stop:
@@ -214,7 +213,7 @@ def test_stopped_it_goes_on_behind_the_last_image(few, tmp_path, monkeypatch, ca
     expected = oracle(model, voc / "VOC2012", VAL[:7])[0]
     np.testing.assert_array_equal(evaluate().confusion, expected)
     assert counter.calls == 4
-    assert "Going on behind image 3 of 7." in capsys.readouterr().out
+    assert "Continuing after image 3 of 7." in capsys.readouterr().out
     np.testing.assert_array_equal(evaluate().confusion, expected)  # finished: told again
     assert counter.calls == 4
 
@@ -255,14 +254,14 @@ def test_masks_of_another_size_and_masks_with_other_ids(few):
 def test_nets_and_weights_that_do_not_fit(few, tmp_path):
     voc, names = few
     evaluate = functools.partial(evaluate_seg11valid, voc=voc, list_file=names, subset=True)
-    with pytest.raises(ValueError, match="Found net 'fcn4s': expected one of fcn32s, .*, or a Keras model"):
+    with pytest.raises(ValueError, match="Found net 'fcn4s', expected one of fcn32s, .*, or a Keras model"):
         evaluate("fcn4s")
     with pytest.raises(ValueError, match=r"Found net 'fcn8s' without weights.*--weights"):
         evaluate("fcn8s")
     with pytest.raises(ValueError, match="a model and weights='x.npz'"):
         evaluate(colour_scorer(), weights="x.npz")
     image = keras.Input((None, None, 3))
-    with pytest.raises(ValueError, match=r"outputs of shape \(None, None, None, 5\): expected logits .*21"):
+    with pytest.raises(ValueError, match=r"outputs of shape \(None, None, None, 5\), expected logits .*21"):
         evaluate(keras.Model(image, keras.layers.Conv2D(5, 1)(image)))
 
 
@@ -281,7 +280,7 @@ def test_the_published_numbers():
 def test_the_table_beside_the_published_numbers():
     confusion = np.zeros((21, 21), "int64")
     confusion[0, :2], confusion[1, 1] = (6, 2), 2  # accuracies 0.8, 0.875; IU 0.75 and 0.5
-    table = Evaluation("fcn16s", 736, confusion).table(per_class=True)
+    table = Seg11validResult("fcn16s", 736, confusion).table(per_class=True)
     assert table.splitlines()[:6] == [
         "| seg11valid, 736 images | pixel acc. | mean acc. | mean IU | f.w. IU |",
         "|---|---|---|---|---|",
@@ -296,9 +295,9 @@ def test_the_table_beside_the_published_numbers():
 @pytest.fixture
 def narrow(monkeypatch):
     """The authors' FCN-8s with a 32nd of its channels, wherever it is built, and such a net with random scores."""
-    monkeypatch.setattr(paper, "CaffeFCN8s", functools.partial(paper.CaffeFCN8s, width=1 / 32))
+    monkeypatch.setattr(seg11valid.nets, "CaffeFCN8s", functools.partial(paper.CaffeFCN8s, width=1 / 32))
     keras.utils.set_random_seed(0)
-    model = paper.CaffeFCN8s()
+    model = seg11valid.nets.CaffeFCN8s()
     for name in ("score_fr", "score_pool4", "score_pool3"):
         layer = model.get_layer(name)
         layer.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in layer.get_weights()])
@@ -336,14 +335,14 @@ def test_the_command(few, narrow, tmp_path, monkeypatch, capsys, file):
     with monkeypatch.context() as patch:
         patch.setattr(seg11valid, "segment", Stop(at=2))
         assert main(words) == 130
-        assert "the same command goes on behind the last whole epoch, image or frame" in capsys.readouterr().err
+        assert "Run the same command again to continue" in capsys.readouterr().err
     assert main([*words, "--per-class"]) == 0
     out = capsys.readouterr().out
     expected = evaluate_seg11valid(narrow, voc, list_file=names, subset=True, verbose=False)
     assert len(np.unique(np.nonzero(expected.confusion)[1])) > 1  # more than one class is predicted
     row = " | ".join(f"{100 * value:.2f}" for value in expected.metrics().values())
     assert f"| fcn8s, this run | {row} |" in out and "| tvmonitor | " in out
-    assert "Going on behind image 2 of 7." in out
+    assert "Continuing after image 2 of 7." in out
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == pytest.approx(expected.metrics())
     kept = json.loads((tmp_path / "runs" / "seg11valid-fcn8s.json").read_text())

@@ -1,4 +1,4 @@
-"""The table of backbones, MiniVGG, and preprocessing as keras.applications defines it."""
+"""The table of backbones, and MiniVGG."""
 
 import dataclasses
 
@@ -13,29 +13,6 @@ from fcn_keras.models.feature_layers import find_feature_layers
 from fcn_keras.models.mini_vgg import MiniVGG
 
 IMAGE = np.random.default_rng(0).uniform(0, 255, (2, 5, 7, 3)).astype("float32")
-
-
-@pytest.mark.parametrize(
-    ("mode", "reference"),
-    [
-        ("caffe", keras.applications.vgg16.preprocess_input),
-        ("caffe", keras.applications.resnet.preprocess_input),
-        ("tf", keras.applications.mobilenet_v2.preprocess_input),
-        ("torch", keras.applications.densenet.preprocess_input),
-        ("none", keras.applications.efficientnet_v2.preprocess_input),
-    ],
-)
-def test_preprocessing_is_that_of_keras_applications(mode, reference):
-    image = keras.Input((None, None, 3))
-    model = keras.Model(image, Preprocessing(mode)(image))
-    np.testing.assert_allclose(model(IMAGE), reference(IMAGE.copy()), rtol=1e-5, atol=1e-5)
-    assert geometry.of_outputs(model) == [geometry.Geometry()]
-    assert Preprocessing.from_config(Preprocessing(mode).get_config()).mode == mode
-
-
-def test_unknown_preprocessing():
-    with pytest.raises(ValueError, match="'imagenet': expected"):
-        Preprocessing("imagenet")
 
 
 def test_the_table_says_what_keras_says():

@@ -11,32 +11,42 @@ import tempfile
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-TESTS = pathlib.Path(__file__).resolve().parent
-
-# What `make quick` leaves out, besides tests that are marked slow themselves: files and folders that take more than ten
-# seconds of a core, and whatever uses a fixture that does.
+# What `make quick` leaves out: folders and files that take more than about ten seconds of a core, single tests that take
+# more than about four, and whatever uses a fixture that takes long.
 SLOW = (
     "benchmarks",
     "cli/test_doctor.py",
     "datasets/test_builders.py",
     "datasets/test_check_damage.py",
+    "datasets/test_load.py::test_killed_right_after_the_data_are_prepared",
     "export",
     "inference/test_beam.py",
     "inference/test_segment.py",
     "inference/test_tiling.py",
     "instances/test_mask_rcnn.py",
     "instances/test_mask_rcnn_training.py",
+    "layers/test_labels.py::test_binary_fcns_train",
+    "layers/test_upsampling.py::test_one_channel_does_not_abort_the_process",
+    "layers/test_upsampling.py::test_the_abort_that_one_channel_avoids",
+    "models/test_backbones.py::test_weights_are_asked_for_by_name",
+    "models/test_cloning.py",
+    "models/test_convolutionalize.py::test_classifiers_of_keras",
+    "models/test_dilation.py",
+    "models/test_fcn.py::test_preprocessing_is_inside_and_the_backbones_own",
+    "models/test_fcn.py::test_vgg16_keeps_the_weights_and_biases_of_the_classifier",
+    "models/test_feature_layers.py::test_networks_that_the_table_does_not_list",
+    "models/test_flops.py::test_what_the_padding_of_100_pixels_costs",
+    "paper",
     "test_backends.py",
     "test_browser.py",
     "test_doctests.py",
     "test_equivalences.py",
     "test_first_edition.py",
+    "test_metrics.py::test_under_a_distribution_strategy",
     "test_notebooks.py",
+    "test_package.py::test_files_load_with_keras_alone",
     "test_site.py",
-    "training/test_distribution.py",
-    "training/test_recipes.py",
-    "training/test_run.py",
-    "training/test_stages.py",
+    "training",
 )
 SLOW_FIXTURES = {"few_scenes", "site"}
 LOCAL_NAMES = (None, "", b"", "localhost", b"localhost")
@@ -81,9 +91,9 @@ sys.addaudithook(refuse_network)
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by -m
 def pytest_collection_modifyitems(items):
-    paths = tuple(str(TESTS / name) for name in SLOW)
     for item in items:
-        if str(item.path).startswith(paths) or SLOW_FIXTURES & set(item.fixturenames):
+        name = item.nodeid.removeprefix("tests/")
+        if name.startswith(SLOW) or SLOW_FIXTURES & set(item.fixturenames):
             item.add_marker("slow")
 
 

@@ -7,10 +7,12 @@ import inspect
 import pathlib
 import pkgutil
 
+import conftest
 import pytest
 
 import fcn_keras
 
+TESTS = pathlib.Path(__file__).parent
 ROOT = pathlib.Path(fcn_keras.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(ROOT)], "fcn_keras.") if not m.name.endswith("__main__"))
@@ -84,6 +86,13 @@ def test_imports_make_no_circle():
     """Also inside a room; a package's `__init__` stands above its modules, which do not import from it."""
     graph = {module_of(path): {name for name, _ in imported(path)} for path in FILES}
     list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_what_is_called_slow_is_there():
+    for name in conftest.SLOW:
+        path, _, test = name.partition("::")
+        assert (TESTS / path).exists(), name
+        assert not test or f"def {test}(" in (TESTS / path).read_text(encoding="utf-8"), name
 
 
 def test_no_file_has_more_than_300_lines():

@@ -8,13 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..training.recipes import NETS, OPTIMIZERS, PRECISIONS, RECIPES
 from ._options import Data, DataDir, Json, Source, aside, quiet_start
 
-Recipe = Literal["light", "paper"]
-Net = Literal["FCN-32s", "FCN-16s", "FCN-8s", "FCN-8s-at-once"]
+Recipe, Net = Literal[*RECIPES], Literal[*NETS]
+Optimizer, Precision = Literal[*OPTIMIZERS], Literal[*PRECISIONS]
 Backbone = Literal["vgg16", "vgg19", "mobilenet_v2", "resnet50", "efficientnet_v2_b0", "mini_vgg"]
-Optimizer = Literal["adamw", "sgd", "caffe"]
-Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
+
+def _help(text, field):
+    """A help text, and what each recipe says of a field."""
+    values = {name: getattr(recipe, field) for name, recipe in RECIPES.items()}
+    values = {name: " ".join(map(str, v)) if isinstance(v, tuple) else v for name, v in values.items()}
+    said = [f"{name}: {'none' if value is None else value}" for name, value in values.items()]
+    return "; ".join([text, *said]) + "."
 
 
 def train(
@@ -33,35 +40,27 @@ def train(
         tuple[str, str] | None, typer.Option(help="Splits to train on and to evaluate on; by default train validation.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of order, augmentation and new layers.")] = 0,
-    net: Annotated[Net | None, typer.Option(help="Network; light: FCN-8s; paper: FCN-32s.")] = None,
-    backbone: Annotated[
-        Backbone | None, typer.Option(help="Classifier that it is built on; light: mobilenet_v2; paper: vgg16.")
-    ] = None,
+    net: Annotated[Net | None, typer.Option(help=_help("Network", "net"))] = None,
+    backbone: Annotated[Backbone | None, typer.Option(help=_help("Classifier that it is built on", "backbone"))] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Take no pretrained weights.")] = False,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the training data; light: 40; paper: 12.")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch; light: 4; paper: 1.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help=_help("Passes over the training data", "epochs"))] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help=_help("Images in a batch", "batch"))] = None,
     accumulate: Annotated[int | None, typer.Option(min=1, help="Batches whose gradients make one step.")] = None,
-    size: Annotated[
-        tuple[int, int] | None, typer.Option(help="Height and width of crops; light: 304 400; paper: none.")
-    ] = None,
+    size: Annotated[tuple[int, int] | None, typer.Option(help=_help("Height and width of crops", "size"))] = None,
     scales: Annotated[
-        tuple[float, float] | None, typer.Option(help="Range of the random scale; light: 0.9 2.2; paper: none.")
+        tuple[float, float] | None, typer.Option(help=_help("Range of the random scale", "scales"))
     ] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option(help="Optimizer; light: adamw; paper: caffe.")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="At the start; light: 0.001; paper: 1e-10.")
-    ] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help=_help("Optimizer", "optimizer"))] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help=_help("At the start", "learning_rate"))] = None,
     class_weights: Annotated[
-        float | None, typer.Option(min=0, max=1, help="0: none, 1: balanced; light: 0.25; paper: none.")
+        float | None, typer.Option(min=0, max=1, help=_help("0: none, 1: balanced", "class_weights"))
     ] = None,
     label_smoothing: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of the target spread over all classes.")
     ] = None,
     ema: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of the run to average weights over, 0: none; light: 0.05; paper: none."),
+        typer.Option(min=0, max=1, help=_help("Share of the run to average weights over, 0: none", "ema")),
     ] = None,
     precision: Annotated[Precision | None, typer.Option(help="Number type of the layers; logits stay float32.")] = None,
     xla: Annotated[bool, typer.Option("--xla", help="Compile the steps with XLA.")] = False,

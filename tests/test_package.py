@@ -94,7 +94,7 @@ def test_an_import_that_fails_is_shown_as_it_is():
 
 
 def test_an_attribute_error_while_importing_is_not_taken_for_a_missing_name(tmp_path):
-    (tmp_path / "keras.py").write_text("")  # a Keras that lacks everything
+    (tmp_path / "keras.py").write_text("ops = None")  # a Keras that lacks everything else
     told = fresh(
         """
         import sys

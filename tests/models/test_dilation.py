@@ -237,7 +237,7 @@ PADDED = [
     (lambda: small_vgg(2, 2, 2), 2, (63, 58)),
     (lambda: small_vgg(2, 2, 2), 4, (63, 58)),
     (lambda: small_vgg(2, 2, 2), 8, (62, 71)),
-    (lambda: small_vgg(8, 4), 32, (127, 122)),
+    (lambda: small_vgg(4, 2), 8, (95, 90)),
     (same_everywhere, 2, (56, 64)),
     (same_everywhere, 4, (56, 64)),
     (same_everywhere, 8, (56, 64)),
@@ -268,7 +268,7 @@ def heatmaps():
     return fcn_keras.models.convolutionalize(fcn_keras.MiniVGG(), padding="same")
 
 
-@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("factor", [2, 4])
 def test_mini_vgg(heatmaps, factor):
     photo = np.random.default_rng(0).uniform(0, 255, (1, 251, 234, 3)).astype("float32")
     stitched, dilated = np.asarray(shift_and_stitch(heatmaps, photo, factor)), run(dilate(heatmaps, factor), photo)

@@ -1,8 +1,8 @@
 """Data sets for segmentation, all in one convention: RGB images, masks of integer class ids, void is 255.
 
 `load` gives batches for training and evaluation. `prepare` gives the TFDS builder with everything in it: instance
-masks, file names, and the names and colours of the classes in ``builder.info.metadata``. Importing this module needs
-the standard library alone; TensorFlow and TensorFlow Datasets are imported when data are loaded.
+masks, file names, and the names and colours of the classes in ``builder.info.metadata``. Keras, TensorFlow and
+TensorFlow Datasets are imported when data are loaded, not with this module.
 """
 
 import contextlib
@@ -78,8 +78,8 @@ def prepare(name, config=None, *, source=None, data_dir=None):
         config: Configuration of the builder, such as ``"objects"`` of shapes; by default its first. For a folder, the
             share of the images to validate on if it has no lists, such as 0.1.
         source: The folder that holds the data. For camvid it is needed the first time. For voc and pets, None downloads
-            the data, and says before that what, how much and from where. For ``"folder"`` it is needed each time;
-            when its files have changed, it is prepared anew.
+            the data, after a line that says what, how much and from where. For ``"folder"`` it is needed each time, and
+            prepared anew when its files have changed.
         data_dir: Folder for the prepared data; by default `data_home`.
 
     Returns:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_keras.datasets.images import read_image
+from fcn_keras.datasets.images import image_files, read_image, walk
 from fcn_keras.layers.labels import to_numpy
 
 
@@ -196,3 +196,36 @@ def test_kinds_of_files_that_would_start_another_program_are_not_opened(tmp_path
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("Ghostscript was started"))
     with pytest.raises(ValueError, match=r"photo\.jpg' cannot be read as an image"):
         read_image(tmp_path / "photo.jpg")
+
+
+# --- folders ---
+
+
+def test_a_folder_is_walked_without_hidden_files_and_without_following_links(tmp_path):
+    root, outside = tmp_path / "photos", tmp_path / "outside"
+    for path in (root / "b" / "2.JPG", root / "1.png", root / ".hidden" / "3.png", root / ".4.png", outside / "5.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (root / "notes.txt").touch()
+    (root / "folder.png").mkdir()
+    (root / "link").symlink_to(outside)
+    (root / "broken.png").symlink_to(tmp_path / "nowhere.png")
+    found = [path.relative_to(root).as_posix() for path in walk(root)]
+    assert found == ["1.png", "b", "broken.png", "folder.png", "link", "notes.txt", "b/2.JPG"]
+    names = [path.relative_to(root).as_posix() for path in image_files(root)]
+    assert names == ["1.png", "b/2.JPG", "broken.png"]
+    assert [path.name for path in image_files(root, (".jpg",))] == ["2.JPG"]
+
+
+def test_folders_that_may_not_be_read_are_told(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    scandir, told = os.scandir, []
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert [path.name for path in walk(tmp_path, told.append)] == ["closed"]
+    assert [error.filename for error in told] == [str(tmp_path / "closed")]

@@ -72,13 +72,13 @@ class MobileNetV2Maps(nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = MobileNetV2()
-        self.tapped = [layer for layer in self.layers if isinstance(layer, Block)]
-        self.tapped = (self.tapped[6], self.tapped[13])
+        self.sources = [layer for layer in self.layers if isinstance(layer, Block)]
+        self.sources = (self.sources[6], self.sources[13])
 
     def forward(self, x):
         maps = []
         for layer in self.layers:
-            if layer in self.tapped:
+            if layer in self.sources:
                 expand, rest = layer.layers[:3], layer.layers[3:]  # convolution, batch normalisation, ReLU6
                 maps.append(expand(x))
                 x = rest(maps[-1])

@@ -67,12 +67,12 @@ def fitted_masks(masks, void):
 def frozen(name, weights):
     """The backbone, frozen, with the feature layers of this package; and the mode of its preprocessing."""
     backbone = backbones.get(name)
-    tapped = backbone.feature_extractor(weights)
-    tapped.trainable = False
+    extractor = backbone.feature_extractor(weights)
+    extractor.trainable = False
     for layer in backbone.fully_connected:
-        kernel, bias = tapped.get_layer(layer).get_weights()
-        tapped.get_layer(layer).set_weights([kernel, np.zeros_like(bias)])
-    return tapped, backbone.preprocessing
+        kernel, bias = extractor.get_layer(layer).get_weights()
+        extractor.get_layer(layer).set_weights([kernel, np.zeros_like(bias)])
+    return extractor, backbone.preprocessing
 
 
 def nets(num_classes, backbone, mode, size):

@@ -162,7 +162,9 @@ def test_the_package_imports_what_it_declares():
     wanted = itertools.chain(project["dependencies"], *project["optional-dependencies"].values())
     declared = {re.match(r"[\w-]+", entry)[0].lower().replace("_", "-") for entry in wanted}
     brought_by = importlib.metadata.packages_distributions()
-    undeclared = {name for name in names if not {d.lower() for d in brought_by.get(name, [name.replace("_", "-")])} & declared}
+    undeclared = {
+        name for name in names if not {d.lower() for d in brought_by.get(name, [name.replace("_", "-")])} & declared
+    }
     assert len(names) > 10 and not undeclared
 
 

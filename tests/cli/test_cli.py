@@ -325,7 +325,11 @@ def test_weights_that_cannot_be_fetched_are_told(data, tmp_path, capsys, monkeyp
     monkeypatch.setitem(backbones.BACKBONES, "mobilenet_v2", offline)
     assert main(["train", "shapes", "--data-dir", str(data), "--directory", str(tmp_path)]) == 2
     err = capsys.readouterr().err
-    assert "weights of Offline are not on this machine" in err and "Fix: connect to the network" in err and "Traceback" not in err
+    assert (
+        "weights of Offline are not on this machine" in err
+        and "Fix: connect to the network" in err
+        and "Traceback" not in err
+    )
 
 
 def test_words_that_are_no_command(capsys):

@@ -116,7 +116,11 @@ def test_a_file_that_cannot_be_written_leaves_the_earlier_one(error, tmp_path):
         ((np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2))), {}, "data of type tuple: expected"),
         (tf.data.Dataset.from_tensors(np.zeros((1, 2, 2, 3))), {}, "data of type .*Dataset, with elements"),
         (tf.data.Dataset.from_tensors((np.zeros((2, 2, 3)), np.zeros((2, 2)))), {"scales": 2}, "Found scales=2"),
-        (tf.data.Dataset.from_tensors((np.zeros((2, 2, 3)), np.zeros((2, 1)))), {"flip": True}, "expected masks of shape"),
+        (
+            tf.data.Dataset.from_tensors((np.zeros((2, 2, 3)), np.zeros((2, 1)))),
+            {"flip": True},
+            "expected masks of shape",
+        ),
     ],
 )
 def test_what_is_no_data(data, options, told):

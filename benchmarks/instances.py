@@ -17,7 +17,7 @@ from scipy import ndimage
 
 import fcn_keras
 from fcn_keras import datasets, instances, training, visualization
-from fcn_keras._files import write_json
+from fcn_keras._files import atomic_write, write_json
 from fcn_keras.datasets.shapes.scene import CLASS_NAMES, PALETTE
 from fcn_keras.inference.segment import probabilities
 from fcn_keras.layers.labels import VOID
@@ -39,9 +39,9 @@ def main(arguments=None):
     }
     results = {name: measured(scenes, objects) for name, objects in by_way.items()}
     write_json(found.directory / "results.json", results)
-    picture(scenes, by_way).savefig(found.directory / "instances.png", dpi=80)
+    atomic_write(found.directory / "instances.png", lambda path: picture(scenes, by_way).savefig(path, dpi=80))
     nets = {name: staged.model(name) for name in staged.results()}
-    picture_of_nets(scenes, nets).savefig(found.directory / "stages.png", dpi=100)
+    atomic_write(found.directory / "stages.png", lambda path: picture_of_nets(scenes, nets).savefig(path, dpi=100))
     print(table(results))
     return 0
 

@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import difflib
-import errno
 import json
 import math
 import os
@@ -146,14 +145,13 @@ def locked(folder):
         if lock.lockfile is not None:
             lock.lockfile.close()
         raise BlockingIOError(
-            errno.EAGAIN,
             f"Another run is training in {folder}: {_holder(holder)}. "
-            "Fix: wait until it ends, stop it, or take another directory.",
+            "Fix: wait until it ends, stop it, or take another directory."
         )
     _HELD.add(folder)
     try:
         for left in folder.glob(f"{PARTIAL}*"):
-            if left.is_file():
+            with contextlib.suppress(OSError):  # a folder, or on Windows a file that another process has open
                 left.unlink()
         since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         write_json(holder, {"pid": os.getpid(), "host": platform.node(), "since": since, "command": sys.argv})

@@ -5,8 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._files import atomic_write
-from ..training import LayerwiseAdamW, Polynomial, Run, fingerprints, layer_rates
+from ..training import LayerwiseAdamW, Polynomial, Run, fingerprints, layer_rates, logs
 from ..training.callbacks import ema_options
 from .average_precision import KINDS, NAMES, InstanceEvaluation, evaluate
 from .config import MaskRCNNConfig
@@ -70,8 +69,7 @@ class InstanceRun(Run):
         images = [np.asarray(image) for batch in self.validation.take(1) for image in batch["image"][: self.samples]]
         found = [segment_instances(model, image) for image in images]
         figures["samples.png"] = visualization.show_instances(images, found, self.class_names)
-        for name, figure in figures.items():
-            atomic_write(self.directory / name, lambda beside, figure=figure: figure.savefig(beside, dpi=90))
+        logs.save_figures(self.directory, figures)
 
 
 @dataclasses.dataclass(frozen=True)

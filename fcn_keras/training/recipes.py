@@ -131,13 +131,8 @@ class Recipe:
 
         from ..models import fcn, fusion
 
-        function, *scales = {
-            "FCN-32s": (fcn.FCN32s,),
-            "FCN-16s": (fcn.FCN16s,),
-            "FCN-8s": (fcn.FCN8s,),
-            "FCN-8s-at-once": (fcn.FCN8s, fusion.AT_ONCE_SCALES),
-        }[self.net]
-        options = {"skip_scales": scales[0]} if scales else {}
+        function = {"FCN-32s": fcn.FCN32s, "FCN-16s": fcn.FCN16s}.get(self.net, fcn.FCN8s)
+        options = {"skip_scales": fusion.AT_ONCE_SCALES} if self.net == "FCN-8s-at-once" else {}
         with _dtype_policy(self.precision):
             model = function(num_classes, self.backbone, self.weights, self.head, self.upsampling, **options)
         if self.batch_norm:

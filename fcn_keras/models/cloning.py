@@ -27,7 +27,7 @@ def any_size(model, outputs=None, name=None, explicit_padding=False):
 
     With ``same`` padding, the units of a strided convolution move with the size of the image: Keras pads a side that
     leaves a remainder of 1 by one pixel more in front than a side that is a multiple of the stride. With
-    `explicit_padding` they stay: a `keras.layers.ZeroPadding2D` named ``…_pad`` pads every side as Keras pads one with
+    `explicit_padding` they stay: a `keras.layers.ZeroPadding2D` named ``…_padding`` pads every side as Keras pads one with
     a remainder of 1. With an odd kernel the units then lie at multiples of the stride. For sides with a remainder of 1
     the copy computes the same as `model`. If a pooling with ``same`` padding also moves its units, nothing is changed.
 
@@ -56,7 +56,7 @@ def any_size(model, outputs=None, name=None, explicit_padding=False):
         if not (explicit_padding and places_units_by_size(layer)):
             return copied(layer)
         margin = [(reach // 2, reach - reach // 2) for reach in _reaches(layer)]
-        margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_pad", dtype=layer.dtype_policy)
+        margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_padding", dtype=layer.dtype_policy)
         return copied(layer, padding="valid")
 
     return rebuilt(part, copy, margins)

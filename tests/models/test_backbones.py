@@ -166,7 +166,7 @@ def test_heads_that_are_not_there():
 
 def test_a_keras_model_that_wants_other_input_is_told():
     trunk = keras.applications.MobileNetV2(weights=None, include_top=False, alpha=0.35, input_shape=(96, 96, 3))
-    with pytest.warns(UserWarning, match="'mobilenetv2_0.35_96' is fed RGB in 0–255 as it is"):
+    with pytest.warns(UserWarning, match="'mobilenetv2_0.35_96' will be fed RGB in 0–255"):
         get(trunk)
     get(Backbone(lambda weights: trunk, find_feature_layers(trunk), preprocessing="tf"))
     get(keras.applications.MobileNetV3Small(weights=None, include_top=False))  # has a Rescaling layer

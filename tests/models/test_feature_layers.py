@@ -29,10 +29,13 @@ def test_networks_that_the_table_does_not_list(name):
 
 def test_an_fcn_on_a_model_of_ones_own_with_its_weights():
     trunk = keras.applications.MobileNet(weights=None, include_top=False, alpha=0.25, input_shape=(96, 96, 3))
-    with pytest.warns(UserWarning, match="fed RGB in 0–255 as it is"):
+    with pytest.warns(UserWarning, match="will be fed RGB in 0–255"):
         model = fcn_keras.FCN8s(3, backbone=trunk)
     assert model(np.zeros((1, 45, 70, 3), "float32")).shape == (1, 45, 70, 3)
-    first = [np.array(layer.get_weights()[0]) for layer in (trunk.layers[1], model.get_layer("backbone").layers[1])]
+    first = [
+        np.array(layer.get_weights()[0])
+        for layer in (trunk.get_layer("conv1"), model.get_layer("backbone").get_layer("conv1"))
+    ]
     np.testing.assert_array_equal(*first)
 
 
@@ -58,5 +61,7 @@ def test_maps_that_only_some_paths_go_through_are_no_taps():
 
 def test_strides_that_are_not_there():
     model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3, strides=4, name="conv")])
-    with pytest.raises(ValueError, match=r"no map at stride 8, 16 that.*found strides \[4\].*Fix: name the layers"):
+    with pytest.raises(
+        ValueError, match=r"no map at stride 8, 16 that.*found strides \[4\].*Fix: pass a fcn_keras.Backbone"
+    ):
         find_feature_layers(model, strides=(4, 8, 16))

@@ -61,7 +61,7 @@ def test_a_sum_is_the_interpolated_scores_plus_the_skip():
 
 def test_gaps_are_refused():
     top, image = keras.Input((None, None, 2)), keras.Input((None, None, 3))
-    with pytest.raises(ValueError, match="'upscore': its map starts 40 units behind the image, further than"):
+    with pytest.raises(ValueError, match="'upscore': its map starts 40 units after the image, and"):
         fuse([top], [Geometry(32, 1, 40)], image, 2)
-    with pytest.raises(ValueError, match="'upscore2': its map starts 3.5 units behind the map of pool4"):
+    with pytest.raises(ValueError, match="'upscore2': its map starts 3.5 units after the map of pool4"):
         fuse_maps([None, top, top], [None, Geometry(16, 1, 0), Geometry(32, 1, 56)], 2, finest=16)

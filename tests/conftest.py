@@ -15,6 +15,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # more than about four, and whatever uses a fixture that takes long.
 SLOW = (
     "benchmarks",
+    "cli/test_cli.py::test_a_folder_of_ones_own_is_trained_and_measured",
+    "cli/test_cli.py::test_doctor_prints_json",
+    "cli/test_cli.py::test_tensorflows_words_are_held_back_unless_asked",
     "cli/test_doctor.py",
     "datasets/test_builders.py",
     "datasets/test_check_damage.py",
@@ -33,9 +36,11 @@ SLOW = (
     "models/test_convolutionalize.py::test_classifiers_of_keras",
     "models/test_dilation.py",
     "models/test_fcn.py::test_preprocessing_is_inside_and_the_backbones_own",
+    "models/test_fcn.py::test_upgraded_nets_start_as_the_coarser_net",
     "models/test_fcn.py::test_vgg16_keeps_the_weights_and_biases_of_the_classifier",
     "models/test_feature_layers.py::test_networks_that_the_table_does_not_list",
     "models/test_flops.py::test_what_the_padding_of_100_pixels_costs",
+    "models/test_loading.py::test_rooms_that_nobody_has_entered_are_known",
     "paper",
     "test_backends.py",
     "test_browser.py",

@@ -98,7 +98,7 @@ def test_drawn_are_a_box_and_a_name_for_each():
     assert (picture[5, 5] != 200).any() and (picture[15, 15] == 200).all()
     rectangle = second.patches[0]
     assert (rectangle.get_x(), rectangle.get_y(), rectangle.get_width()) == (4.5, 4.5, 10)
-    with pytest.raises(ValueError, match="There are 1 images and 2 sets"):
+    with pytest.raises(ValueError, match="Found 1 images and 2 sets of objects"):
         visualization.show_instances([image], [one, one])
 
 

@@ -98,7 +98,7 @@ def fold_batch_norm(model, name=None):
         if isinstance(layer, keras.Model):
             return fold_batch_norm(layer)
         if layer.name in norms:
-            return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy)
+            return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name)  # a policy is not saved
         bias = {"use_bias": True} if layer.name in pairs else {}
         return type(layer).from_config(layer.get_config() | bias)
 

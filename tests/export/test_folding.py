@@ -213,7 +213,7 @@ def norms(model):
     return sum(isinstance(layer, layers.BatchNormalization) for layer in all_layers(model))
 
 
-def test_a_net_without_batch_norm_computes_the_same():
+def test_a_net_without_batch_norm_computes_the_same(tmp_path):
     model = with_random_norms(fcn_keras.FCN8s(3, "mobilenet_v2", weights=None))
     for name in ("score_fr", "score_pool4", "score_pool3"):
         layer = model.get_layer(name)
@@ -225,6 +225,8 @@ def test_a_net_without_batch_norm_computes_the_same():
     np.testing.assert_allclose(run(folded, images), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
+    folded.save(tmp_path / "folded.keras")
+    np.testing.assert_array_equal(run(fcn_keras.load_model(tmp_path / "folded.keras"), images), run(folded, images))
 
 
 @pytest.mark.parametrize("use_bias", [True, False])

@@ -1,4 +1,4 @@
-"""The three heads of Mask R-CNN: where is an object, which class and box has it, and which pixels belong to it.
+"""The three heads of Mask R-CNN: is there an object, which class and box does it have, which pixels belong to it?
 
 Reference: He et al. (ICCV 2017), §3 and Figure 4, right; Ren et al. (NIPS 2015), §3.1.
 """

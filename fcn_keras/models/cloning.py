@@ -25,12 +25,11 @@ def any_size(model, outputs=None, name=None, explicit_padding=False):
 
     Each layer of the copy is trainable if the layer of `model` is.
 
-    With ``same`` padding, the units of a strided convolution move with the size of the image: Keras pads a side that
-    leaves a remainder of 1 by one pixel more in front than a side that is a multiple of the stride. With
-    `explicit_padding` they stay: a `keras.layers.ZeroPadding2D` named ``…_padding`` pads every side as Keras pads one
-    with a remainder of 1. With an odd kernel the units then lie at multiples of the stride. For sides with a remainder
-    of 1 the copy computes the same as `model`. If a pooling with ``same`` padding also moves its units, nothing is
-    changed.
+    With ``same`` padding, the units of a strided convolution move with the size of the image: if a side leaves a
+    remainder of 1, Keras pads one pixel more in front than if it is a multiple of the stride. With `explicit_padding`
+    the units stay. A `keras.layers.ZeroPadding2D` named ``…_padding`` then pads every side as if it left a remainder of
+    1: for an odd kernel, the units lie at multiples of the stride. For sides that do leave a remainder of 1 the copy
+    computes what `model` computes. If a pooling with ``same`` padding also moves its units, nothing is changed.
 
     Args:
         model: A Functional or Sequential model on images ``(H, W, C)``; models nested in it are copied likewise.

@@ -63,13 +63,13 @@ def test_mini_vgg_from_a_weight_file(mini, tmp_path):
     np.testing.assert_array_equal(tapped.get_layer("fc7").kernel[0, 0], mini.get_layer("fc7").kernel)
 
 
-def test_taps_with_and_without_the_fully_connected_layers():
+def test_maps_with_and_without_the_fully_connected_layers():
     whole, light = (BACKBONES["mini_vgg"].feature_extractor(None, head) for head in ("auto", None))
     assert [output.shape[-1] for output in whole.outputs] == [64, 96, 160]
     assert [output.shape[-1] for output in light.outputs] == [64, 96, 128]
     assert "fc6" not in [layer.name for layer in light.layers]
     for model in (whole, light):
-        assert [tap.stride for tap in geometry.of_outputs(model)] == [8, 16, 32]
+        assert [found.stride for found in geometry.of_outputs(model)] == [8, 16, 32]
         shapes = [tuple(x.shape[1:3]) for x in model(np.zeros((1, 64, 96, 3), "float32"))]
         assert shapes == [(8, 12), (4, 6), (2, 3)]
 

@@ -122,7 +122,7 @@ def valid_classifier(head):
 HEADS = {
     "flatten": lambda: [layers.Flatten(), layers.Dense(8, "relu"), layers.Dropout(0.5), layers.Dense(3)],
     "normalized": lambda: [layers.Flatten(), layers.Dense(8), layers.BatchNormalization(), layers.ReLU(), layers.Dense(3)],
-    "hidden behind an average": lambda: [layers.GlobalAveragePooling2D(), layers.Dense(8, "relu"), layers.Dense(3)],
+    "hidden after an average": lambda: [layers.GlobalAveragePooling2D(), layers.Dense(8, "relu"), layers.Dense(3)],
     "layer normalization": lambda: [layers.GlobalAveragePooling2D(), layers.LayerNormalization(), layers.Dense(3)],
     "maximum": lambda: [layers.GlobalMaxPooling2D(), layers.Dense(3)],
     "kept dimensions": lambda: [layers.GlobalMaxPooling2D(keepdims=True), layers.Conv2D(3, 1), layers.Reshape((3,))],
@@ -286,15 +286,15 @@ REFUSED = {
         lambda: network(layers.Reshape((-1, 3)), layers.LSTM(4, name="memory"), layers.Dense(2)),
         r"'memory' \(LSTM\)",
     ),
-    "recurrent behind flatten": (
+    "recurrent after flatten": (
         lambda: network(layers.Flatten(), layers.Reshape((-1, 3)), layers.LSTM(4, name="memory"), layers.Dense(2)),
         r"'memory' \(LSTM\)",
     ),
-    "normalized places": (
+    "normalized positions": (
         lambda: network(layers.Conv2D(2, 3), layers.Flatten(), layers.BatchNormalization(name="norm"), layers.Dense(2)),
         r"'norm' \(BatchNormalization\)",
     ),
-    "softmax over places": (
+    "softmax over positions": (
         lambda: network(layers.Conv2D(2, 3), layers.Flatten(), layers.Softmax(name="soft"), layers.Dense(2)),
         r"'soft' \(Softmax\)",
     ),

@@ -418,28 +418,28 @@ class Shifting(layers.Layer):
         return x[:, 1:, 1:]
 
 
-def behind_a_pool(layer):
+def after_a_pool(layer):
     return lambda: network(layers.MaxPooling2D(2), layer())
 
 
 REFUSED = {
-    "transposed": (behind_a_pool(lambda: layers.Conv2DTranspose(3, 4, 2, name="up")), "'up' \\(Conv2DTranspose\\)"),
-    "upsampled": (behind_a_pool(lambda: layers.UpSampling2D(2, name="up")), "'up' \\(UpSampling2D\\)"),
+    "transposed": (after_a_pool(lambda: layers.Conv2DTranspose(3, 4, 2, name="up")), "'up' \\(Conv2DTranspose\\)"),
+    "upsampled": (after_a_pool(lambda: layers.UpSampling2D(2, name="up")), "'up' \\(UpSampling2D\\)"),
     "own upsampling": (
         lambda: network(layers.MaxPooling2D(4), fcn_keras.layers.upsampling.BilinearUpsampling2D(2, name="up")),
-        "'up' \\(BilinearUpsampling2D\\): expected no upsampling",
+        "'up' \\(BilinearUpsampling2D\\): expected a layer that does not upsample",
     ),
     "flattened": (
         lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.MaxPooling2D(2), layers.Flatten(name="flat")]),
         "'flat' \\(Flatten\\): expected .* up to one map",
     ),
     "global": (
-        behind_a_pool(lambda: layers.GlobalAveragePooling2D(name="mean")),
+        after_a_pool(lambda: layers.GlobalAveragePooling2D(name="mean")),
         "'mean' \\(GlobalAveragePooling2D\\)",
     ),
     "nested": (lambda: network(network(layers.GlobalMaxPooling2D(name="top"))), "'top' \\(GlobalMaxPooling2D\\)"),
     "channels first": (
-        behind_a_pool(lambda: layers.AveragePooling2D(2, data_format="channels_first", name="first")),
+        after_a_pool(lambda: layers.AveragePooling2D(2, data_format="channels_first", name="first")),
         "'first' .*channels last",
     ),
     "shared": (shared_across_strides, "'shared' .*used at one stride only"),
@@ -451,7 +451,7 @@ REFUSED = {
         lambda: network(layers.MaxPooling2D(2, strides=(2, 1), name="uneven"), layers.Conv2D(2, 3)),
         r"'uneven' .*one stride along both axes, found \[\(1, 1\), \(2, 1\)\]",
     ),
-    "unknown": (behind_a_pool(lambda: Shifting(name="own")), "'own' \\(Shifting\\): expected convolutions"),
+    "unknown": (after_a_pool(lambda: Shifting(name="own")), "'own' \\(Shifting\\): expected convolutions"),
     "two images": (two_images, "'pair' with 2 inputs: expected one image"),
     "subclassed": (Subclassed, "'own_kind' of type Subclassed: expected a Functional or Sequential"),
     "not built": (lambda: keras.Sequential([layers.MaxPooling2D(2)], name="raw"), "'raw' .*built"),

@@ -32,7 +32,7 @@ def names(model):
 
 
 def randomize_scores(model, seed=1):
-    """Score layers start at zero; most mistakes hide behind that."""
+    """Score layers start at zero; that would hide most mistakes."""
     generator = np.random.default_rng(seed)
     for name in SCORES:
         if name in names(model):
@@ -172,30 +172,30 @@ def decoder(model):
     copy = keras.models.clone_model(model)  # Keras gives the layers below a cut new nodes
     copy.set_weights(model.get_weights())
     maps = calls_of(copy.get_layer("backbone"))[-1].output_tensors
-    return keras.Model([*maps[-len(taps_of(model)) :], copy.input], copy.output)
+    return keras.Model([*maps[-len(geometries_of(model)) :], copy.input], copy.output)
 
 
-def taps_of(model):
+def geometries_of(model):
     """Geometry of the backbone's maps on the unpadded image, the finest first; those that the model uses."""
     incoming = geometry.Geometry(offset=-model.get_layer("pad").before)
-    taps = geometry.of_outputs(model.get_layer("backbone"), incoming=incoming)
-    return taps[-sum(name in names(model) for name in SCORES) :]
+    found = geometry.of_outputs(model.get_layer("backbone"), incoming=incoming)
+    return found[-sum(name in names(model) for name in SCORES) :]
 
 
 def assert_deltas_land_on_centres(model):
     """One unit lit, all else dark: the logits it paints are centred on the pixel that the unit is centred on."""
     top, image = decoder(model), photo(320, 320)
     shapes = model.get_layer("backbone").compute_output_shape(run(model.get_layer("pad"), image).shape)
-    shapes = shapes[-len(taps_of(model)) :]
-    for lit, tap in enumerate(taps_of(model)):
+    shapes = shapes[-len(geometries_of(model)) :]
+    for lit, found in enumerate(geometries_of(model)):
         maps = [np.zeros(shape, "float32") for shape in shapes]
-        row, column = 128 // tap.stride, 192 // tap.stride
+        row, column = 128 // found.stride, 192 // found.stride
         maps[lit][0, row, column] = 1
         dark = run(top, *[0 * m for m in maps], image)
         light = np.abs(run(top, *maps, image) - dark).sum((0, -1)).astype("float64")
         pixels = np.arange(320)
-        assert light.sum(1) @ pixels / light.sum() == pytest.approx(tap.centre(row), abs=1e-3)
-        assert light.sum(0) @ pixels / light.sum() == pytest.approx(tap.centre(column), abs=1e-3)
+        assert light.sum(1) @ pixels / light.sum() == pytest.approx(found.centre(row), abs=1e-3)
+        assert light.sum(0) @ pixels / light.sum() == pytest.approx(found.centre(column), abs=1e-3)
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -206,11 +206,9 @@ def test_a_unit_paints_its_score_where_it_looks(mini, net):
 def averages(*pools):
     """A backbone that only averages: what its units see is the mean of the image around their centres."""
     x = image = keras.Input((None, None, 3))
-    taps = []
     for level, pool in enumerate(pools, start=1):
         x = pool(x)
         x = keras.layers.Activation("linear", name=f"level{level}")(x)
-        taps.append(x.name)
     trunk = keras.Model(image, x)
     return Backbone(lambda weights: trunk, tuple(f"level{level}" for level in (3, 4, 5)), pretrained=None)
 
@@ -294,8 +292,8 @@ def test_upgraded_nets_start_as_the_coarser_net():
     np.testing.assert_array_equal(run(net, image), expected)
 
 
-def test_a_refined_vgg_starts_as_the_coarser_net_but_for_the_interpolation(mini):
-    """Up to the fused scores nothing is new; behind them, ×2 then ×16 is a blunter tent than ×32."""
+def test_an_upgraded_vgg_starts_as_the_coarser_net_but_for_the_interpolation(mini):
+    """Up to the fused scores nothing is new; after them, ×2 then ×16 is a blunter tent than ×32."""
     fcn32s, image = mini["32s"], photo(70, 100)
     fcn16s = upgrade(fcn32s)
     fused = keras.Model(fcn16s.input, [fcn16s.get_layer("upscore2_crop").output, fcn16s.get_layer("fuse_pool4").output])
@@ -327,7 +325,7 @@ def test_how_blunt_the_tent_of_two_steps_is():
     np.testing.assert_allclose(two_steps, s[1:-1] + (s[:-2] - 2 * s[1:-1] + s[2:]) / 8, atol=1e-12)
 
 
-def test_refining_leaves_the_coarser_net_alone(mini):
+def test_upgrading_leaves_the_coarser_net_alone(mini):
     fcn32s = mini["32s"]
     before = [w.copy() for w in fcn32s.get_weights()]
     finer = upgrade(fcn32s)
@@ -337,7 +335,7 @@ def test_refining_leaves_the_coarser_net_alone(mini):
     assert names(fcn32s) == names(FCN32s(CLASSES, "mini_vgg", None))
 
 
-def test_refining_copies_what_was_learned_and_keeps_the_kind_of_upsampling():
+def test_upgrading_copies_what_was_learned_and_keeps_the_kind_of_upsampling():
     fcn16s = randomize_scores(FCN16s(CLASSES, "mini_vgg", None, upsampling="learned"))
     upscore2 = fcn16s.get_layer("upscore2")
     upscore2.set_weights([upscore2.get_weights()[0] + 0.1])
@@ -352,7 +350,7 @@ def test_refining_copies_what_was_learned_and_keeps_the_kind_of_upsampling():
     assert (np.asarray(fcn8s.get_layer("score_pool3").kernel) == 0).all()
 
 
-def test_refining_an_own_backbone_with_adapted_normalization():
+def test_upgrading_an_own_backbone_with_adapted_normalization():
     x = image = keras.Input((None, None, 3))
     normalization = keras.layers.Normalization()
     normalization.adapt(photo(32, 32))
@@ -457,7 +455,7 @@ def late():
     return keras.Sequential([keras.Input((None, None, 3)), *stages])
 
 
-def test_what_cannot_be_refined(mini):
+def test_what_cannot_be_upgraded(mini):
     with pytest.raises(ValueError, match="'fcn8s': it is an FCN-8s"):
         upgrade(mini["8s"])
     with pytest.raises(ValueError, match="'mini_vgg': expected one made by FCN32s"):

@@ -27,7 +27,7 @@ FC7, POOL4, POOL3 = Geometry(32, 404, 12.5), Geometry(16, 100, -91.5), Geometry(
     ],
 )
 @pytest.mark.parametrize("learned", [False, True, "depthwise"])
-def test_kernels_and_crops_follow_from_the_places(place, target, kernel, crop, learned):
+def test_kernels_and_crops_follow_from_the_geometries(place, target, kernel, crop, learned):
     canvas, found = upsampled(keras.Input((None, None, 3)), place, target, learned, "upscore")
     layer = producer(canvas)[0].operation
     assert found == crop

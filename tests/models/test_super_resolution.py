@@ -1,4 +1,4 @@
-"""Beyond the image: places and first logits of the finer nets, the super-resolver's start, its data and its measures."""
+"""Beyond the image: geometries and first logits of the finer nets, the super-resolver's start, its data and its measures."""
 
 import keras
 import numpy as np
@@ -37,7 +37,7 @@ def between_pixels():
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
 @pytest.mark.parametrize("backbone", ["on_pixels", "between_pixels"])
-def test_sizes_and_places(backbone, factor, request):
+def test_sizes_and_geometries(backbone, factor, request):
     model = super_resolution_fcn(request.getfixturevalue(backbone), factor)
     for size in [(1, 1), (33, 47), (64, 31)]:
         assert model(photo(*size)).shape == (1, *(factor * side for side in size), CLASSES)
@@ -80,13 +80,13 @@ def test_every_new_layer_learns(between_pixels):
     mask = np.random.default_rng(2).integers(0, CLASSES, (1, 64, 64))
     names = ("features4", "features2", "features1", "score4", "score2", "score1", "upscore_fine2")
     before = {name: model.get_layer(name).get_weights()[0] for name in names}
-    for _ in range(2):  # the corrections are zero at first, and nothing behind them moves
+    for _ in range(2):  # the corrections are zero at first, and nothing after them moves
         model.train_on_batch(photo(32, 32), mask)
     for name in names:
         assert np.any(before[name] != model.get_layer(name).get_weights()[0]), name
 
 
-def test_going_on_from_a_finer_net_keeps_its_rungs(between_pixels, tmp_path):
+def test_going_on_from_a_finer_net_keeps_its_steps(between_pixels, tmp_path):
     one = super_resolution_fcn(between_pixels, 1, features=8)
     for layer in (one.get_layer(f"score{stride}") for stride in (4, 2, 1)):
         layer.set_weights([np.random.default_rng(3).normal(size=w.shape) for w in layer.get_weights()])

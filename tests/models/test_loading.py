@@ -64,7 +64,7 @@ model = load_model({str(path)!r})
 print(type(model.layers[0]).__name__, type(model.optimizer).__name__)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["DilatedPooling2D", "AdamW"], done.stderr
+    assert done.stdout.split() == ["DilatedPooling2D", "LayerwiseAdamW"], done.stderr
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.99, 0.9999])

@@ -36,7 +36,6 @@ SLOW = (
     "models/test_convolutionalize.py::test_classifiers_of_keras",
     "models/test_dilation.py",
     "models/test_fcn.py::test_preprocessing_is_inside_and_the_backbones_own",
-    "models/test_fcn.py::test_upgraded_nets_start_as_the_coarser_net",
     "models/test_fcn.py::test_vgg16_keeps_the_weights_and_biases_of_the_classifier",
     "models/test_feature_layers.py::test_networks_that_the_table_does_not_list",
     "models/test_flops.py::test_what_the_padding_of_100_pixels_costs",

@@ -111,12 +111,11 @@ class _StandIn:
         return get_custom_objects()[self.name].from_config(config)
 
 
-def _register():
-    from keras.saving import get_custom_objects
-
+def _register(keras):
+    registry = keras.saving.get_custom_objects()
     for module, classes in _REGISTERED.items():
         for name in (f"fcn_keras>{name}" for name in classes):
-            get_custom_objects().setdefault(name, _StandIn(name, module))
+            registry.setdefault(name, _StandIn(name, module))
 
 
 class _AfterKeras:
@@ -143,14 +142,15 @@ class _AfterKeras:
         def exec_module(module):
             execute(module)
             if module.__name__ == "keras":
-                # A new list, since another thread may be walking through this one.
+                # A new list, since another thread may be walking through this one. And nothing is imported here: other
+                # threads may hold the locks of other modules while they wait for the lock of this one.
                 sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
-                _register()
+                _register(module)
 
         return exec_module
 
 
 if sys.modules.get("keras"):
-    _register()
+    _register(importlib.import_module("keras"))  # which waits for another thread that imports it
 else:
     sys.meta_path.insert(0, _AfterKeras())

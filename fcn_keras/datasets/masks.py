@@ -18,7 +18,8 @@ def read_mask(path, classes=None):
     classes have colours, the colours decide, also those of a palette; a grey file holds ids in any case.
 
     Args:
-        path: A PNG, BMP or TIFF file: ids (modes P, L, 1, I), or colours (RGB) if `classes` names them.
+        path: Path of a PNG, BMP or TIFF file, or such a file opened in binary mode. It holds ids (modes P, L, 1, I), or
+            colours (RGB) if `classes` names them.
         classes: A `fcn_keras.datasets.classes.Classes`, or the number of classes; None takes the ids in the file,
             whatever they are.
 
@@ -34,11 +35,12 @@ def read_mask(path, classes=None):
     >>> read_mask("mask.png").tolist()
     [[0, 1, 255]]
     """
-    path = user_path(path)
+    opened = hasattr(path, "read")
+    path = path if opened else user_path(path)
     if isinstance(classes, int):
         classes = Classes(tuple(f"class {id_}" for id_ in range(classes)))
     coloured = classes is not None and classes.colours is not None
-    if not path.is_file():
+    if not (opened or path.is_file()):
         raise ValueError(f"{path} is no file: expected a PNG, BMP or TIFF image.")
     try:
         with PIL.Image.open(path, formats=FORMATS) as file:

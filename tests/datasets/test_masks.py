@@ -45,6 +45,13 @@ def test_the_trap_of_palette_masks(tmp_path):
     np.testing.assert_array_equal(read_mask(path, 21), [[0, 1, 15, 255]])
 
 
+def test_a_mask_that_is_open_already(tmp_path):
+    ids = some_ids(5, 7, 3, 255)
+    write_palette_png(tmp_path / "mask.png", ids)
+    with open(tmp_path / "mask.png", "rb") as file:
+        np.testing.assert_array_equal(read_mask(file, 3), ids)
+
+
 def test_masks_in_grey(tmp_path):
     ids = some_ids(5, 7, 21, 255)
     PIL.Image.fromarray(ids).save(tmp_path / "grey.png")

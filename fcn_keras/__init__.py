@@ -64,7 +64,7 @@ def __getattr__(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         module = importlib.import_module(f".{_NAMES.get(name, name)}", __name__)
-    except AttributeError as error:  # `from fcn_keras import FCN8s` would report it as a name that does not exist
+    except AttributeError as error:  # without this, `from fcn_keras import FCN8s` would say that there is no such name
         raise ImportError(f"{error.__class__.__name__} while importing fcn_keras.{name}: {error}") from error
     value = getattr(module, name) if name in _NAMES else module
     globals()[name] = value
@@ -75,9 +75,9 @@ def __dir__():
     return sorted({*globals(), *__all__})
 
 
-# A .keras file names its classes as Keras registered them, and `keras.models.load_model` knows those whose modules were
-# imported. So that `import fcn_keras` is enough, Keras' registry gets a stand-in for each of our classes, which imports
-# the class when a file needs it.
+# A .keras file stores the registered names of its classes, and `keras.models.load_model` only knows a class after its
+# module has been imported. We therefore put a stand-in for each of our classes into Keras' registry. The stand-in
+# imports the class when a file needs it, so users only have to `import fcn_keras`.
 _REGISTERED = {
     "instances.model": ("MaskRCNN",),
     "layers.bilinear": ("Bilinear",),
@@ -127,7 +127,7 @@ class _AfterKeras:
     def find_spec(self, name, path=None, target=None):
         if name != "keras" or getattr(self.here, "asking", False):
             return None
-        self.here.asking = True  # the question goes round all finders, this one included
+        self.here.asking = True  # `find_spec` asks every finder, and this one must not answer its own question
         try:
             spec = importlib.util.find_spec(name)
         finally:
@@ -142,7 +142,7 @@ class _AfterKeras:
         def exec_module(module):
             execute(module)
             if module.__name__ == "keras":
-                # A new list, since another thread may be walking through this one. And nothing is imported here: other
+                # Make a new list, because another thread may be iterating over this one. Import nothing here: other
                 # threads may hold the locks of other modules while they wait for the lock of this one.
                 sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
                 _register(module)
@@ -151,6 +151,6 @@ class _AfterKeras:
 
 
 if sys.modules.get("keras"):
-    _register(importlib.import_module("keras"))  # which waits for another thread that imports it
+    _register(importlib.import_module("keras"))  # if another thread is importing Keras, this waits until it is done
 else:
     sys.meta_path.insert(0, _AfterKeras())

@@ -1,4 +1,4 @@
-"""Files: paths that users write, atomic writing, the lock of a run's folder, and a hint if a path does not exist."""
+"""Helpers for files: users' paths, atomic writing, the lock of a run's folder, and hints about misspelt paths."""
 
 import contextlib
 import datetime
@@ -18,13 +18,13 @@ _HELD = set()  # folders that this process has locked
 def user_path(path):
     """The path that a user wrote, with a leading ``~`` replaced by the home folder.
 
-    The shell replaces it in ``--out ~/masks``, but neither in ``--out=~/masks`` nor in an environment variable.
+    The shell replaces the ``~`` in ``--out ~/masks``, but not in ``--out=~/masks`` or in an environment variable.
 
     Args:
         path: String or path.
 
     Returns:
-        A `pathlib.Path`. ``~name`` stays as it is where there is no user of that name: it may be a file.
+        A `pathlib.Path`. If no user is called ``name``, the path ``~name`` is not changed, because it may be a file.
 
     Example:
 
@@ -38,8 +38,9 @@ def data_home():
     """The folder of generated and prepared data.
 
     Returns:
-        A `pathlib.Path`: the environment variable ``FCN_KERAS_DATA``, which may begin with ``~``; else ``data/`` of the
-        project that the package is run from; else ``~/fcn_keras_data``.
+        A `pathlib.Path`. If the environment variable ``FCN_KERAS_DATA`` is set, the function returns its value, which
+        may begin with ``~``. Otherwise, if the package runs from a checkout of the project, it returns the folder
+        ``data/`` of the project. Otherwise it returns ``~/fcn_keras_data``.
 
     Example:
 
@@ -93,11 +94,11 @@ def replacing(path):
 
 
 def atomic_write(path, write):
-    """Writes a file completely or not at all. This calls `replacing`.
+    """Writes a file completely or not at all, with `replacing`.
 
     Args:
         path: The final path.
-        write: Function that writes the file to the `pathlib.Path` it is given.
+        write: Function that takes a `pathlib.Path` and writes the file there.
 
     Raises:
         OSError: If the file cannot be written (disk full, no permission). The message names `path`.
@@ -114,11 +115,11 @@ def atomic_write(path, write):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Locks a folder inside the block, so that no second run can write there.
+    """Locks a folder inside the block, so that a second run cannot write there.
 
-    The operating system holds the lock, on the file ``.lock``. It ends with the process, even if the process is killed.
-    Meanwhile ``running.json`` says which process has the lock. Temporary files that a killed process left in the folder
-    are deleted.
+    The operating system locks the file ``.lock`` in the folder. It releases the lock when the process ends, even if
+    the process is killed. While the folder is locked, ``running.json`` names the process that has the lock. If an
+    earlier process was killed and left temporary files in the folder, this function deletes them.
 
     Args:
         folder: The folder. It is created if it does not exist.
@@ -133,12 +134,13 @@ def locked(folder):
     ...     sorted(path.name for path in pathlib.Path("run").iterdir())
     ['.lock', 'running.json']
     """
-    import fasteners  # here, since `fcn-keras doctor` reads this file where packages are missing
+    import fasteners  # imported here, because `fcn-keras doctor` imports this file even if packages are missing
 
     folder = pathlib.Path(folder).resolve()
     lock, holder = fasteners.InterProcessLock(folder / ".lock"), folder / "running.json"
     try:
-        free = folder not in _HELD and lock.acquire(blocking=False)  # the system would let this process in twice
+        # The operating system would give the same process the lock twice, so we also look into `_HELD`.
+        free = folder not in _HELD and lock.acquire(blocking=False)
     except RuntimeError as error:
         raise OSError(f"{folder} cannot be locked: {error}. Fix: take a folder on another file system.") from error
     if not free:
@@ -166,12 +168,12 @@ def _holder(path):
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return f"process {found['pid']} on {found['host']}, since {found['since']}"
-    except (OSError, ValueError, KeyError):  # the process has the lock and has not written the file yet
+    except (OSError, ValueError, KeyError):  # the process has the lock, but it has not written the file yet
         return "a process that has just started"
 
 
 def did_you_mean(path):
-    """A sentence about a path that does not exist: where it fails, and a similar name there.
+    """Describes why a path does not exist: names the first part that is missing, and suggests a similar name.
 
     Args:
         path: String or path.
@@ -220,7 +222,7 @@ def finite(content):
         content: Nested dicts, lists and tuples.
 
     Returns:
-        The same with strings as keys and lists for tuples.
+        A copy of `content`, in which keys are strings and tuples are lists.
 
     Example:
 

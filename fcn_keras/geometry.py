@@ -2,8 +2,8 @@
 
 Along one axis of the image, the centre of unit ``i`` of a feature map lies at the pixel coordinate ``offset + stride *
 i``, where the centre of the first pixel is 0. The unit depends on the ``receptive_field`` pixels around this centre.
-With these three numbers for two maps, one knows how many pixels the maps are shifted against each other. Every crop in
-the paper follows from that.
+If you know these three numbers for two maps, you know by how many pixels one map is shifted against the other. Every
+crop in the paper follows from this shift.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3, equation 1: strides multiply, kernels compose.
 """
@@ -34,7 +34,7 @@ POINTWISE = (
 )
 POINTWISE_BY_NAME = {"LayerScale", "StochasticDepth"}  # layers of ConvNeXt that Keras does not export
 ELEMENTWISE = {"Add", "Divide", "HardSigmoid", "Maximum", "Minimum", "Multiply", "Relu", "Relu6", "Sigmoid", "Silu",
-               "Subtract", "Tanh", "TrueDivide"}  # of keras.ops, as in `x + y`: they are no layers  # fmt: skip
+               "Subtract", "Tanh", "TrueDivide"}  # from keras.ops, as in `x + y`; they are not layers  # fmt: skip
 GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 INTERPOLATION_WIDTHS = {"nearest": 1, "bilinear": 2, "bicubic": 4, "lanczos3": 6, "lanczos5": 10}  # in units
 MERGES = (
@@ -91,9 +91,9 @@ class Geometry:
     def upsampled(self, factor, kernel, crop=0):
         """Geometry after a transposed convolution with stride ``factor``, without its first ``crop`` units.
 
-        The kernel of unit ``i`` lies around position ``factor * i + (kernel - 1) / 2`` of the output. The receptive
-        field is that of the units that see most. After an upsampling not all units see the same number of pixels, and
-        a convolution that follows may see a little more than its receptive field says.
+        The kernel of unit ``i`` is centred on position ``factor * i + (kernel - 1) / 2`` of the output. After
+        upsampling, the units do not all depend on the same number of pixels. The receptive field is the largest of
+        these numbers. A convolution after the upsampling may depend on a few more pixels than its receptive field.
         """
         fine = self.stride / factor
         return Geometry(
@@ -110,12 +110,12 @@ class Geometry:
 def trace(model, axis=0):
     """Follows an image axis through a Keras Functional or Sequential model, or through a list of layers.
 
-    The padding of a layer with ``padding="same"`` depends on the size of the image, unless the sides of the image are
-    multiples of the total stride. This function assumes such sides.
+    The padding of a layer with ``padding="same"`` depends on the size of the image. This function assumes that the
+    sides of the image are multiples of the total stride.
 
     Args:
-        model: A built Functional or Sequential model with one image input ``(H, W, C)``; or a list of layers, built or
-            not, each of which takes the output of the one before.
+        model: A built Functional or Sequential model with one image input ``(H, W, C)``; or a list of layers, where
+            each layer takes the output of the one before. The layers need not be built.
         axis: 0 for the rows of the image, 1 for its columns.
 
     Returns:
@@ -123,8 +123,7 @@ def trace(model, axis=0):
         after the last feature map (Flatten, Dense) are left out.
 
     Raises:
-        ValueError: If a layer mixes positions in a way that this function does not know, or if a layer merges maps with
-            different strides.
+        ValueError: If this function does not know a layer, or if a layer merges maps with different strides.
 
     Example:
 
@@ -184,7 +183,7 @@ def of_outputs(model, axis=0, incoming=None):
 
 
 def _of_tensor(tensor, known, axis):
-    """The geometry of a tensor, from those of the tensors that it is computed from; `known` keeps all of them."""
+    """The geometry of a tensor, computed from those of its input tensors. All of them are stored in `known`."""
     if id(tensor) not in known:
         call, place = producer(tensor)
         layer = call.operation
@@ -247,7 +246,7 @@ def _transposed(layer, geometry, axis):
 
 
 def _merged(layer, incoming):
-    """A merged unit depends on the pixels of all branches: its window holds the window of each."""
+    """The geometry of merged maps. A merged unit depends on the pixels that the units of all branches depend on."""
     if len({g.stride for g in incoming}) != 1:
         raise ValueError(
             f"Layer {layer.name!r} merges maps with the strides {sorted(g.stride for g in incoming)}: expected one "

@@ -1,4 +1,4 @@
-"""The cross-entropy of pixels, without those that have no label, and weights for rare classes."""
+"""The cross-entropy over the labelled pixels, and weights for rare classes."""
 
 from typing import ClassVar
 
@@ -13,20 +13,23 @@ from .layers.xla import by_xla_where_it_pays
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class PixelCrossentropy(Renamed, keras.losses.Loss):
-    """Softmax cross-entropy of the pixels that have a label.
+    """Softmax cross-entropy over the pixels that have a label.
 
-    Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``. One logit stands
-    for two classes (see `fcn_keras.layers.labels`). The loss of a batch without any labelled pixel is 0. A label that
-    is neither `ignore_class` nor a whole number in ``[0, C)`` raises an error. Code that XLA or JAX has compiled cannot
-    raise it: there, such a pixel does not count. `fcn_keras.datasets.load` has checked its masks before.
+    The loss takes masks of class ids, ``(batch, H, W)`` or ``(batch, H, W, 1)``, and logits ``(batch, H, W, C)``. One
+    logit stands for two classes (see `fcn_keras.layers.labels`). If a batch has no labelled pixel, its loss is 0.
 
-    With `class_weights` the mean is ``sum(w[label] * loss) / sum(w[label])`` over the labelled pixels. With
-    `label_smoothing` a share of the target is spread over all classes. Both are as in ``torch.nn.CrossEntropyLoss``.
+    A label must be `ignore_class` or a whole number in ``[0, C)``; any other label raises an error. Code that XLA or
+    JAX has compiled cannot raise errors, so it ignores such pixels. `fcn_keras.datasets.load` checks its masks when it
+    prepares them.
+
+    With `class_weights`, the mean is ``sum(w[label] * loss) / sum(w[label])`` over the labelled pixels. With
+    `label_smoothing`, a share of the target is spread over all classes. Both work as in ``torch.nn.CrossEntropyLoss``.
 
     Args:
-        ignore_class: Label of the pixels that do not count.
+        ignore_class: Label of the pixels that the loss ignores.
         reduction: ``"mean"`` or ``"sum"``, over the labelled pixels of the batch. The authors used the sum. On an image
-            of VOC its gradient is about 187,500 times as large, and needs their learning rate of 1e-10.
+            of VOC, the gradient of the sum is about 187,500 times as large as that of the mean. This is why the authors
+            needed a learning rate of 1e-10.
         name: Name of the loss.
         dtype: As in `keras.losses.Loss`.
         class_weights: One weight for each class, at least 0; None gives all classes the weight 1. See
@@ -34,9 +37,9 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         label_smoothing: Share of the target that is spread evenly over the classes, in ``[0, 1)``.
 
     Raises:
-        ValueError: If the reduction is neither of the two, or if weights or smoothing are out of range. When called, if
-            masks and logits differ in size, or if a label is neither `ignore_class` nor a class; in a graph of
-            TensorFlow, the latter is a ``tf.errors.InvalidArgumentError``.
+        ValueError: If `reduction` is not one of the two, or if `class_weights` or `label_smoothing` is out of range.
+            The call raises it if masks and logits differ in size, or if a label is neither `ignore_class` nor a class.
+            In a graph of TensorFlow, a wrong label raises a ``tf.errors.InvalidArgumentError`` instead.
 
     Example:
 
@@ -81,11 +84,11 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         losses, weights = _pixel_losses(labels, y_pred, self.class_weights, self.label_smoothing)
         if self.reduction == "sum":
             return losses
-        # Keras divides by the number of all pixels, and we want to divide by the weight of the labelled ones.
+        # Keras will divide by the number of all pixels, but we want to divide by the weight of the labelled ones.
         return losses * ops.divide_no_nan(ops.cast(ops.size(losses), losses.dtype), ops.sum(weights))
 
     def _labels(self, masks, classes):
-        """Class ids, and -1 for pixels that do not count."""
+        """Class ids, with -1 for the pixels to ignore."""
         labels = class_ids(masks, classes, self.ignore_class)
         message = (
             f"A mask holds labels outside [0, {classes}) that are not void ({self.ignore_class}): expected class ids "
@@ -94,7 +97,7 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         return ops.where(require(labels != -2, masks, message), labels, -1)
 
     def weight_of(self, masks):
-        """The number by which the mean divides: labelled pixels, or the sum of their class weights.
+        """The denominator of the mean: the number of labelled pixels, or the sum of their class weights.
 
         Args:
             masks: Tensor of class ids, any shape.
@@ -117,7 +120,7 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
 
 @by_xla_where_it_pays
 def _pixel_losses(labels, logits, class_weights, smoothing):
-    """The loss of each pixel and its weight in the mean. Both are 0 where the label is negative."""
+    """The loss of each pixel, and its weight in the mean. Both are 0 if the label is negative."""
     classes = logits.shape[-1]
     is_own = ops.expand_dims(labels, -1) == ops.arange(classes)
     class_weights = ops.convert_to_tensor(class_weights or [1.0] * classes, dtype=logits.dtype)
@@ -161,7 +164,7 @@ def median_frequency_weights(pixels, power=1.0):
 
 
 def count_pixels(dataset, num_classes):
-    """Counts the pixels of each class in a data set. Labels that are not classes do not count.
+    """Counts the pixels of each class in a data set. Labels that are not classes are ignored.
 
     Args:
         dataset: Iterable of pairs of images and masks, single or in batches.

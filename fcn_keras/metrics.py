@@ -8,8 +8,8 @@ of class ``i``. The metrics are
 - mean IoU (intersection over union; the paper writes IU): the mean over classes of ``n_ii / (t_i + sum_j n_ji - n_ii)``
 - frequency weighted IoU: the same mean, weighted with ``t_i``
 
-Mean accuracy is over the classes that occur in the truth, mean IoU over those that occur in the truth or in the
-prediction.
+Mean accuracy is the mean over the classes that occur in the truth. Mean IoU is the mean over the classes that occur in
+the truth or in the prediction.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics"; the authors' ``score.py``.
 """
@@ -30,18 +30,20 @@ def confusion_matrix(truth, prediction, num_classes):
     """Counts pixels by true class (row) and predicted class (column).
 
     Args:
-        truth: Tensor of class ids, any shape. A pixel whose label is not a class does not count: an id outside ``[0,
-            num_classes)``, such as 255 for void, a fraction, or NaN.
-        prediction: Tensor of class ids of the same shape. Where the truth is a class, the prediction must be a class.
+        truth: Tensor of class ids, any shape. Pixels whose label is not a class are ignored. Such a label is an id
+            outside ``[0, num_classes)`` (255 for void, for instance), a fraction, or NaN.
+        prediction: Tensor of class ids of the same shape. If the truth of a pixel is a class, its prediction must also
+            be a class.
         num_classes: Number of classes ``C``.
 
     Returns:
         int32 tensor ``(C, C)``.
 
     Raises:
-        ValueError: If the shapes differ, or if a prediction that counts is not a class, as the matrix has no cell for
-            it. In a graph of TensorFlow, the latter is a ``tf.errors.InvalidArgumentError``. Code that JAX has compiled
-            cannot raise it: there, the pixel does not count.
+        ValueError: If the shapes differ, or if the truth of a pixel is a class but its prediction is not, because the
+            matrix has no cell for such a pixel. In a graph of TensorFlow, a wrong prediction raises a
+            ``tf.errors.InvalidArgumentError`` instead. Code that JAX has compiled cannot raise errors, so it ignores
+            such pixels.
 
     Example:
 
@@ -61,15 +63,15 @@ def confusion_matrix(truth, prediction, num_classes):
 
 
 def _cells(labels, predicted, num_classes):
-    """The cell of the matrix for each pixel. Pixels that do not count belong to an additional cell at the end."""
+    """The cell of the matrix for each pixel. Ignored pixels belong to an additional cell at the end."""
     cells = ops.where(labels >= 0, num_classes * labels + predicted, num_classes * num_classes)
     return ops.reshape(cells, (-1,))
 
 
 def _counted(cells, num_classes):
-    """The matrix: how often each cell occurs."""
+    """The confusion matrix, made by counting how often each cell occurs."""
     length = num_classes * num_classes + 1
-    if keras.backend.backend() == "jax":  # to compile bincount, JAX must know the length, and Keras does not pass it on
+    if keras.backend.backend() == "jax":  # JAX cannot compile Keras' bincount, which does not pass the length on
         counts = ops.segment_sum(ops.ones_like(cells), cells, num_segments=length)
     else:
         counts = ops.bincount(cells, minlength=length)
@@ -78,7 +80,7 @@ def _counted(cells, num_classes):
 
 @by_xla_where_it_pays
 def _cells_of_logits(truth, logits, num_classes, ignore_class):
-    """The cell for each pixel, and whether a logit of a pixel that counts is NaN."""
+    """The cell for each pixel, and whether any logit of a labelled pixel is NaN."""
     labels = class_ids(truth, num_classes, ignore_class)
     undefined = ops.logical_and(labels >= 0, ops.any(ops.isnan(logits), axis=-1))
     return _cells(labels, argmax_labels(logits), num_classes), ops.any(undefined)
@@ -117,7 +119,10 @@ def scores(confusion):
 
 
 def _hits_truth_union(confusion):
-    """For each class: pixels found, pixels of the truth, pixels of truth or prediction. NaN if a count is negative."""
+    """The pixels of each class that are found, that are in the truth, and that are in the truth or the prediction.
+
+    All are NaN if a count is negative.
+    """
     confusion = ops.convert_to_tensor(confusion)
     if len(confusion.shape) != 2 or confusion.shape[0] != confusion.shape[1]:
         raise ValueError(f"Found a confusion matrix of shape {tuple(confusion.shape)}: expected (C, C).")
@@ -131,12 +136,12 @@ def _hits_truth_union(confusion):
 def trimap(masks, radius, ignore_class=255):
     """Masks in which only the pixels near a boundary keep their label. The others become void.
 
-    With these masks, a metric measures how good a prediction is near boundaries. A pixel is near a boundary if the
-    square of ``2 * radius + 1`` pixels around it holds a label other than its own. Void counts as a label here, since
-    void marks boundaries in VOC. Void pixels stay void.
+    With these masks, a metric measures how good a prediction is near boundaries. Consider the square with a side of
+    ``2 * radius + 1`` pixels around a pixel. If the square contains a different label, the pixel is near a boundary.
+    Void counts as a label here, because VOC marks boundaries with void. Void pixels stay void.
 
     Args:
-        masks: Tensor ``(batch, H, W)`` of class ids below ``2**24``. Every other label becomes void.
+        masks: Tensor ``(batch, H, W)`` of class ids below ``2**24``. All other labels become void.
         radius: Distance in pixels, 1 or more. With 1, one pixel on each side of a boundary keeps its label.
         ignore_class: Label of void.
 
@@ -156,14 +161,14 @@ def trimap(masks, radius, ignore_class=255):
     """
     if radius < 1:
         raise ValueError(f"Found radius={radius}: expected 1 or more pixels.")
-    ids = class_ids(masks, 2**24)  # these are exact in float32, the type that is pooled
+    ids = class_ids(masks, 2**24)  # we pool in float32, which represents these ids exactly
     labels = ops.cast(ids, "float32")[..., None]
     largest, smallest = _largest_within(labels, radius), -_largest_within(-labels, radius)
     return ops.where(ops.logical_and((largest != smallest)[..., 0], ids >= 0), ids, ignore_class)
 
 
 def _largest_within(x, radius):
-    """The maximum over squares, as a maximum over columns and one over rows. Padding does not count."""
+    """The maximum over squares, computed as a maximum over columns and then over rows. Padding is ignored."""
     side = 2 * radius + 1
     return ops.max_pool(ops.max_pool(x, (side, 1), 1, "same"), (1, side), 1, "same")
 
@@ -198,25 +203,27 @@ def _mean_where(values, occurs):
 class SegmentationMetrics(Renamed, keras.metrics.Metric):
     """The four metrics of the paper, for `keras.Model.compile`.
 
-    Takes masks ``(batch, H, W)`` or ``(batch, H, W, 1)`` of class ids and logits ``(batch, H, W, C)``. One logit stands
-    for two classes (see `fcn_keras.layers.labels`). The metric adds up the confusion matrix of all batches in
-    `confusion`, and `result` is a dict with the four metrics. It also works in ``tf.function`` and with
-    ``tf.distribute``. The counts are exact, in integers of 64 bits, or of 32 bits on JAX (2.1e9 pixels in a cell).
+    The metric takes masks of class ids, ``(batch, H, W)`` or ``(batch, H, W, 1)``, and logits ``(batch, H, W, C)``. One
+    logit stands for two classes (see `fcn_keras.layers.labels`). The metric adds up the confusion matrices of all
+    batches in `confusion`, and `result` returns a dict with the four metrics. It also works in ``tf.function`` and with
+    ``tf.distribute``. The counts are exact 64-bit integers. On JAX they are 32-bit integers, which is enough for 2.1e9
+    pixels in a cell.
 
-    If a logit of a pixel that counts is NaN, as after training has diverged, there is no prediction to count. All
-    metrics are NaN then, and all counts in `confusion` are negative, until `reset_state`.
+    If training diverges, logits become NaN. A pixel with such a logit has no prediction that could be counted. As soon
+    as this happens to a labelled pixel, all metrics are NaN and all counts in `confusion` are negative. The method
+    `reset_state` starts again from zero.
 
     Args:
         num_classes: Number of classes ``C``.
         class_names: Names of the classes, for `per_class`; by default their numbers.
-        ignore_class: Label of the pixels that do not count. Pixels whose label is not a whole number in ``[0, C)`` do
-            not count either.
+        ignore_class: Label of the pixels to ignore. Pixels whose label is not a whole number in ``[0, C)`` are also
+            ignored.
         name: Name of the metric.
         dtype: As in `keras.metrics.Metric`.
 
     Raises:
-        ValueError: If the number of names is not the number of classes. At an update, if the number of logits is not
-            the number of classes, or if masks and logits differ in size.
+        ValueError: If the number of names is not the number of classes. `update_state` raises it if the number of
+            logits is not the number of classes, or if masks and logits differ in size.
 
     Example:
 
@@ -237,13 +244,13 @@ class SegmentationMetrics(Renamed, keras.metrics.Metric):
         self.num_classes, self.ignore_class = num_classes, ignore_class
         self.class_names = list(class_names) if class_names is not None else [str(i) for i in range(num_classes)]
         integer, bits = ("int32", 30) if keras.backend.backend() == "jax" else ("int64", 50)
-        self._undefined = -(2**bits)  # every count after NaN; the sum over replicas is negative and does not overflow
+        self._undefined = -(2**bits)  # the value of every count after a NaN; replicas can add it up without overflow
         self.confusion = self.add_weight(
             shape=(num_classes, num_classes), initializer="zeros", dtype=integer, name="confusion"
         )
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds a batch. `sample_weight` has no effect: a pixel counts or is ignored."""
+        """Adds a batch. `sample_weight` has no effect."""
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         classes = y_pred.shape[-1]
         if classes is not None and max(classes, 2) != self.num_classes:  # one logit is two classes
@@ -258,11 +265,11 @@ class SegmentationMetrics(Renamed, keras.metrics.Metric):
         self.confusion.assign(ops.where(undefined, self._undefined, total))
 
     def result(self):
-        """The four metrics, a dict of scalars as of `scores`."""
+        """The four metrics, as a dict of scalars; see `scores`."""
         return scores(self.confusion)
 
     def per_class(self):
-        """The IoU of each class, a dict by name. It is NaN for a class that occurs in no mask and no prediction."""
+        """A dict from class name to IoU. A class that occurs in no mask and in no prediction has the IoU NaN."""
         values = ops.convert_to_numpy(class_iou(self.confusion))
         return {name: float(value) for name, value in zip(self.class_names, values, strict=True)}
 

@@ -1,8 +1,8 @@
-"""Data sets for segmentation, all in one convention: RGB images, masks of integer class ids, void is 255.
+"""Data sets for segmentation. All have RGB images and masks of integer class ids, in which void is 255.
 
-`load` gives batches for training and evaluation. `prepare` gives the TFDS builder with everything in it: instance
-masks, file names, and the names and colours of the classes in ``builder.info.metadata``. Keras, TensorFlow and
-TensorFlow Datasets are imported when data are loaded, not with this module.
+`load` returns batches for training and evaluation. `prepare` returns the TFDS builder, which gives access to everything
+in the data: instance masks, file names, and the names and colours of the classes in ``builder.info.metadata``. This
+module does not import Keras, TensorFlow or TensorFlow Datasets until you load data.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ BUILDERS = {
     "folder": ("folder", "Folder"),
 }
 _MODULES = ("camvid", "check", "classes", "download", "folder", "images", "masks", "pets", "pipeline", "shapes", "voc")
-_CACHED = {}  # (folder, when it was prepared, split) → its examples in memory; every epoch of a run loads them anew
+_CACHED = {}  # (folder, when it was prepared, split) → examples in memory; each epoch of a run calls `load` again
 CONFIG_OF_SPLIT = {"voc": {"sbd_train": "2011_sbd", "seg11valid": "2011_sbd", "trainaug": "2012_sbd"}}
 
 
@@ -48,7 +48,7 @@ def named(data, source=None):
         ``(name, source)``.
 
     Raises:
-        ValueError: If `data` is neither a name nor a folder; or if it is a folder and there is a source also.
+        ValueError: If `data` is neither a name nor a folder; or if it is a folder and `source` is also given.
 
     Example:
 
@@ -69,25 +69,25 @@ def named(data, source=None):
 
 
 def prepare(name, config=None, *, source=None, data_dir=None):
-    """Generates or converts a data set, once, and returns its TFDS builder.
+    """Generates or converts a data set if that has not been done yet, and returns its TFDS builder.
 
     Args:
         name: ``"shapes"`` (generated), ``"camvid"`` (read from a folder), ``"voc"`` or ``"pets"`` (read from a folder,
             or downloaded), or the path of a folder with your own images and masks, as `fcn_keras.datasets.folder`
-            describes it. With ``"folder"``, that path is `source`.
-        config: Configuration of the builder, such as ``"objects"`` of shapes; by default its first. For a folder, the
-            share of the images to validate on if it has no lists, such as 0.1.
-        source: The folder that holds the data. For camvid it is needed the first time. For voc and pets, None downloads
-            the data, after a line that says what, how much and from where. For ``"folder"`` it is needed each time, and
-            prepared anew when its files have changed.
+            describes it. If `name` is ``"folder"``, pass that path as `source`.
+        config: Configuration of the builder, such as ``"objects"`` of shapes; by default the first one. For a folder
+            without lists, the share of the images to use for validation, such as 0.1.
+        source: The folder that holds the data. For camvid you need it the first time. For voc and pets, None downloads
+            the data; before that, a message says what is downloaded, how much it is, and from where. For ``"folder"``
+            you need it each time, and the data are prepared again if the files have changed.
         data_dir: Folder for the prepared data; by default `data_home`.
 
     Returns:
         A prepared `tfds.core.DatasetBuilder`; its ``info.metadata`` holds ``class_names``, ``palette`` and ``void``.
 
     Raises:
-        ValueError: If there is no such data set; if its source is missing or lacks something; if a download fails; or
-            if the data in `data_dir` were prepared from another source.
+        ValueError: If there is no such data set; if its source is missing or incomplete; if a download fails; or if
+            the data in `data_dir` were prepared from a different source.
 
     Example:
 
@@ -102,7 +102,7 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     make = getattr(importlib.import_module(f".{module}", __name__), cls)
     source = None if source is None else user_path(source).resolve()
     data_dir = user_path(data_dir or data_home())
-    with _quiet("absl"):  # TFDS warns of the folder that it is about to fill
+    with _quiet("absl"):  # TFDS would warn that the folder does not exist, although it is about to create it
         if name == "folder" and source is not None:
             builder = importlib.import_module(".folder", __name__).builder_of(source, config, data_dir)
         elif name != "folder":
@@ -112,7 +112,7 @@ def prepare(name, config=None, *, source=None, data_dir=None):
             local = "" if source is None and getattr(builder, "DOWNLOADS", False) else "; nothing is downloaded"
             print(f"Preparing {name} under {builder.data_dir} (once){local}.", flush=True)
             if not sys.stderr.isatty():
-                tfds.disable_progress_bar()  # it would fill a notebook or a log with lines
+                tfds.disable_progress_bar()  # in a notebook or a log, it would print very many lines
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(manual_dir=source, try_download_gcs=False)
             )
@@ -133,7 +133,7 @@ def _quiet(name):
 
 
 def _require_source(make, name, source):
-    """Says what is missing; TFDS itself would raise an AssertionError."""
+    """Raises an error that says what is missing. TFDS itself would raise an AssertionError."""
     instructions = make.MANUAL_DOWNLOAD_INSTRUCTIONS
     if not instructions and source is not None:
         raise ValueError(f"{name} is generated, found the source {source}. Fix: leave it out.")
@@ -145,7 +145,7 @@ def _require_source(make, name, source):
 
 
 def _require_same_source(builder, source):
-    record = pathlib.Path(builder.data_dir) / "source.txt"  # of the first edition
+    record = pathlib.Path(builder.data_dir) / "source.txt"  # the first edition wrote this file
     prepared = builder.info.metadata.get("source") or (record.read_text().strip() if record.exists() else "unknown")
     if prepared != str(source):
         raise ValueError(
@@ -192,22 +192,24 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
 
     Args:
         name: ``"shapes"``, ``"camvid"``, ``"voc"``, ``"pets"``, or the path of a folder; or a builder from `prepare`,
-            so that a large folder need not be looked through again.
+            which saves the time to look through a large folder again.
         split: ``"train"``, ``"validation"``, ``"test"`` if there is one, or a TFDS slice such as ``"train[:100]"``. For
-            voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, which choose their config by themselves.
+            voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, for which `load` chooses the right config.
         config, source, data_dir: As in `prepare`.
-        cache: Whether to keep the bytes of the files, as they are before shuffling and augmentation, in memory after
-            the first pass. Every later `load` of the same split in this process uses them. For slow disks.
+        cache: Whether to keep the bytes of the files in memory after the first pass. Later calls of `load` with the
+            same split, in the same process, use them again. This helps with slow disks. Shuffling and augmentation are
+            not cached.
         **options: ``size``, ``augment``, ``scales``, ``colour``, ``batch``, ``seed``: see
             `fcn_keras.datasets.pipeline.make_pipeline`.
 
     Returns:
-        A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, masks uint8 ``(batch, H, W)``;
-        without `batch`, single images and masks. In the fine configs of shapes masks are larger than their images.
+        A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, and masks uint8 ``(batch, H, W)``.
+        Without `batch`, it holds single images and masks. In the fine configs of shapes, masks may be larger than their
+        images.
 
     Raises:
-        ValueError: As `prepare` and `make_pipeline`; if images and masks of different sizes are to be cut; or if
-            `cache` is neither True nor False.
+        ValueError: As in `prepare` and `make_pipeline`; if `size` or `augment` is given, but masks are larger than
+            their images; or if `cache` is neither True nor False.
 
     Example:
 
@@ -218,7 +220,7 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     from .pipeline import make_pipeline
 
     if not isinstance(cache, bool):
-        raise ValueError(f"Found cache={cache!r}, expected True or False: a cache lies in memory. Fix: cache=True.")
+        raise ValueError(f"Found cache={cache!r}: expected True, to cache in memory, or False. Fix: cache=True.")
     builder = name
     if isinstance(name, str | os.PathLike):
         builder = prepare(name, config or config_of(name, split), source=source, data_dir=data_dir)
@@ -230,13 +232,13 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
         )
     examples = undecoded(builder, split, "image", "segmentation_mask")
     if cache:
-        made = (pathlib.Path(builder.data_dir) / "dataset_info.json").stat().st_mtime_ns  # data may be prepared anew
+        made = (pathlib.Path(builder.data_dir) / "dataset_info.json").stat().st_mtime_ns  # it changes with the data
         examples = _CACHED.setdefault((str(builder.data_dir), made, split), examples.cache())
     return make_pipeline(examples, ignore_class=int(builder.info.metadata["void"]), **options)
 
 
 def undecoded(builder, split, *features):
-    """The examples of a split with the bytes of their files, which are small enough to shuffle all of them.
+    """The examples of a split as undecoded files. They are small enough to hold all of them in a shuffle buffer.
 
     Args:
         builder: A prepared builder, as from `prepare`.
@@ -244,7 +246,7 @@ def undecoded(builder, split, *features):
         *features: The images and masks to read.
 
     Returns:
-        A `tf.data.Dataset` of dicts of scalar strings; ``builder.info.features[name].decode_example`` decodes one.
+        A `tf.data.Dataset` of dicts of scalar strings. ``builder.info.features[name].decode_example`` decodes one.
 
     Example:
 
@@ -256,5 +258,5 @@ def undecoded(builder, split, *features):
 
     skipped = {name: tfds.decode.SkipDecoding() for name in features}
     read = tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=skipped)
-    with _quiet("absl"):  # TFDS warns of a deprecated field that it reads itself
+    with _quiet("absl"):  # TFDS reads a field that is deprecated, and warns of it
         return builder.as_dataset(split=split, shuffle_files=False, decoders=read)

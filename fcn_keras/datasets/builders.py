@@ -1,4 +1,4 @@
-"""What the builders of all data sets share: their features, the classes in their metadata, and their source."""
+"""Helpers that the builders of all data sets share, for their features, metadata and source folder."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -8,7 +8,7 @@ from ..layers.labels import VOID
 
 
 def mask_feature():
-    """The feature of one integer mask: uint8 ``(H, W, 1)``, stored as a lossless PNG.
+    """The TFDS feature for a mask of integers: uint8 ``(H, W, 1)``, stored as a lossless PNG.
 
     Example:
 
@@ -22,13 +22,14 @@ def segmentation_features(encoding_format="jpeg", instance_mask=False):
     """The features of a segmentation data set.
 
     Args:
-        encoding_format: How images are stored, ``"jpeg"`` or ``"png"``. Files that a builder passes by path are stored
-            byte for byte, so name the format that they have; None if they have both.
-        instance_mask: Whether each example also tells objects apart: 0 background, 1 to n objects, 255 void.
+        encoding_format: Format in which images are stored, ``"jpeg"`` or ``"png"``. If a builder passes the paths of
+            files, their bytes are stored unchanged. In this case, name the format of the files, or pass None if there
+            are files of both formats.
+        instance_mask: Whether each example has an instance mask: 0 background, 1 to n objects, 255 void.
 
     Returns:
         A `tfds.features.FeaturesDict` of ``image`` ``(H, W, 3)``, ``segmentation_mask`` ``(H, W, 1)`` with class ids
-        and 255 for void, ``instance_mask`` if asked for, and ``file_name``.
+        and 255 for void, ``instance_mask`` if `instance_mask` is True, and ``file_name``.
 
     Example:
 
@@ -46,10 +47,10 @@ def segmentation_features(encoding_format="jpeg", instance_mask=False):
 
 
 def class_metadata(class_names, palette, void=VOID):
-    """The names and colours of the classes, for ``builder.info.metadata``; TFDS stores it with the data, as JSON.
+    """The names and colours of the classes, for ``builder.info.metadata``. TFDS stores them with the data, as JSON.
 
     Args:
-        class_names: One name for each id; background first, if there is one.
+        class_names: One name for each id. If there is a background, it comes first.
         palette: uint8 array ``(len(class_names), 3)``, RGB.
         void: Id of the pixels that belong to no class.
 
@@ -74,13 +75,13 @@ def class_metadata(class_names, palette, void=VOID):
 
 
 def source_of(builder, dl_manager):
-    """The folder that data are prepared from, which the metadata of the prepared data then name.
+    """Returns the folder that data are prepared from, and writes its path into the metadata.
 
-    TFDS writes examples and metadata into one temporary folder and renames it at the end. So prepared data always name
-    their source, even if the process was killed right afterwards.
+    TFDS writes examples and metadata into a temporary folder, and renames this folder at the end. So the metadata of
+    prepared data always name their source, even if the process is killed right after the preparation.
 
     Args:
-        builder: The `tfds.core.DatasetBuilder` that prepares itself.
+        builder: The `tfds.core.DatasetBuilder` that is being prepared.
         dl_manager: Its `tfds.download.DownloadManager`.
 
     Returns:
@@ -103,12 +104,12 @@ def require_folder(folder, needed, what):
     """Raises an error unless a folder holds all that is needed.
 
     Args:
-        folder: Path, or None if the user named no folder.
+        folder: Path, or None if the user did not name a folder.
         needed: Names of files or folders in it.
         what: Name of the data set, for the message.
 
     Raises:
-        ValueError: If there is no folder, or it lacks something.
+        ValueError: If the folder is None, or if something is missing in it.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""CamVid, road scenes with 11 classes, in the folder layout that SegNet's authors gave it."""
+"""CamVid, a data set of road scenes with 11 classes, in the folder layout of SegNet's authors."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -20,15 +20,15 @@ COLOURS = {
     "pedestrian": (64, 64, 0),
     "bicyclist": (0, 128, 192),
 }
-CLASSES = Classes(tuple(COLOURS), void_id=len(COLOURS))  # in the files void is 11
+CLASSES = Classes(tuple(COLOURS), void_id=len(COLOURS))  # in the files, void is 11
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # split → folder
 
 
 class CamVid(tfds.core.GeneratorBasedBuilder):
-    """Builder of CamVid from its folder.
+    """Builder of CamVid, which reads it from a folder.
 
-    Splits: ``train`` and ``validation`` from the folders ``train``, ``trainannot``, ``val`` and ``valannot``; and
-    ``test``, if ``test`` and ``testannot`` are there.
+    The splits ``train`` and ``validation`` come from the folders ``train``, ``trainannot``, ``val`` and ``valannot``.
+    If the folders ``test`` and ``testannot`` exist, there is also a split ``test``.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The classes of a data set: names, colours, ``classes.txt``, and masks that are written in colours."""
+"""The classes of a data set: their names and colours, the file ``classes.txt``, and masks that hold colours."""
 
 import dataclasses
 import re
@@ -11,14 +11,14 @@ from ..layers.labels import VOID
 
 @dataclasses.dataclass(frozen=True)
 class Classes:
-    """Names of the classes by id, and their colours if masks are written in colours.
+    """The names of the classes by id, and their colours if the masks hold colours.
 
     Args:
-        names: One name for each id; background first, if there is one.
+        names: One name for each id. If there is a background, it comes first.
         colours: RGB in 0–255, one triple for each name; None if masks hold ids.
         void_colour: RGB of the pixels that belong to no class; None if there is no such colour.
-        void_id: Id in the mask files, in addition to 255, of pixels that belong to no class. The ids above it move
-            down by one, so that the classes are numbered without a gap.
+        void_id: Id that means void in the mask files, in addition to 255. The ids above it move down by one, so that
+            the class ids have no gap.
 
     Example:
 
@@ -57,8 +57,8 @@ class Classes:
 def voc_palette(n=256):
     """The colours of PASCAL VOC's masks.
 
-    The bits of an id are dealt to red, green and blue in turn, from the highest bit of the colours down: bits 0, 3 and
-    6 of the id are bits 7, 6 and 5 of its red, and so on.
+    The bits of an id are distributed over red, green and blue in turn. The lowest bits of the id become the highest
+    bits of the colours. For example, bits 0, 3 and 6 of the id become bits 7, 6 and 5 of red.
 
     Args:
         n: Number of colours, 1 to 256.
@@ -89,10 +89,10 @@ def voc_palette(n=256):
 def read_classes(path):
     r"""Reads a ``classes.txt``: one line for each class, in the order of the ids.
 
-    A line is a name, or a name and its colour as three numbers: ``road 128 64 128``. The name ``void`` is special: with
-    a colour it names the colour of pixels that belong to no class, and has no id; without a colour, the id of its line
-    becomes void, in addition to 255. Empty lines and text after ``#`` are ignored. A file names at most 255 classes,
-    because the id 255 is void.
+    A line is a name, or a name and its colour as three numbers: ``road 128 64 128``. The name ``void`` is special. With
+    a colour, it says that pixels of this colour belong to no class, and it has no id. Without a colour, the id of its
+    line becomes void, in addition to 255. Empty lines and text after ``#`` are ignored. A file can name at most 255
+    classes, because the id 255 is void.
 
     Args:
         path: The file, in UTF-8.
@@ -102,8 +102,8 @@ def read_classes(path):
 
     Raises:
         ValueError: If the file cannot be read; if it names no class or more than 255; if a name or a colour occurs
-            twice; if a number is no integer in 0–255; or if some classes have colours and others do not. The message
-            names the line, if one line is at fault.
+            twice; if a number is not an integer in 0–255; or if some classes have colours and others do not. If one
+            line is wrong, the message names it.
 
     Example:
 
@@ -125,7 +125,7 @@ def read_classes(path):
         for kind, value in (("name", name), ("colour", colour)):
             before = first_lines.setdefault((kind, value), number) if value is not None else number
             if before != number:
-                raise ValueError(f"{path}, line {number}: found the {kind} {value}, which line {before} has already.")
+                raise ValueError(f"{path}, line {number}: found the {kind} {value}, which line {before} already has.")
         found[name] = colour
     void_id = list(found).index("void") if "void" in found and found["void"] is None else None
     void = found.pop("void", None)
@@ -145,14 +145,14 @@ def read_classes(path):
 
 
 def read_lines(path, content):
-    r"""The lines of a text file that a user writes.
+    r"""The lines of a text file that a user has written.
 
     Args:
         path: The file, in UTF-8.
-        content: What the file should hold, for the message of an error.
+        content: What the file should contain, for the error message.
 
     Raises:
-        ValueError: If it is no regular file, cannot be read, or is not UTF-8.
+        ValueError: If it is not a regular file, cannot be read, or is not UTF-8.
 
     Example:
 
@@ -161,10 +161,10 @@ def read_lines(path, content):
     ['day/1', 'day/2']
     """
     path = user_path(path)
-    if not path.is_file():  # reading a pipe would wait for ever
-        raise ValueError(f"{path} cannot be read, it is no regular file: expected a text file, {content}.")
+    if not path.is_file():  # reading from a pipe could wait forever
+        raise ValueError(f"{path} cannot be read, because it is not a regular file: expected a text file, {content}.")
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a byte order mark
+        return path.read_text(encoding="utf-8-sig").splitlines()  # some editors write a byte order mark at the start
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as UTF-8 ({error}): expected a text file, {content}.") from error
 
@@ -178,7 +178,7 @@ def _parsed(line, place):
 
 
 def colours_to_ids(mask, classes):
-    """Turns a mask that is written in colours into ids.
+    """Turns the colours of a mask into class ids.
 
     Args:
         mask: uint8 array ``(H, W, 3)``.
@@ -188,8 +188,8 @@ def colours_to_ids(mask, classes):
         uint8 array ``(H, W)``; void is 255.
 
     Raises:
-        ValueError: If the mask is no such array, the classes have no colours, or the mask holds colours of no class;
-            the message names the most frequent ones and counts their pixels.
+        ValueError: If the mask is not such an array, if the classes have no colours, or if the mask holds colours that
+            belong to no class. The message names the most frequent of these colours and counts their pixels.
 
     Example:
 
@@ -214,8 +214,8 @@ def colours_to_ids(mask, classes):
     if unknown:
         most = ", ".join(f"{_triple(present[i])} ({counts[i]} pixels)" for i in unknown[:5])
         raise ValueError(
-            f"The mask holds {len(unknown)} colours of no class: {most}. Fix: name them in classes.txt; colours that "
-            "nobody drew come from JPEG, or from masks that were resized by interpolation."
+            f"The mask holds {len(unknown)} colours of no class: {most}. Fix: name them in classes.txt. If nobody drew "
+            "these colours, they come from JPEG, or the mask was resized by interpolation."
         )
     ids = np.array([table[int(code)] for code in present], "uint8")
     return ids[inverse].reshape(codes.shape)

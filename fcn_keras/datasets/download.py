@@ -1,7 +1,7 @@
-"""Archives from the network, through TFDS's own download manager: registered checksums, retries, proxies, unpacking.
+"""Downloads archives with the download manager of TFDS, which handles checksums, retries, proxies and unpacking.
 
-TFDS knows one address for each file; here several addresses of one archive are tried in turn. It does not continue a
-download that broke off: the error says how another program can.
+TFDS only supports one address for each file. This module tries several addresses of an archive in turn. TFDS cannot
+continue an interrupted download, so the error message names a program that can.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import shutil
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
-downloader.MAX_RETRIES = 2  # with TFDS's 10, a machine without a network waits three minutes at each address
+downloader.MAX_RETRIES = 2  # with the default of 10, a machine without a network waits three minutes for each address
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Archive:
 
     Args:
         name: File name.
-        size: Bytes, for the announcement and the check of free space; it need not be exact.
+        size: Number of bytes, for the announcement and the check of free space. It need not be exact.
         sha256: Checksum, hexadecimal.
         urls: Addresses, which are tried in turn.
         what: Name of the data set.
@@ -33,8 +33,8 @@ class Archive:
     what: str
 
 
-# The checksum of VOC2012 is that of TFDS (url_checksums/voc.txt), the others are those of torchvision's prototype data
-# sets. They were not checked against the files.
+# The checksum of VOC2012 comes from TFDS (url_checksums/voc.txt). The others come from torchvision's prototype data
+# sets. We have not checked them against the files.
 ARCHIVES = {
     "2012": Archive(
         "VOCtrainval_11-May-2012.tar",
@@ -72,20 +72,20 @@ ARCHIVES = {
 
 
 class _Checksum(tfds.download.checksums.UrlInfo):
-    """What TFDS compares a downloaded file with: its checksum alone, since not every size is known exactly."""
+    """Makes TFDS compare only the checksum of a download, because we do not know every size exactly."""
 
     def __eq__(self, other):
         return self.checksum == other.checksum
 
 
 def url_infos(archives):
-    """The registered checksums of archives, for the class attribute ``url_infos`` of a TFDS builder.
+    """The checksums of archives, for the class attribute ``url_infos`` of a TFDS builder.
 
     Args:
         archives: Iterable of `Archive`.
 
     Returns:
-        Dict from each address to what TFDS compares the file with.
+        Dict from each address to the checksum that TFDS compares the file with.
 
     Example:
 
@@ -100,10 +100,10 @@ def url_infos(archives):
 
 
 def fetch(dl_manager, archive):
-    """Downloads and unpacks an archive, once; says before it starts what it loads, how much, and from where.
+    """Downloads and unpacks an archive if that has not been done yet.
 
-    An archive of the same name in the folder that the user named (``source``) is unpacked instead, if its checksum is
-    right.
+    Before it starts, it prints what it downloads, how much it is, and from where. If the user's folder (``source``)
+    contains an archive with the same name and the right checksum, that archive is unpacked instead.
 
     Args:
         dl_manager: The `tfds.download.DownloadManager` of a builder whose ``url_infos`` name the archive.
@@ -113,8 +113,8 @@ def fetch(dl_manager, archive):
         Path of the folder with the unpacked files.
 
     Raises:
-        ValueError: If no address gives the right file, if it cannot be unpacked, or if the disk is too small. The
-            message names every address, what was found there, and other ways to get the file.
+        ValueError: If no address provides the right file, if the file cannot be unpacked, or if the disk is too small.
+            The message lists every address with its error, and other ways to get the file.
 
     Example:
 
@@ -131,9 +131,9 @@ def fetch(dl_manager, archive):
     for url in archive.urls:
         try:
             return pathlib.Path(dl_manager.download_and_extract(url))
-        except Exception as error:  # of requests, of TFDS, of the archive, of the disk
+        except Exception as error:  # an error of requests, of TFDS, of the archive, or of the disk
             failures.append(f"{url}: {type(error).__name__}: {' '.join(str(error).split())}")
-            for folder in _unfinished(dl_manager) - others:  # TFDS leaves what has arrived
+            for folder in _unfinished(dl_manager) - others:  # TFDS does not delete the part that it has downloaded
                 shutil.rmtree(folder, ignore_errors=True)
     raise ValueError(
         f"{archive.what} could not be downloaded and unpacked. Found: {'; '.join(failures)}. Fix: try again; or "
@@ -143,7 +143,7 @@ def fetch(dl_manager, archive):
 
 
 def _unfinished(dl_manager):
-    """The temporary folders of downloads."""
+    """The temporary folders of unfinished downloads."""
     return {folder for depth in ("", "*/") for folder in dl_manager.download_dir.glob(f"{depth}*.tmp.*")}
 
 

@@ -1,15 +1,15 @@
-"""A folder of one's own images and masks as a TFDS data set.
+"""Reads a folder with your own images and masks as a TFDS data set.
 
 ::
 
     my_data/
-      images/       photographs: JPEG, PNG, …; folders inside are fine
-      masks/        for each a PNG, BMP or TIFF of the same name: ids, or colours that classes.txt names
+      images/       photographs: JPEG, PNG, …, which may also be in subfolders
+      masks/        for each image a PNG, BMP or TIFF of the same name: ids, or colours that classes.txt names
       classes.txt   optional: one line for each class, in the order of the ids: `road`, or `road 128 64 128`
       train.txt, validation.txt, test.txt   optional: one name in each line, such as `day/001`
 
-The command ``fcn-keras check my_data`` says what is wrong with such a folder. The same checks refuse here what cannot
-be trained on.
+The command ``fcn-keras check my_data`` tells you what is wrong with such a folder. This module makes the same checks,
+and raises an error if a network cannot be trained on the data.
 """
 
 import hashlib
@@ -28,17 +28,17 @@ from .check.layouts import LISTS, VALIDATION_SHARE, read_layout
 from .classes import Classes
 from .masks import read_mask
 
-UNUSABLE = ("image", "mask", "colours", "ids", "size", "jpeg mask")  # what no training can go on with
-NAMED = 20  # files of one kind that an error names
+UNUSABLE = ("image", "mask", "colours", "ids", "size", "jpeg mask")  # kinds of problems that make training impossible
+NAMED = 20  # how many files an error names for each kind of problem
 
 
 class Folder(tfds.core.GeneratorBasedBuilder):
-    """Builder of a folder of images and masks; `builder_of` makes its config, which knows the classes.
+    """Builder of a folder of images and masks. `builder_of` makes its config, which holds the classes.
 
-    Without a ``classes.txt`` there are as many classes as the largest id in a mask says, named ``class 0``, ``class 1``
-    and so on. Every file is read before the first is written, and one error names all bad files. JPEG and PNG files are
-    kept byte for byte; images that are turned by EXIF, grey, transparent or of another kind are stored as people see
-    them, in RGB.
+    Without a ``classes.txt``, the classes are the ids from 0 to the largest id in the masks, with the names
+    ``class 0``, ``class 1`` and so on. The builder reads all files before it writes anything, and one error names all
+    bad files. JPEG and PNG files are stored byte for byte. Images of other formats, and images that are grey,
+    transparent or turned by EXIF, are converted to upright RGB images.
 
     Example:
 
@@ -52,7 +52,7 @@ class Folder(tfds.core.GeneratorBasedBuilder):
         classes = self.builder_config.classes
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Images and masks of one's own.",
+            description="Images and masks from a folder.",
             features=segmentation_features(encoding_format=None),
             supervised_keys=("image", "segmentation_mask"),
             metadata=class_metadata(classes.names, classes.palette),
@@ -71,11 +71,11 @@ class Folder(tfds.core.GeneratorBasedBuilder):
 
 
 class FolderConfig(tfds.core.BuilderConfig):
-    """What a folder says about itself; the name holds a fingerprint of its files.
+    """The config of a folder. Its name contains a fingerprint of the files.
 
     Args:
         classes: The `fcn_keras.datasets.classes.Classes`.
-        share: Share of the images to validate on, if there are no lists.
+        share: Share of the images to use for validation, if there are no lists.
     """
 
     def __init__(self, *, classes, share, **kwargs):
@@ -84,18 +84,18 @@ class FolderConfig(tfds.core.BuilderConfig):
 
 
 def builder_of(source, share=None, data_dir=None):
-    """The builder of a folder. When its files have changed it has another config, so that it is prepared anew.
+    """The builder of a folder. If the files change, the config also changes, so the data are prepared again.
 
     Args:
         source: The folder that holds ``images`` and ``masks``.
-        share: Share of the images to validate on, if there are no lists; 0.2 by default.
+        share: Share of the images to use for validation, if there are no lists; 0.2 by default.
         data_dir: Folder for the prepared data.
 
     Returns:
         A `tfds.core.DatasetBuilder`, prepared or not.
 
     Raises:
-        ValueError: If the folder does not have this layout, or files in it cannot be used: the message names them.
+        ValueError: If the folder does not have this layout, or if files in it cannot be used. The message names them.
 
     Example:
 
@@ -113,7 +113,7 @@ def builder_of(source, share=None, data_dir=None):
 
 
 def _layout(source, share):
-    """The pairs of a folder, or an error that tells all that is wrong with its names and lists."""
+    """The layout of a folder. If names or lists are wrong, it raises one error that describes all problems."""
     if not 0 < share < 1:
         raise ValueError(f"Found a validation share of {share}: expected a number between 0 and 1.")
     missing = [name for name in ("images", "masks") if not (source / name).is_dir()]
@@ -126,7 +126,7 @@ def _layout(source, share):
 
 
 def _require_none(findings, source):
-    """Raises one error that tells all findings which are errors."""
+    """Raises one error that lists all findings with severity "error"."""
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         files = sum(max(len(error.files), 1) for error in errors)
@@ -137,7 +137,7 @@ def _require_none(findings, source):
 
 
 def _fingerprint(source, pairs, share):
-    """Ten digits that change with the folder, with the list of its files, and with a file's size or time."""
+    """Ten hexadecimal digits that change if the folder, the list of its files, or a file's size or time changes."""
     files = [path for pair in sorted(pairs, key=lambda pair: pair.name) for path in (pair.image, pair.mask)]
     files += [path for path in sorted(source.glob("*.txt")) if path.is_file()]
     states = [(path, path.stat() if path.exists() else path.lstat()) for path in files]
@@ -146,7 +146,7 @@ def _fingerprint(source, pairs, share):
 
 
 def _classes(source, layout):
-    """Reads every file; gives the classes, numbered if nobody named them."""
+    """Reads every file and returns the classes. Without a ``classes.txt``, their names are numbered."""
     views = inspect_all(layout)
     _require_none(by_kind((problem for view in views for problem in view.problems), UNUSABLE), source)
     if layout.classes is not None:

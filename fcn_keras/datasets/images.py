@@ -1,4 +1,4 @@
-"""Images from files and arrays, checked: RGB, 0–255, ``(H, W, 3)``; and the image files of a folder."""
+"""Reads images from files and arrays, checks that they are RGB in 0–255, and finds the image files in a folder."""
 
 import os
 import pathlib
@@ -13,26 +13,27 @@ from .._files import user_path
 from ..layers.labels import to_numpy
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # the endings of image files in folders
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # for an EPS file Pillow would start Ghostscript
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # not EPS, for which Pillow would start Ghostscript
 
 
 def read_image(source):
     """Reads one RGB image from a file or from an array, and checks it.
 
-    A file of one of the kinds in `FORMATS` is turned upright (EXIF orientation) and converted to RGB: palettes are
-    looked up, grey is repeated, transparent pixels show white. A file whose header declares more than twice
-    ``PIL.Image.MAX_IMAGE_PIXELS`` pixels (179 million by default) is refused before it is decoded.
+    A file must have one of the formats in `FORMATS`. The image is turned upright (EXIF orientation) and converted to
+    RGB: palettes are replaced by their colours, grey is repeated for all channels, and transparent pixels get a white
+    background. If the header of a file declares more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels (179 million by
+    default), the function raises an error before it decodes the file.
 
     Args:
         source: Path of an image file, or array or tensor ``(H, W, 3)``, RGB, 0–255.
 
     Returns:
-        Array ``(H, W, 3)``: uint8 from files and integers, float32 from floats. An array that already has that type is
-        returned as it is, without a copy: a `numpy.memmap` stays on the disk.
+        Array ``(H, W, 3)``: uint8 from files and integers, float32 from floats. An array that already has this type is
+        returned without a copy, so a `numpy.memmap` stays on the disk.
 
     Raises:
-        ValueError: If the file is missing, is no regular file (a folder, a pipe, a device), is damaged, too large or no
-            image; or if the array is not one RGB image in 0–255.
+        ValueError: If the file is missing, is not a regular file (but a folder, a pipe or a device), is damaged, is too
+            large, or is not an image; or if the array is not one RGB image in 0–255.
 
     Example:
 
@@ -48,16 +49,16 @@ def read_image(source):
 
 
 def as_bytes(image):
-    """An image as uint8, if that loses nothing.
+    """Converts an image to uint8, if no information is lost.
 
-    Data sets give images as float32. A black image with a few pixels of 1 would look like an image in the range 0–1;
-    as uint8 it is read as it is meant.
+    Data sets give images as float32. A black image with a few pixels of value 1 would then look like an image in the
+    range 0–1. As uint8, its range is clear.
 
     Args:
         image: Array ``(H, W, 3)``, 0–255.
 
     Returns:
-        uint8 array ``(H, W, 3)``; or `image` itself if it holds fractions.
+        uint8 array ``(H, W, 3)``; or the unchanged `image` if it contains fractions.
 
     Example:
 
@@ -69,13 +70,14 @@ def as_bytes(image):
 
 
 def walk(folder, onerror=None):
-    """All that lies under a folder: the one way in which this package looks through folders of images.
+    """Goes through a folder and its subfolders. This package always uses this function to look through images.
 
-    Hidden files and folders, whose names begin with a dot, are left out. Links to folders are not followed.
+    It skips hidden files and folders, whose names begin with a dot. It does not follow links to folders.
 
     Args:
         folder: Path of the folder.
-        onerror: Function that gets the `OSError` of each folder that cannot be read; None skips such folders.
+        onerror: Function that is called with the `OSError` of each folder that cannot be read. With None, such folders
+            are skipped.
 
     Yields:
         Paths of files, folders and links, sorted by folder and name.
@@ -93,11 +95,11 @@ def walk(folder, onerror=None):
 
 
 def image_files(folder, suffixes=SUFFIXES):
-    """The image files under a folder, sorted.
+    """The image files in a folder and its subfolders, sorted.
 
     Args:
         folder: Path of the folder.
-        suffixes: Endings of the files to take, in lower case; files may write them in capitals.
+        suffixes: Endings of the files to take, in lower case. The endings of the files may be in capitals.
 
     Returns:
         List of paths.
@@ -114,7 +116,7 @@ def image_files(folder, suffixes=SUFFIXES):
 
 
 def orientation(file):
-    """The EXIF orientation of an opened `PIL.Image.Image`, 1 to 8; 1 is upright, also if the EXIF data are damaged."""
+    """The EXIF orientation of an opened `PIL.Image.Image`, 1 to 8. It is 1 (upright) if the EXIF data are damaged."""
     try:
         return int(file.getexif().get(PIL.ExifTags.Base.Orientation, 1))
     except Exception:  # Pillow raises errors of many kinds on damaged EXIF data
@@ -122,7 +124,7 @@ def orientation(file):
 
 
 def is_plain(path):
-    """Whether TensorFlow decodes an image file as people see it: a JPEG or PNG file in RGB, upright, opaque."""
+    """Whether an image file needs no conversion before TensorFlow decodes it: an upright, opaque RGB JPEG or PNG."""
     with PIL.Image.open(path) as file:
         plain = file.format in ("JPEG", "PNG") and file.mode == "RGB" and not file.has_transparency_data
         return plain and orientation(file) == 1
@@ -133,7 +135,7 @@ def _read_file(path):
         raise ValueError(f"No image file at {path!r}. Fix: check the path and its spelling.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # it begins at half of the limit
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # Pillow warns from half of the limit
             with PIL.Image.open(path, formats=FORMATS) as file:
                 image = PIL.ImageOps.exif_transpose(file)
     except PIL.Image.DecompressionBombError as error:
@@ -181,11 +183,11 @@ def _check_range(image):
         raise ValueError("The image holds NaN or infinite values: expected numbers in 0–255.")
     if low < 0 or high > 255:
         raise ValueError(
-            f"The image runs from {low:g} to {high:g}: expected 0–255. Fix: pass the image as it was before "
-            "preprocessing; the model preprocesses by itself."
+            f"The image runs from {low:g} to {high:g}: expected 0–255. Fix: pass the image without preprocessing, "
+            "because the model itself preprocesses it."
         )
     if is_float and 0 < high <= 1:
         raise ValueError(
             f"The image is of type {image.dtype} and runs from {low:g} to {high:g}: expected 0–255. Fix: pass "
-            "255 * image; the model preprocesses by itself."
+            "255 * image, because the model itself preprocesses it."
         )

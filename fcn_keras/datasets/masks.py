@@ -1,4 +1,4 @@
-"""Mask files become integer ids; images and masks find each other by their names."""
+"""Reads mask files as integer ids, and pairs images and masks by their names."""
 
 import numpy as np
 import PIL.Image
@@ -8,26 +8,27 @@ from ..layers.labels import VOID
 from .classes import Classes, colours_to_ids
 from .images import FORMATS, image_files
 
-SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # the endings of mask files in a folder of one's own
+SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # the endings of mask files in a user's folder
 
 
 def read_mask(path, classes=None):
-    """Reads a mask file as class ids: the one reader of masks in this package.
+    """Reads a mask file as class ids. This package reads masks with this function only.
 
-    Pillow gives the ids of a palette PNG; `tf.io.decode_png` would give the grey level of each id's colour. If the
-    classes have colours, the colours decide, also those of a palette; a grey file holds ids in any case.
+    Pillow reads the ids of a palette PNG, but `tf.io.decode_png` would read the grey level of each id's colour. If the
+    classes have colours, the function uses the colours of RGB and palette files. A grey file always holds ids.
 
     Args:
         path: Path of a PNG, BMP or TIFF file, or such a file opened in binary mode. It holds ids (modes P, L, 1, I), or
             colours (RGB) if `classes` names them.
-        classes: A `fcn_keras.datasets.classes.Classes`, or the number of classes; None takes the ids in the file,
-            whatever they are.
+        classes: A `fcn_keras.datasets.classes.Classes`, or the number of classes. With None, the ids in the file are
+            not checked.
 
     Returns:
         uint8 array ``(H, W)``; void is 255.
 
     Raises:
-        ValueError: If the file cannot be read, or holds ids or colours of no class; the message names the file.
+        ValueError: If the file cannot be read, or if it holds ids or colours that belong to no class. The message names
+            the file.
 
     Example:
 
@@ -41,7 +42,7 @@ def read_mask(path, classes=None):
         classes = Classes(tuple(f"class {id_}" for id_ in range(classes)))
     coloured = classes is not None and classes.colours is not None
     if not (opened or path.is_file()):
-        raise ValueError(f"{path} is no file: expected a PNG, BMP or TIFF image.")
+        raise ValueError(f"{path} is not a file: expected a PNG, BMP or TIFF image.")
     try:
         with PIL.Image.open(path, formats=FORMATS) as file:
             if file.mode in ("RGB", "RGBA") or (file.mode == "P" and coloured):
@@ -62,7 +63,7 @@ def read_mask(path, classes=None):
         last = len(classes.names) - (classes.void_id is None)
         raise ValueError(
             f"{path} holds the ids {unknown[:10]}: expected 0–{last}, or {VOID} for void. Fix: map the ids to those of "
-            "the classes; ids that nobody drew come from masks that were resized by interpolation."
+            "the classes. If nobody drew these ids, the mask was resized by interpolation."
         )
     return ids
 
@@ -87,14 +88,14 @@ def _levels(file):
 
 
 def require_same_size(image, mask):
-    """Raises an error unless an image file is as large as its mask.
+    """Raises an error unless an image file and its mask have the same size.
 
     Args:
         image: Path of an image file.
         mask: Array ``(H, W)``.
 
     Raises:
-        ValueError: If the sizes differ, or the image cannot be read.
+        ValueError: If the sizes differ, or if the image cannot be read.
 
     Example:
 
@@ -113,17 +114,17 @@ def require_same_size(image, mask):
 
 
 def find_pairs(images, masks, names=None):
-    """Image and mask files of the same name.
+    """Finds image and mask files with the same name.
 
     Args:
-        images, masks: Folders. A file's name is its path below the folder, without the ending.
+        images, masks: Folders. The name of a file is its path inside the folder, without the ending.
         names: Names to look for; by default those of all JPEG and PNG files in `images`, sorted.
 
     Returns:
-        List of ``(name, image, mask)``; masks are PNG files.
+        List of ``(name, image, mask)``. The masks are PNG files.
 
     Raises:
-        ValueError: If an image or a mask is missing; the message names the first five. If nothing is found.
+        ValueError: If there are no files, or if images or masks are missing. The message names the first five.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet: TFDS knows its archives and reads them; here its labels 1 to 3 become class ids."""
+"""Oxford-IIIT Pet. TFDS downloads and reads the archives, and this module turns the labels 1 to 3 into class ids."""
 
 import pathlib
 
@@ -10,7 +10,7 @@ from .builders import class_metadata, segmentation_features, source_of
 from .download import Archive, fetch
 from .masks import read_mask, require_same_size
 
-# The id of each of the labels 0 to 3: 1 is pet, 2 background, 3 border; 0 is none of them.
+# The class id for each of the labels 0 to 3: label 1 is pet, 2 is background, 3 is border, and 0 must not occur.
 CLASS_OF_LABEL = {"pet": (VOID, 1, 0, VOID), "trimap": (VOID, 0, 1, 2)}
 CLASS_NAMES = {"pet": ("background", "pet"), "trimap": ("pet", "background", "border")}
 PALETTES = {"pet": ((0, 0, 0), (230, 159, 0)), "trimap": ((230, 159, 0), (0, 0, 0), (86, 180, 233))}
@@ -21,14 +21,15 @@ _TfdsPets = tfds.builder_cls("oxford_iiit_pet")
 
 
 class OxfordPets(_TfdsPets):
-    """Builder of Oxford-IIIT Pet, a subclass of TFDS's ``oxford_iiit_pet``, whose archives and checksums it uses.
+    """Builder of Oxford-IIIT Pet. It is a subclass of TFDS's ``oxford_iiit_pet`` and uses its archives and checksums.
 
     Configs:
-        ``"pet"`` (default): background 0, pet 1; the border between them is void.
-        ``"trimap"``: pet 0, background 1, border 2: the labels of the files minus one.
+        ``"pet"`` (default): background 0, pet 1. The border between them is void.
+        ``"trimap"``: pet 0, background 1, border 2. These are the labels of the files minus one.
 
-    Splits: ``test`` is the official test list (3,669 images). Every fifth image of the official ``trainval`` (3,680),
-    which is ordered by breed, is in ``validation``, the others are in ``train``; ``"train+validation"`` is all of it.
+    Splits: ``test`` is the official test list (3,669 images). The official list ``trainval`` (3,680 images) is ordered
+    by breed. Every fifth of its images is in ``validation``, and the others are in ``train``. Use
+    ``"train+validation"`` to get all of them.
 
     Example:
 
@@ -81,7 +82,7 @@ class OxfordPets(_TfdsPets):
         return fetch(dl_manager, Archive(info.filename, int(info.size), info.checksum, (url,), "Oxford-IIIT Pet"))
 
     def _generate_examples(self, images, annotations, list_file, fifth):
-        """TFDS's examples with ids for labels; `fifth` says whether every fifth of the list is taken, or the others."""
+        """TFDS's examples with class ids. If `fifth` is True, it yields every fifth example; if False, the others."""
         examples = super()._generate_examples(images, annotations, list_file)
         for index, (key, found) in enumerate(examples):
             if fifth is not None and (index % EVERY == EVERY - 1) != fifth:
@@ -96,13 +97,13 @@ def read_trimap(path, class_of_label):
 
     Args:
         path: A PNG file.
-        class_of_label: The id of each of the labels 0 to 3; label 0 must not occur.
+        class_of_label: The class id for each of the labels 0 to 3. Label 0 must not occur.
 
     Returns:
         uint8 array ``(H, W)``.
 
     Raises:
-        ValueError: If the file cannot be read or holds other labels.
+        ValueError: If the file cannot be read, or if it holds other labels.
 
     Example:
 

@@ -1,8 +1,8 @@
-"""From single examples to batches: the augmentation that image and mask share.
+"""Turns single examples into batches, and augments image and mask together.
 
-Masks are resized to the nearest id, never interpolated; what lies outside an image is void in the mask. Every random
-draw depends on the seed and on the example's place in the split, and on nothing else. So a run can be repeated bit for
-bit, with any number of threads.
+Masks are resized to the nearest id and never interpolated. Pixels outside the image are void in the mask. All random
+numbers depend only on the seed and on the position of the example in the split. So you can repeat a run exactly, bit
+for bit, with any number of threads.
 """
 
 import math
@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from ..layers.preprocessing import MEAN_COLOUR
 
-# How much colours vary at most at strength 1: brightness in units of white, contrast and saturation as a share of
-# themselves, hue as a share of the circle.
+# The largest changes of the colours at strength 1: of brightness (where white is 1), of contrast and saturation
+# (relative to their values), and of hue (where the full circle is 1).
 COLOUR_RANGES = (0.25, 0.4, 0.4, 0.05)
 
 
@@ -22,24 +22,24 @@ def make_pipeline(
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
 
     Args:
-        examples: A `tf.data.Dataset` of dicts, images uint8 ``(H, W, 3)``, masks uint8 ``(H, W, 1)``; or both as the
-            bytes of JPEG and PNG files, which keeps the shuffle buffer small.
-        size: ``(height, width)`` that every image is cut or padded to; at a random place with `augment`, in the middle
-            without. None keeps the size of each image.
+        examples: A `tf.data.Dataset` of dicts, with images uint8 ``(H, W, 3)`` and masks uint8 ``(H, W, 1)``. Both may
+            also be the bytes of JPEG and PNG files, which keeps the shuffle buffer small.
+        size: ``(height, width)`` to which every image is cropped or padded. With `augment` the crop has a random
+            position, without it the crop is centred. None keeps the size of each image.
         augment: Whether to scale, crop and flip (left to right) at random, and to vary the colours by `colour`.
-        scales: Smallest and largest factor of the random scale, which is drawn on a logarithmic scale.
+        scales: Smallest and largest factor of the random scale. The logarithm of the factor is uniform between them.
         colour: How much colours vary with `augment`, in units of `COLOUR_RANGES`: 0 not at all, 1 strongly.
-        batch: Number of images in a batch, which must have one size. None gives single examples.
-        seed: An integer that decides the order of the examples and every random draw; give each epoch its own. None
-            keeps the order.
+        batch: Number of images in a batch. They must all have the same size. None gives single examples.
+        seed: An integer that determines the order of the examples and all random numbers. Use a different one for each
+            epoch. None keeps the order.
         ignore_class: Label of the padding in the masks.
 
     Returns:
         A `tf.data.Dataset` of pairs: images float32 in 0–255, masks uint8.
 
     Raises:
-        ValueError: If `augment` has no seed; if `scales` are not two positive numbers in order; if `colour` is outside
-            0–2; or if the number of the examples is not known, and they are to be shuffled.
+        ValueError: If `augment` is True and there is no seed; if `scales` are not two positive numbers in order; if
+            `colour` is outside 0–2; or if the examples must be shuffled, but their number is not known.
 
     Example:
 
@@ -61,8 +61,8 @@ def make_pipeline(
         length = int(examples.cardinality())
         if length < 0:
             raise ValueError(
-                f"Found examples of {'infinite' if length == -1 else 'unknown'} length: expected a known one, as "
-                "all are shuffled. Fix: examples.apply(tf.data.experimental.assert_cardinality(N)), or seed=None."
+                f"Found examples of {'infinite' if length == -1 else 'unknown'} length: expected a known length, to "
+                "shuffle all. Fix: examples.apply(tf.data.experimental.assert_cardinality(N)), or seed=None."
             )
         numbered = numbered.shuffle(length, seed=seed, reshuffle_each_iteration=False)
 
@@ -89,7 +89,7 @@ def make_pipeline(
 
 
 class _Draws:
-    """Random numbers that depend on the seed, on the example, and on how many were drawn before it."""
+    """Random numbers that depend on the seed, on the example, and on how many numbers were drawn before."""
 
     def __init__(self, seed, index):
         self.seed, self.index, self.count = seed, index, 0
@@ -116,7 +116,7 @@ def _scaled(image, mask, draw, scales):
 
 
 def _cut(image, mask, size, draw):
-    """Cuts image and mask to at most `size`, at the same place: random with `draw`, in the middle without."""
+    """Crops image and mask at the same place to at most `size`. Without `draw`, the crop is centred, not random."""
     shape = tf.shape(mask)
     cut = [tf.minimum(shape[axis], size[axis]) for axis in (0, 1)]
     room = [shape[axis] - cut[axis] for axis in (0, 1)]
@@ -137,7 +137,7 @@ def _padded(image, mask, size, ignore_class):
 
 
 def _coloured(image, draw, strength):
-    """Varies brightness, contrast, saturation and hue: other weather, another hour, another camera."""
+    """Varies brightness, contrast, saturation and hue, as different weather, light and cameras do."""
     brightness, contrast, saturation, hue = (draw.uniform(-1.0, 1.0) * strength * most for most in COLOUR_RANGES)
     image = tf.image.adjust_brightness(image / 255, brightness)
     image = tf.image.adjust_contrast(image, tf.maximum(1 + contrast, 0))

@@ -1,4 +1,4 @@
-"""One way to show progress: a bar on the error stream, so that the output of a command can be piped."""
+"""Shows progress as a bar on the error stream, so that the output of a command can still be piped."""
 
 import rich.console
 import rich.progress
@@ -8,7 +8,7 @@ def display(show=None):
     """A progress display for several tasks.
 
     Args:
-        show: Whether to show it; None shows it if the error stream is a terminal.
+        show: Whether to show it. None shows it if the error stream is a terminal.
 
     Returns:
         A `rich.progress.Progress`, to be used in a ``with`` statement.
@@ -26,7 +26,7 @@ def display(show=None):
 
 
 def track(items, what, total=None, show=None):
-    """Goes through items and shows how far it is.
+    """Iterates over items and shows the progress.
 
     Args:
         items: Iterable.

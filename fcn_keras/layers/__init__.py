@@ -1,4 +1,4 @@
-"""The layers that Keras does not have: bilinear upsampling, padding and cropping, dilated pooling, preprocessing."""
+"""Layers that Keras lacks: bilinear upsampling, padding and cropping, dilated pooling, and preprocessing."""
 
 from .bilinear import Bilinear
 from .depthwise import BilinearDepthwiseConv2DTranspose

@@ -1,10 +1,10 @@
-"""How the layers of a model are connected, and other things for which Keras has no public names.
+"""The private parts of Keras that this package needs, such as how the layers of a model are connected.
 
 Keras may change a name that begins with an underscore at any time. The package uses such names in this file only.
-``tests/layers/test_keras.py`` tests each of them separately, so that after an update of Keras it says which one has
-changed.
+``tests/layers/test_keras.py`` tests each of them separately. If an update of Keras changes one, the tests tell you
+which.
 
-A *call* is one use of a layer, with its ``operation``, ``input_tensors`` and ``output_tensors``. Keras names it a node.
+A *call* is one use of a layer, with its ``operation``, ``input_tensors`` and ``output_tensors``. Keras calls it a node.
 If a model uses a layer twice, the layer has two calls in that model.
 """
 
@@ -45,7 +45,7 @@ def calls(model):
 def outputs_inside(layer, model):
     """The outputs of a layer inside a model.
 
-    The attribute ``output`` of the layer may be another tensor: a shared layer has calls in other models also, and the
+    The layer's attribute ``output`` may be a different tensor: a shared layer also has calls in other models, and the
     ``output`` of a nested model belongs to the nested model.
 
     Args:
@@ -104,7 +104,7 @@ def all_layers(model):
 
 
 def variable_index(optimizer, variable):
-    """The index of a variable among those of an optimizer, also of its copy in a graph of TensorFlow.
+    """The index of a variable among the variables of an optimizer. This also works in a graph of TensorFlow.
 
     Example:
 

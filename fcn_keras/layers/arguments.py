@@ -1,13 +1,13 @@
-"""Arguments of layers: sizes as Keras takes them, and the names they had in files of the first edition."""
+"""Helpers for the arguments of layers: sizes for both axes, and the argument names of the first edition."""
 
 import numbers
 from typing import ClassVar
 
 
 class Renamed:
-    """Mixin of layers, losses and metrics: loads configurations with the old names of arguments.
+    """Mixin for layers, losses and metrics that also loads configurations with old argument names.
 
-    A class that derives from it lists them in ``RENAMED``, from the old name to the new one.
+    A subclass lists its renamed arguments in ``RENAMED``, a dict from the old name to the new one.
 
     Example:
 
@@ -24,10 +24,10 @@ class Renamed:
 
 
 def pair(value, name):
-    """A size along both axes, as Keras takes it: an integer or two. Here the two must be equal.
+    """Turns a size into a pair. Like Keras, it takes one integer or two, but here the two must be equal.
 
     Args:
-        value: An integer of 1 or more, or a list or tuple of two that are equal.
+        value: An integer of 1 or more, or a list or tuple of two equal integers.
         name: Name of the argument, for the error.
 
     Returns:

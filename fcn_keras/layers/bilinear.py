@@ -20,11 +20,11 @@ def tent(size):
 
 
 def bilinear_kernel(size):
-    """The kernel with which a transposed convolution interpolates bilinearly.
+    """The kernel that makes a transposed convolution interpolate bilinearly.
 
     Args:
-        size: Side of the kernel, in pixels. For a factor ``f`` it is ``2 * f`` or ``2 * f - 1``: the peak of the even
-            kernel lies between two pixels, the peak of the odd one on a pixel.
+        size: Side of the kernel, in pixels. To upsample by a factor ``f``, use ``2 * f`` or ``2 * f - 1``. The peak of
+            an even kernel lies between two pixels, and the peak of an odd kernel lies on a pixel.
 
     Returns:
         float32 array ``(size, size)``.
@@ -46,15 +46,16 @@ def bilinear_kernel(size):
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class Bilinear(keras.initializers.Initializer):
-    """Initializer with which a transposed convolution starts as bilinear interpolation of each channel.
+    """Initializer that makes a transposed convolution start as bilinear interpolation of each channel.
 
-    It makes kernels of two shapes. A kernel ``(size, size, filters, inputs)`` of `keras.layers.Conv2DTranspose` is the
-    bilinear kernel where the filter and the input have the same number, and zero elsewhere: output channel ``c`` starts
-    as input channel ``c``, and further inputs start with zero weights. A kernel ``(size, size, channels)`` of
-    `BilinearDepthwiseConv2DTranspose` is the bilinear kernel for each channel.
+    It makes kernels of two shapes:
+
+    - ``(size, size, filters, inputs)`` for `keras.layers.Conv2DTranspose`. Output channel ``c`` gets the bilinear
+      kernel for input channel ``c`` and zeros for all other inputs.
+    - ``(size, size, channels)`` for `BilinearDepthwiseConv2DTranspose`. Every channel gets the bilinear kernel.
 
     Raises:
-        ValueError: When called, if the kernel is not square, or if it has more filters than inputs.
+        ValueError: The call raises it if the kernel is not square, or if it has more filters than inputs.
 
     Example:
 
@@ -73,7 +74,7 @@ class Bilinear(keras.initializers.Initializer):
         return ops.convert_to_tensor(self.array(shape), dtype=dtype)
 
     def array(self, shape):
-        """The kernel as a float32 NumPy array; arguments as when called."""
+        """The kernel of this shape, as a float32 NumPy array."""
         size, _, outputs, *inputs = shape
         channels = np.eye(outputs, *inputs) if inputs else np.ones(outputs)
         return np.multiply.outer(bilinear_kernel(size), channels).astype("float32")

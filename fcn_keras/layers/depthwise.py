@@ -12,17 +12,17 @@ from .upsampling import _PerChannel
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class BilinearDepthwiseConv2DTranspose(_PerChannel):
-    """Transposed convolution of each channel alone, which starts as bilinear interpolation and learns.
+    """Depthwise transposed convolution that starts as bilinear interpolation and learns.
 
-    Takes ``(batch, h, w, channels)``, gives ``(batch, H, W, channels)``, of the size of `BilinearConv2DTranspose`. Its
-    ``kernel_size² · channels`` weights are those on the diagonal of that layer's kernel: values and gradients are the
-    same there, but channels cannot learn to mix. Keras has no such layer. In Caffe it is a ``Deconvolution`` with as
-    many groups as channels.
+    The layer takes ``(batch, h, w, channels)`` and returns ``(batch, H, W, channels)``, where H and W are the same as
+    for `BilinearConv2DTranspose`. It upsamples each channel separately, so channels cannot learn to mix. Its
+    ``kernel_size² · channels`` weights are the diagonal of the kernel of `BilinearConv2DTranspose`, with the same
+    values and gradients. Keras has no such layer. In Caffe it is a ``Deconvolution`` with as many groups as channels.
 
-    Four units reach a block of ``strides²`` pixels. The layer computes all blocks of a channel as one product of two
-    matrices: the units, four for each block, and the kernel, cut into four parts. It multiplies no zeros, and XLA
-    compiles it well, in contrast to the gradients of strided depthwise convolutions. It needs memory for one more copy
-    of its output.
+    Four units contribute to each block of ``strides²`` pixels. The layer computes all blocks of a channel as a product
+    of two matrices. One matrix holds the four units of each block, and the other holds the kernel, cut into four parts.
+    This product does not multiply any zeros. XLA compiles it well, but it does not compile the gradients of strided
+    depthwise convolutions well. The layer needs memory for one more copy of its output.
 
     Args:
         strides: Upsampling factor, an integer.
@@ -42,8 +42,8 @@ class BilinearDepthwiseConv2DTranspose(_PerChannel):
     >>> layer(keras.ops.ones((1, 7, 7, 21))).shape, layer.kernel.shape
     (TensorShape([1, 256, 256, 21]), TensorShape([64, 64, 21]))
 
-    Reference: Long et al. (CVPR 2015), §3.3 and §4.3; the computation follows Shi et al. (CVPR 2016), §3: a convolution
-    at low resolution, after which channels become pixels.
+    Reference: Long et al. (CVPR 2015), §3.3 and §4.3. The computation follows Shi et al. (CVPR 2016), §3: they convolve
+    at low resolution and then rearrange channels into pixels.
     """
 
     def __init__(

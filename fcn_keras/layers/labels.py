@@ -1,8 +1,8 @@
-"""Labels: which are class ids, and how they follow from logits.
+"""Checks labels, and computes them from logits.
 
-A net for two classes may have one logit, that of the object. The logit of its background is 0: the softmax of ``(0,
-z)`` is the sigmoid of ``z``, and the object is the larger one if ``z`` is positive. Losses, metrics and inference call
-`two_class_logits` first, and treat such a net like every other after that.
+A net for two classes may have only one logit, the logit of the object. The logit of its background is 0. The softmax of
+``(0, z)`` gives the object the probability ``sigmoid(z)``, so the prediction is the object if ``z`` is positive.
+Losses, metrics and inference call `two_class_logits` first. After that they treat such a net like any other.
 """
 
 import keras
@@ -13,7 +13,7 @@ VOID = 255
 
 
 def two_class_logits(logits):
-    """Adds the logit of the background to the logits of a net that has one.
+    """Adds the logit of the background to the logits of a net that only has one logit.
 
     Args:
         logits: Tensor ``(…, C)``.
@@ -32,10 +32,10 @@ def two_class_logits(logits):
 
 
 def argmax_labels(logits):
-    """The class with the largest logit; if several are equal, the first of them.
+    """The class with the largest logit. If several logits are equally large, it is the first of these classes.
 
     Args:
-        logits: Tensor ``(…, C)``. One channel stands for two classes, and a positive logit for class 1.
+        logits: Tensor ``(…, C)``. If there is one channel, a positive logit means class 1, any other means class 0.
 
     Returns:
         int32 tensor ``(…)``.
@@ -49,7 +49,7 @@ def argmax_labels(logits):
 
 
 class _Labels(keras.Operation):
-    """TensorFlow's argmax: the one of Keras takes twice the time there, with an operation that ONNX does not have."""
+    """TensorFlow's argmax. Keras' own takes twice as long on TensorFlow, and uses an operation that ONNX lacks."""
 
     def call(self, logits):
         if keras.backend.backend() != "tensorflow":
@@ -63,7 +63,7 @@ class _Labels(keras.Operation):
 
 
 def to_numpy(x):
-    """Turns a tensor into a NumPy array. The tensor need not belong to the backend of Keras.
+    """Turns a tensor into a NumPy array. The tensor may belong to any backend, not only to the one that Keras uses.
 
     Args:
         x: Tensor of TensorFlow, JAX or PyTorch on any device, array, or nested lists of numbers.
@@ -76,21 +76,21 @@ def to_numpy(x):
     >>> to_numpy(keras.ops.ones((2, 3))).shape
     (2, 3)
     """
-    if hasattr(x, "detach"):  # a tensor of PyTorch, which may have a gradient or lie on a GPU
+    if hasattr(x, "detach"):  # a PyTorch tensor, which may have a gradient or be on a GPU
         x = x.detach().cpu().numpy()
     return x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x)
 
 
 def class_ids(masks, num_classes, ignore_class=None):
-    """Turns labels into class ids. The label to ignore becomes -1, and everything that is not a class becomes -2.
+    """Turns labels into class ids. The label to ignore becomes -1, and everything else that is not a class becomes -2.
 
-    A class is a whole number from 0 to ``num_classes - 1``. Fractions and NaN are not classes, and neither is a large
-    number that would become one when it is cast to 32 bits, such as ``2**32``.
+    A class is a whole number from 0 to ``num_classes - 1``. Fractions and NaN are not classes. Numbers such as
+    ``2**32``, which a cast to 32 bits would turn into a class, are not classes either.
 
     Args:
         masks: Tensor or array of numbers, any type and shape.
         num_classes: Number of classes ``C``.
-        ignore_class: Label to ignore; it may be one of the classes. None ignores no label.
+        ignore_class: Label to ignore; it may be one of the classes. With None, no label is ignored.
 
     Returns:
         int32 tensor of the shape of `masks`.
@@ -119,7 +119,7 @@ def _comparable(masks):
 
 
 def mask_of_logits(masks, logits):
-    """Checks that masks have the size of logits, and removes their axis of channels.
+    """Checks that masks have the same size as logits, and removes the masks' channel axis.
 
     Args:
         masks: Tensor ``(batch, H, W)`` or ``(batch, H, W, 1)``.
@@ -151,8 +151,8 @@ def mask_of_logits(masks, logits):
 def require(known, values, message):
     """Raises an error if a value of a tensor is wrong.
 
-    This works in eager code and in graphs of TensorFlow. Code that XLA or JAX has compiled cannot raise errors: there,
-    nothing happens. Nor does anything happen for an array of JAX that is spread over several processes.
+    This works in eager code and in graphs of TensorFlow. In code that XLA or JAX has compiled it does nothing, because
+    such code cannot raise errors. It also does nothing for a JAX array that is spread over several processes.
 
     Args:
         known: Boolean tensor, False where a value is wrong.
@@ -160,8 +160,8 @@ def require(known, values, message):
         message: What was expected. The error adds the first values that are wrong.
 
     Returns:
-        `known`. The computation that follows must use it: TensorFlow leaves out of a graph what its output does not
-        depend on.
+        `known`. The code that follows must use this tensor, because TensorFlow removes everything from a graph that the
+        output does not depend on.
 
     Raises:
         ValueError: In eager code, if a value is wrong.

@@ -1,4 +1,4 @@
-"""Images of any size: they are padded to a multiple of the stride, and the result is cropped to the image.
+"""Layers for images of any size: they pad an image to a multiple of the stride, and crop the result to the image.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.1. The authors' nets pad by 100 pixels and crop by 19 (FCN-32s), 27
 (FCN-16s) and 31 (FCN-8s).
@@ -12,20 +12,20 @@ register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 @register
 class PadToStride(keras.layers.Layer):
-    """Pads images so that the maps of the network that follows get all the units that they need.
+    """Pads images so that the maps of the next network get all the units that they need.
 
-    Takes ``(batch, H, W, channels)``. The layer adds ``before`` pixels at the top and left. At the bottom and right it
-    adds as few pixels as possible, so that each side has at least ``stride * n - spare`` pixels. Here ``n`` is the
-    smallest positive integer for which ``stride * n`` is at least the side plus ``before`` plus ``after``. With a
-    ``spare`` of 0 this is the next multiple of the stride.
+    The layer takes images ``(batch, H, W, channels)``. It adds ``before`` pixels at the top and left, and as few pixels
+    as possible at the bottom and right. Each side must then have at least ``stride * n - spare`` pixels, where ``n`` is
+    the smallest positive integer for which ``stride * n >= side + before + after``. If ``spare`` and ``after`` are 0,
+    the padded side is a multiple of the stride.
 
     Args:
         stride: Stride of the map in pixels. For several maps, a list: each map must get its units.
         before: Pixels that are added at the top and left.
-        after: Number of pixels that the units must reach further than the image; may be negative. Or a list, one for
-            each stride.
+        after: Number of pixels by which the units must reach beyond the end of the image; may be negative. Or a list,
+            with one number for each stride.
         colour: Colour of the added pixels, one number for each channel; by default 0.
-        spare: Number of pixels that the last unit of the map does not need; or a list, one for each stride.
+        spare: Number of pixels that the last unit of the map does not need; or a list, with one number for each stride.
         **kwargs: Arguments of `keras.layers.Layer`, such as ``name``.
 
     Example:
@@ -79,7 +79,8 @@ def _as_list(value):
 class PadEdges(keras.layers.Layer):
     """Pads images on all four sides with copies of their outermost pixels.
 
-    Takes ``(batch, H, W, channels)``. A convolution at the border then sees the colour of the border, and not black.
+    The layer takes ``(batch, H, W, channels)``. At the border, a convolution then sees the colour of the border instead
+    of black.
 
     Args:
         margin: Pixels that are added on each side.
@@ -120,12 +121,12 @@ class PadEdges(keras.layers.Layer):
 class CropLike(keras.layers.Layer):
     """Crops a map to the height and width of a reference: ``[offset : offset + size]`` along both axes.
 
-    Takes a pair ``(map, reference)``, both ``(batch, height, width, channels)``.
+    The layer takes a pair ``(map, reference)``, both ``(batch, height, width, channels)``.
 
     Args:
         offset: Rows and columns that are cut off at the top and left.
-        factor: Height of the result, divided by the height of the reference; above 1 for maps that are finer than the
-            image.
+        factor: Height of the result, divided by the height of the reference. It is above 1 if the map is finer than
+            the image.
         **kwargs: Arguments of `keras.layers.Layer`, such as ``name``.
 
     Example:
@@ -134,7 +135,7 @@ class CropLike(keras.layers.Layer):
     >>> CropLike(offset=19)([scores, image]).shape
     TensorShape([1, 224, 224, 21])
 
-    Reference: the ``Crop`` layers of the authors' nets. The offset follows from the geometry; the crop is not centred.
+    Reference: the ``Crop`` layers of the authors' nets. The crop is not centred: its offset follows from the geometry.
     """
 
     def __init__(self, offset=0, factor=1, **kwargs):

@@ -1,4 +1,4 @@
-"""Pooling over units that lie apart: the pooling of a dilated network, which Keras does not have.
+"""Dilated pooling, which Keras lacks: the pooled units are not neighbours, but have gaps between them.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.2: "decreasing subsampling" dilates pooling layers as it dilates
 convolutions.
@@ -17,20 +17,20 @@ from .arguments import pair
 class DilatedPooling2D(keras.layers.Layer):
     """Pooling with stride 1 over units that lie `dilation_rate` apart.
 
-    Takes ``(batch, h, w, channels)``, gives ``(batch, H, W, channels)``: with ``"same"`` padding ``H = h``, with
-    ``"valid"`` padding ``H = h - dilation_rate * (pool_size - 1)``. Padding is never the maximum, and an average does
-    not count it.
+    The layer takes ``(batch, h, w, channels)`` and returns ``(batch, H, W, channels)``. With ``"same"`` padding,
+    ``H = h``. With ``"valid"`` padding, ``H = h - dilation_rate * (pool_size - 1)``. Neither the maximum nor the
+    average includes the padding.
 
     Args:
         pool_size: Number of units that are pooled along each axis, an integer.
         dilation_rate: Distance between these units, an integer.
         mode: ``"max"`` or ``"average"``.
-        padding: ``"valid"``, ``"same"``, or two integers: rows and columns that are added before the first and after
-            the last.
+        padding: ``"valid"``, ``"same"``, or two integers: how many rows and columns to add before the first one and
+            after the last one.
         **kwargs: Arguments of `keras.layers.Layer`, such as ``name`` and ``dtype``.
 
     Raises:
-        ValueError: If an argument is something else.
+        ValueError: If an argument has a different value.
 
     Example:
 
@@ -61,7 +61,7 @@ class DilatedPooling2D(keras.layers.Layer):
         return self._pooled(x, ops.add, outside=0) / counts
 
     def _pooled(self, x, merge, outside):
-        """Pools the rows, then the columns: the maximum and the sum over a square are those of its rows."""
+        """Pools along the columns, then along the rows. For a maximum or a sum, this is the same as pooling squares."""
         x = ops.pad(x, [(0, 0), self.margin, self.margin, (0, 0)], constant_values=outside)
         starts = range(0, self.reach + 1, self.dilation_rate[0])
         x = functools.reduce(merge, [x[:, start : start - self.reach or None] for start in starts])

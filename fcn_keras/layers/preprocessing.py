@@ -1,23 +1,23 @@
-"""What a pretrained network wants done to an RGB image first."""
+"""Turns RGB images into the input that a pretrained network expects."""
 
 import keras
 
 CAFFE_BGR = (104.00699, 116.66877, 122.67892)
-# The mean RGB of ImageNet. Most pretrained networks see it as 0, so images are padded with it.
+# The mean RGB of ImageNet. Images are padded with it, because preprocessing turns it into 0 for most networks.
 MEAN_COLOUR = (123.68, 116.779, 103.939)
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 
 @register
 class Preprocessing(keras.layers.Layer):
-    """Turns RGB images in 0–255 into what a pretrained network was trained on, as in `keras.applications`.
+    """Turns RGB images in 0–255 into the input that a pretrained network expects, as in `keras.applications`.
 
-    Takes ``(batch, H, W, 3)``, gives the same shape.
+    The layer takes ``(batch, H, W, 3)`` and returns the same shape.
 
     Args:
         mode: ``"caffe"`` (BGR minus the mean colour: VGG, ResNet), ``"tf"`` (−1 to 1: MobileNetV2), ``"torch"`` (each
-            channel with mean 0 and variance 1), ``"none"`` (the network does it itself: EfficientNetV2, ConvNeXt,
-            MiniVGG) or ``"berkeley"`` (BGR minus the mean colour with the decimals of the FCN authors).
+            channel with mean 0 and variance 1), ``"none"`` (for networks that preprocess images themselves:
+            EfficientNetV2, ConvNeXt, MiniVGG) or ``"berkeley"`` (BGR minus the FCN authors' more exact mean colour).
         **kwargs: Arguments of `keras.layers.Layer`, such as ``name``.
 
     Raises:

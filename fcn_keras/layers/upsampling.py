@@ -1,12 +1,12 @@
 """Bilinear upsampling: a transposed convolution (전치 합성곱) that can learn, and two faster layers.
 
-A transposed convolution with strides ``f`` places one copy of its kernel for every unit of its input, ``f`` pixels
-apart, multiplied by the value of the unit, and adds the copies up. With the kernel of `bilinear_kernel` the sum is
-linear between two units: this is bilinear interpolation.
+A transposed convolution with strides ``f`` makes one copy of its kernel for each unit of its input. It multiplies the
+copy by the value of the unit, places the copies ``f`` pixels apart, and adds them up. If the kernel is that of
+`bilinear_kernel`, the sum is linear between two units. This is bilinear interpolation.
 
-- `BilinearConv2DTranspose` starts with this kernel and learns. Channels may mix.
+- `BilinearConv2DTranspose` starts with this kernel and learns. It can also learn to mix channels.
 - `fcn_keras.layers.depthwise.BilinearDepthwiseConv2DTranspose` learns one kernel for each channel.
-- `BilinearUpsampling2D` learns nothing: it computes the same numbers without weights, and faster.
+- `BilinearUpsampling2D` has no weights, so it cannot learn. It computes bilinear interpolation faster.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.3 and §4.3; *Hands-On Machine Learning*, Figure 14-27.
 """
@@ -24,7 +24,7 @@ register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 
 def _bilinear_arguments(strides, kernel_size, padding):
-    """The arguments that the layers have in common, checked; the kernel is even by default."""
+    """Checks the arguments that the layers share. By default, the kernel size is even."""
     strides = pair(strides, "strides")
     kernel_size = pair(2 * strides[0] if kernel_size is None else kernel_size, "kernel_size")
     if kernel_size[0] not in (2 * strides[0] - 1, 2 * strides[0]):
@@ -38,7 +38,7 @@ def _bilinear_arguments(strides, kernel_size, padding):
 
 
 class _Bilinear(Renamed):
-    """Mixin of the layers: where their output lies on the input."""
+    """Mixin for the layers, with the geometry of their output."""
 
     RENAMED: ClassVar = {"channels": "filters", "factor": "strides"}
 
@@ -56,12 +56,12 @@ class BilinearConv2DTranspose(_Bilinear, keras.layers.Conv2DTranspose):
     """Transposed convolution that starts as bilinear interpolation and learns.
 
     It is `keras.layers.Conv2DTranspose` without bias and activation, with a kernel of ``kernel_size² · filters ·
-    inputs`` weights, as in the paper. Takes ``(batch, h, w, inputs)``, gives ``(batch, H, W, filters)`` with ``H =
-    strides * (h - 1) + kernel_size`` for ``"valid"`` and ``H = strides * h`` for ``"same"``. If there are more inputs
-    than filters, the first ones are interpolated, and the layer can learn from the others.
+    inputs`` weights, as in the paper. The layer takes ``(batch, h, w, inputs)`` and returns ``(batch, H, W, filters)``,
+    with ``H = strides * (h - 1) + kernel_size`` for ``"valid"`` and ``H = strides * h`` for ``"same"``. If there are
+    more inputs than filters, the layer interpolates the first inputs. The others start with zero weights.
 
     Args:
-        filters: Number of channels of the output; the input has at least as many.
+        filters: Number of channels of the output. The input must have at least as many.
         strides: Upsampling factor, an integer.
         kernel_size: ``2 * strides`` (default) or ``2 * strides - 1``; see `bilinear_kernel`.
         padding: ``"valid"`` or ``"same"``, as in `keras.layers.Conv2DTranspose`.
@@ -71,8 +71,8 @@ class BilinearConv2DTranspose(_Bilinear, keras.layers.Conv2DTranspose):
         **kwargs: Arguments of `keras.layers.Layer`, such as ``name`` and ``dtype``.
 
     Raises:
-        ValueError: If the kernel size does not fit the strides; when built, if the input has fewer channels than there
-            are filters.
+        ValueError: If the kernel size does not fit the strides. Building the layer raises it if the input has fewer
+            channels than there are filters.
 
     Example:
 
@@ -110,8 +110,9 @@ class BilinearConv2DTranspose(_Bilinear, keras.layers.Conv2DTranspose):
     def call(self, x):
         if self.filters > 1 or keras.backend.backend() != "tensorflow":
             return super().call(x)
-        # TensorFlow 2.21 on a CPU aborts the process in the gradient of a large transposed convolution to one channel
-        # if the batch holds two images or more (oneDNN: "uint8 expected, got float"). To two channels it does not.
+        # On a CPU, TensorFlow 2.21 aborts the process when it computes the gradient of a large transposed convolution
+        # with one output channel, if the batch holds two images or more (oneDNN: "uint8 expected, got float"). With two
+        # output channels this does not happen, so we compute a second one and drop it.
         kernel = ops.pad(self.kernel, ((0, 0), (0, 0), (0, 1), (0, 0)))
         return ops.conv_transpose(x, kernel, self.strides, self.padding, data_format="channels_last")[..., :1]
 
@@ -123,14 +124,14 @@ class BilinearConv2DTranspose(_Bilinear, keras.layers.Conv2DTranspose):
 
 
 class _PerChannel(_Bilinear, keras.layers.Layer):
-    """Base of the layers that upsample each channel alone: arguments, and the size of the output."""
+    """Base class of the layers that upsample each channel separately."""
 
     def __init__(self, strides, kernel_size=None, padding="valid", **kwargs):
         super().__init__(**kwargs)
         self.strides, self.kernel_size, self.padding = _bilinear_arguments(strides, kernel_size, padding)
 
     def _pixels(self, units):
-        """Height or width of the output for one of the input."""
+        """Height or width of the output, from that of the input."""
         overlap = self.kernel_size[0] - self.strides[0]
         return self.strides[0] * units + (overlap if self.padding == "valid" else 0)
 
@@ -148,10 +149,10 @@ class _PerChannel(_Bilinear, keras.layers.Layer):
 class BilinearUpsampling2D(_PerChannel):
     """Bilinear transposed convolution without weights.
 
-    Takes ``(batch, h, w, channels)`` and gives what `BilinearConv2DTranspose` gives before it has learned anything, to
-    float32 rounding, borders included. The kernel of that layer has ``kernel_size² · channels²`` numbers for each unit,
-    and all but one in ``channels`` of them are zero. This layer interpolates along the rows, then along the columns,
-    and needs two products for each pixel and axis.
+    The layer takes ``(batch, h, w, channels)``. Its output equals that of an untrained `BilinearConv2DTranspose` up to
+    float32 rounding, also at the borders. But it needs far less work: `BilinearConv2DTranspose` multiplies each unit by
+    ``kernel_size² · channels²`` numbers, of which only one in ``channels`` is not zero. This layer interpolates along
+    the rows and then along the columns, with two products for each pixel and axis.
 
     Args:
         strides: Upsampling factor, an integer.
@@ -178,7 +179,7 @@ class BilinearUpsampling2D(_PerChannel):
         return ops.reshape(x, (batch, -1, columns, channels))
 
     def _interpolate(self, x, pixels):
-        """Lengthens the last axis but one. Each block of pixels is a mix of the unit before it and the one after it."""
+        """Upsamples the last axis but one. Each block of pixels is a mix of the units before and after it."""
         *lead, units, width = ops.shape(x)
         x = ops.pad(x, [(0, 0)] * len(lead) + [(1, 1), (0, 0)])
         pairs = ops.stack([x[..., :-1, :], x[..., 1:, :]], axis=-2)
@@ -187,7 +188,7 @@ class BilinearUpsampling2D(_PerChannel):
         return line[..., crop : crop + pixels, :]
 
     def _mix(self):
-        """``(strides, 2)``: the second half of the kernel for the unit before, the first half for the one after."""
+        """The weights of the units before and after a block, ``(strides, 2)``: the two halves of the kernel."""
         size, factor = self.kernel_size[0], self.strides[0]
         rising, falling = np.pad(tent(size), (0, 2 * factor - size)).reshape(2, factor)
         return np.stack([falling, rising], axis=1).astype("float32")
@@ -196,12 +197,13 @@ class BilinearUpsampling2D(_PerChannel):
 def is_bilinear(layer, square=True):
     """Whether an upsampling layer interpolates each channel bilinearly.
 
-    The kernel must be `bilinear_kernel` for each channel and zero between channels, up to 1e-6 of its peak. There must
-    be no activation, and no bias but zero.
+    The kernel must be `bilinear_kernel` for each channel and zero between channels, up to 1e-6 of its peak. The layer
+    must not have an activation, and if it has a bias, the bias must be zero.
 
     Args:
         layer: A built `keras.layers.Conv2DTranspose`, or an upsampling layer of this package.
-        square: Whether as many channels must come out as go in. With False, further inputs may have zero weights.
+        square: Whether the numbers of input and output channels must be equal. If False, there may be additional inputs
+            with zero weights.
 
     Returns:
         True or False.

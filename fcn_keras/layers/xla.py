@@ -1,9 +1,9 @@
-"""XLA for losses and metrics, which do little work on every pixel.
+"""Compiles losses and metrics with XLA, even if the model itself is not compiled with XLA.
 
 Keras compiles a model with XLA as a whole or not at all. With ``jit_compile="auto"`` and TensorFlow, it uses XLA on a
-GPU. On a CPU it does not, because XLA makes convolutions slower there, and dense transposed convolutions tens of times
-slower. Losses and metrics gain from XLA on a CPU also: they do few operations for each number, and XLA does all of them
-in one pass over the memory.
+GPU but not on a CPU. On a CPU, XLA makes convolutions slower, and dense transposed convolutions many times slower. But
+losses and metrics become faster with XLA, on a CPU as well: they do only a few operations on each number, and XLA does
+all of them in one pass over the memory.
 """
 
 import functools
@@ -12,11 +12,11 @@ import keras
 
 
 def by_xla_where_it_pays(function):
-    """Compiles a function of masks and logits with XLA, so that it passes over the logits once.
+    """Compiles a function of masks and logits with XLA, so that it makes one pass over the logits.
 
     This happens with TensorFlow on a CPU, inside a graph, if the size of the logits is known. XLA compiles the function
-    again for every size, which takes 70 ms. Elsewhere the function runs as it is: JAX, and Keras with TensorFlow on a
-    GPU, compile the whole step, this function included.
+    again for every new size, which takes 70 ms. In all other cases the function runs unchanged. With JAX, or with
+    TensorFlow on a GPU, Keras compiles the whole training step, which includes this function.
 
     Args:
         function: Function of masks ``(batch, H, W)``, logits ``(batch, H, W, C)`` and further Python values.

@@ -1,22 +1,22 @@
-"""Puts a network on an image of any size: pads the image, and says where the maps lie on it.
+"""Applies a network to images of any size: pads the image, and computes where the maps lie on it.
 
-The padding is the least with which every map covers the image:
+The image is padded as little as possible, so that every map still covers it:
 
-- No pixel is further than half a stride from the nearest unit of any map. Upsampled scores fade away from the outermost
-  units: to one half at half a stride, to zero at a whole stride.
+- No pixel is further than half a stride from the nearest unit of any map. Further away, the upsampled scores would
+  fade: they fall to one half at half a stride from the outermost unit, and to zero at a whole stride.
 - If units of a coarser map lie on units of a finer one, every pixel also lies between units of the finer map. Then
-  upsampling in two steps gives what it gives in one, up to the border, and an upgraded net starts where the coarser
-  net stopped.
+  upsampling in two steps gives the same scores as upsampling in one step, up to the border. An upgraded net therefore
+  starts with the predictions of the coarser net.
 
-How many pixels that takes depends on where the units lie. These are the sides of padded images, in pixels::
+The number of pixels depends on where the units lie. These are the sides of padded images, in pixels::
 
     network                                         units of the last map   224   256   384   500   512
     VGG16, VGG19, MiniVGG                           15.5 + 32 i             224   256   384   512   512
     ResNet50, MobileNetV2, EfficientNetV2B0         32 i                    225   257   385   513   513
     MobileNetV2 as Keras builds it for 224 pixels   30 + 32 i               239   271   399   527   527
 
-A padding to multiples of 32 would need sides of 256, 288, 416, 544 and 544 in the last two rows. Compared with it, the
-networks of the second row compute 23 %, 20 %, 14 %, 11 % and 11 % fewer pixels.
+If we padded to multiples of 32, the last two rows would need sides of 256, 288, 416, 544 and 544. Compared with that,
+the networks in the second row compute 23 %, 20 %, 14 %, 11 % and 11 % fewer pixels.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.1: the authors' nets pad by 100 pixels on each side.
 """
@@ -38,10 +38,10 @@ LARGE = 1024
 
 
 def on_image(network, preprocessing, pad=None):
-    """The maps of a network on an image of any size, after padding and preprocessing, and where they lie on it.
+    """Pads and preprocesses an image of any size, and computes the maps of a network and their geometries.
 
     Args:
-        network: Model from preprocessed images to maps, the coarsest last.
+        network: Model from preprocessed images to maps, with the coarsest map last.
         preprocessing: Mode of `fcn_keras.layers.preprocessing.Preprocessing`.
         pad: The `fcn_keras.layers.padding.PadToStride` to use; by default `least_padding`.
 
@@ -65,8 +65,8 @@ def on_image(network, preprocessing, pad=None):
 def least_padding(network):
     """The layer that pads an image as little as a network allows.
 
-    With it each map covers the image, as the module says, for every size of the image from 1×1 up. And each map reaches
-    as far as the next finer one, so that its upsampled scores can be cropped to that one.
+    It works for images of any size from 1×1 up. Each map covers the image, as described at the top of this module. Each
+    map also reaches as far as the next finer one, so its upsampled scores can be cropped to the finer map.
 
     Args:
         network: Model from images to maps, from the finest to the coarsest.
@@ -95,13 +95,16 @@ def least_padding(network):
 
 
 def _outside(fine, coarse):
-    """How far a pixel of the image may lie outside the units of a map, in pixels."""
+    """How many pixels a pixel of the image may lie beyond the outermost units of a map."""
     _, kernel, _ = upsampling_sizes(coarse, fine)
-    return fine.stride / 2 if kernel % 2 == 0 else 0  # if the kernel is odd, units lie on units
+    return fine.stride / 2 if kernel % 2 == 0 else 0  # if the kernel is odd, coarse units lie on fine units
 
 
 def _spare(network, index, stride):
-    """How many pixels the last unit of a map does not need: if it is 31 of 32, one pixel more makes one unit more."""
+    """How many pixels the last unit of a map does not need.
+
+    For example, at stride 32, if the last unit only needs one of its 32 pixels, 31 pixels are spare.
+    """
     side = (LARGE // stride + 1) * stride
 
     def units(spare):
@@ -116,7 +119,7 @@ def _spare(network, index, stride):
 
 
 def _reaches(fine, spare_fine, coarse, spare_coarse):
-    """Whether the coarse map's upsampled scores are as long as the fine map, for images of every size."""
+    """Whether the upsampled scores of the coarse map are at least as long as the fine map, for images of any size."""
     factor, kernel, crop = upsampling_sizes(coarse, fine)
     sides = range(LARGE, LARGE + coarse.stride)
     counts = (

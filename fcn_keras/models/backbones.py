@@ -1,8 +1,8 @@
-"""The pretrained CNNs below an FCN, in a plain table.
+"""A table of the pretrained CNNs that an FCN can use as its backbone.
 
-A `Backbone` holds what an FCN needs to know of a network: how to build it, which preprocessing it expects of an RGB
-image in 0–255, and in which of its layers we read the maps at strides 8, 16 and 32. Where the units of these maps lie
-on the image is not in the table: `fcn_keras.geometry` derives it from the layers.
+A `Backbone` holds what an FCN needs to know about a network: how to build it, which preprocessing it expects, and which
+of its layers compute the maps at strides 8, 16 and 32. The table does not say where the units of these maps lie on the
+image, because `fcn_keras.geometry` derives this from the layers.
 """
 
 import dataclasses
@@ -25,19 +25,20 @@ UNSCALED = re.compile("vgg|resnet|mobilenet|densenet|xception|inception|nasnet",
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A pretrained network and what an FCN needs to know of it.
+    """A pretrained network, and what an FCN needs to know about it.
 
     Args:
-        build: Function from ``weights`` (a name, a path or None) to a Keras model. The model has its top if
-            `fully_connected` names layers of it.
+        build: Function from ``weights`` (a name, a path or None) to a Keras model. If `fully_connected` is not empty,
+            the model must include its top.
         feature_layers: Names of the layers whose outputs are the maps at strides 8, 16 and 32, in this order.
         preprocessing: Mode of `fcn_keras.layers.preprocessing.Preprocessing`.
         fully_connected: Names of the classifier's `Dense` layers that ``head="fc"`` keeps after the last map.
-        pretrained: The weights that ``weights="pretrained"`` stands for.
-        build_trunk: The same as `build`, but without the top, for ``head=None``: 124 million of VGG16's 138 million
-            weights are in its top. By default `build` makes the whole classifier, and its top is dropped.
+        pretrained: The value of ``weights`` that ``weights="pretrained"`` stands for.
+        build_trunk: The same as `build`, but without the top, for ``head=None``. This saves memory and downloads: 124
+            million of VGG16's 138 million weights are in its top. By default, `build` makes the whole classifier, and
+            its top is dropped.
 
-    Example: a network of your own, with the layers named.
+    Example: your own network, for which you name the feature layers.
 
     >>> trunk = keras.applications.MobileNetV2(weights=None, include_top=False)
     >>> layers = ("block_6_expand_relu", "block_13_expand_relu", "out_relu")
@@ -54,19 +55,20 @@ class Backbone:
     def feature_extractor(self, weights="pretrained", head="auto"):
         """The network as a model from preprocessed images to its maps at strides 8, 16 and 32.
 
-        Its batch normalization is frozen: the statistics of a pretrained network are better than those of batches of
-        one or two images. Strided convolutions pad explicitly; see `fcn_keras.models.cloning.any_size`.
+        Its batch normalization is frozen, because the statistics of a pretrained network are better than those of
+        batches of one or two images. Strided convolutions pad explicitly; see `fcn_keras.models.cloning.any_size`.
 
         Args:
-            weights: ``"pretrained"``, another name or path that `build` knows, or None for random weights.
-            head: ``"fc"`` keeps the classifier's fully connected layers, biases included, as convolutions, each with
-                dropout of 0.5 after it; None drops them; ``"auto"`` means ``"fc"`` if the backbone has such layers.
+            weights: ``"pretrained"``, another name or path that `build` accepts, or None for random weights.
+            head: ``"fc"`` turns the classifier's fully connected layers into convolutions, including their biases, and
+                adds dropout of 0.5 after each; None drops these layers; ``"auto"`` means ``"fc"`` if the backbone has
+                such layers.
 
         Returns:
             A Functional model named ``backbone``, for images of any size.
 
         Raises:
-            ValueError: If `head` is none of these, or the network has no layer of a name in `feature_layers`.
+            ValueError: If `head` is none of these, or if the network lacks a layer that `feature_layers` names.
 
         Example:
 
@@ -94,7 +96,7 @@ class Backbone:
         return model
 
     def _trunk(self, weights):
-        """The network up to its feature layers: a top after them would only take images of one size."""
+        """The network up to its feature layers. With the layers after them, it would only take images of one size."""
         network = self._without_top(weights)
         return keras.Model(network.inputs[0], [_output(network, x) for x in self.feature_layers], name=network.name)
 
@@ -106,7 +108,7 @@ class Backbone:
         except ValueError:
             if weights in (None, self.pretrained):
                 raise
-            return self.build(weights)  # a file of Keras 2 with the whole classifier only fits the whole classifier
+            return self.build(weights)  # a Keras 2 file with the whole classifier cannot be loaded without the top
 
 
 def _output(network, name):
@@ -118,13 +120,13 @@ def _output(network, name):
 
 
 def unfreeze(backbone):
-    """Makes every layer of a backbone trainable, except that batch normalization keeps its flags.
+    """Makes every layer of a backbone trainable, except frozen batch normalization, which stays frozen.
 
     Args:
-        backbone: The model below an FCN, as `Backbone.feature_extractor` gives it, with the models nested in it.
+        backbone: The backbone of an FCN, as `Backbone.feature_extractor` returns it. Models nested in it are included.
 
     Returns:
-        The model itself.
+        The same model.
 
     Example:
 
@@ -135,7 +137,7 @@ def unfreeze(backbone):
     """
     layers = all_layers(backbone)
     frozen = [x for x in layers if isinstance(x, keras.layers.BatchNormalization) and not x.trainable]
-    for layer in layers:  # Keras passes a flag on to inner layers only if the outer flag changes
+    for layer in layers:  # set every flag: Keras only passes a flag on to inner layers if the outer flag changes
         layer.trainable = True
     for layer in frozen:
         layer.trainable = False
@@ -147,7 +149,7 @@ def _application(constructor, **kwargs):
 
     def build(weights):
         try:
-            with warnings.catch_warnings():  # the weights of MobileNetV2 are those of 224 pixels, whatever the side
+            with warnings.catch_warnings():  # MobileNetV2 loads the weights for 224 pixels for any size, which is right
                 warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square")
                 return constructor(weights=weights, **kwargs)
         except Exception as error:  # keras raises a bare Exception when a download fails
@@ -175,7 +177,7 @@ def _vgg(constructor):
     )
 
 
-#: For 225 × 225 pixels Keras builds the MobileNetV2 whose units lie at multiples of 32; for 224 they lie at 31 + 32 i.
+#: For 225 × 225 pixels, Keras builds a MobileNetV2 whose units lie at multiples of 32. For 224 they lie at 31 + 32 i.
 _ON_PIXELS = (225, 225, 3)
 BACKBONES = {
     "vgg16": _vgg(keras.applications.VGG16),
@@ -205,10 +207,10 @@ BACKBONES = {
 
 
 def get(backbone):
-    """The `Backbone` for a name in `BACKBONES` or for a Keras model; a `Backbone` is returned as it is.
+    """The `Backbone` for a name in `BACKBONES` or for a Keras model. A `Backbone` is returned unchanged.
 
-    A Keras model is used with the weights that it has. `fcn_keras.models.find_feature_layers` finds its feature layers.
-    It is fed RGB in 0–255: if it expects another input, pass a `Backbone` that names the preprocessing.
+    A Keras model keeps its weights, and `fcn_keras.models.find_feature_layers` finds its feature layers. It gets RGB
+    images in 0–255. If it expects a different input, pass a `Backbone` that names the preprocessing.
 
     Args:
         backbone: A name, a Keras model or a `Backbone`.
@@ -220,7 +222,7 @@ def get(backbone):
         ValueError: If the name is not in the table, or the model has no maps at strides 8, 16 and 32.
 
     Warns:
-        UserWarning: If the model is one of `keras.applications` that expects another input.
+        UserWarning: If the model is one of `keras.applications` that expects a different input.
 
     Example:
 
@@ -243,7 +245,7 @@ def get(backbone):
 
 
 def _warn_of_missing_preprocessing(model):
-    """Many of `keras.applications` were trained on another input than RGB in 0–255 and do not scale it themselves."""
+    """Warns of models in `keras.applications` that expect a different input than RGB in 0–255, but do not scale it."""
     scales = any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in model.layers)
     if UNSCALED.match(model.name) and not scales:
         warnings.warn(

@@ -1,8 +1,8 @@
-"""Copies models: for images of any size, and with every weight of the original.
+"""Copies models, so that they accept images of any size and keep every weight of the original.
 
-A new net often starts from a trained one: FCN-16s from FCN-32s, a dilated network from its original. `copy_weights` is
-the only way in which this package carries weights from one model to another. Either every weight arrives, or an error
-names those that do not fit.
+A new net often starts from a trained one: FCN-16s starts from FCN-32s, and a dilated network from the original. To copy
+weights from one model to another, this package always uses `copy_weights`. It either copies every weight, or raises an
+error that names the weights that do not fit.
 """
 
 import warnings
@@ -21,19 +21,20 @@ UPSAMPLING = (*LEARNED, BilinearUpsampling2D)
 
 
 def any_size(model, outputs=None, name=None, explicit_padding=False):
-    """A copy of a convolutional model, weights included, whose input may have any height and width.
+    """A copy of a convolutional model with its weights, whose input may have any height and width.
 
-    Each layer of the copy is trainable if the layer of `model` is.
+    A layer of the copy is trainable if the layer of `model` is trainable.
 
-    With ``same`` padding, the units of a strided convolution move with the size of the image: if a side leaves a
-    remainder of 1, Keras pads one pixel more in front than if it is a multiple of the stride. With `explicit_padding`
-    the units stay. A `keras.layers.ZeroPadding2D` named ``…_padding`` then pads every side as if it left a remainder of
-    1: for an odd kernel, the units lie at multiples of the stride. For sides that do leave a remainder of 1 the copy
-    computes what `model` computes. If a pooling with ``same`` padding also moves its units, nothing is changed.
+    With ``same`` padding, the position of a strided convolution's units depends on the size of the image. If the side
+    of the image, divided by the stride, leaves a remainder of 1, Keras pads one pixel more in front than if it leaves
+    no remainder. With `explicit_padding`, the position no longer depends on the size: a `keras.layers.ZeroPadding2D`
+    named ``…_padding`` always pads as for a remainder of 1. If the kernel is odd, the units then lie at multiples of
+    the stride. For images whose sides leave a remainder of 1, the copy computes exactly what `model` computes. If the
+    model has a pooling with the same problem, `explicit_padding` has no effect.
 
     Args:
-        model: A Functional or Sequential model on images ``(H, W, C)``; models nested in it are copied likewise.
-        outputs: Tensors of `model` that the copy ends in; by default the model's own outputs.
+        model: A Functional or Sequential model on images ``(H, W, C)``. Models nested in it are also copied.
+        outputs: Tensors of `model` that become the outputs of the copy; by default the model's own outputs.
         name: Name of the copy; by default the model's.
         explicit_padding: Whether strided convolutions pad explicitly.
 
@@ -63,7 +64,7 @@ def any_size(model, outputs=None, name=None, explicit_padding=False):
 
 
 def places_units_by_size(layer):
-    """Whether the units of a layer move with the size of its input: a strided layer with ``same`` padding.
+    """Whether the position of a layer's units depends on the size of its input, as with strides and ``same`` padding.
 
     Args:
         layer: A Keras layer.
@@ -80,26 +81,26 @@ def places_units_by_size(layer):
 
 
 def _reaches(layer):
-    """Units from the first to the last that a kernel or pool takes in, along rows and columns."""
+    """The distance from the first to the last unit under a kernel or pool, along rows and columns."""
     sizes = layer.pool_size if isinstance(layer, POOLINGS) else layer.kernel_size
     rates = getattr(layer, "dilation_rate", (1, 1))
     return [rate * (size - 1) for size, rate in zip(sizes, rates, strict=True)]
 
 
 def rebuilt(model, copy, margins=None, name=None):
-    """A model on images of any size, made of copies of a model's layers, with the weights of `model`.
+    """Copies the layers of a model, and builds a model from the copies that takes images of any size.
 
     Args:
         model: A Functional model with one image input ``(H, W, C)``.
         copy: Function from a layer to its copy.
-        margins: Dict from a layer's name to a layer that is called on its input first; `copy` may fill it.
+        margins: Dict from a layer's name to a layer that is applied to its input first; `copy` may fill it.
         name: Name of the new model; by default that of `model`.
 
     Returns:
-        A Functional model on ``(batch, None, None, C)``.
+        A Functional model on ``(batch, None, None, C)``, with the weights of `model`.
 
     Raises:
-        ValueError: If a copy does not take the weights of its original.
+        ValueError: If the weights of a layer do not fit its copy.
 
     Example:
 
@@ -125,7 +126,7 @@ def copied(layer, **changes):
 
     Args:
         layer: A Keras layer, or an operator of a Functional model such as ``x + y``.
-        changes: Entries of its configuration that are to be different.
+        changes: Entries of the configuration to change.
 
     Example:
 
@@ -136,13 +137,13 @@ def copied(layer, **changes):
 
 
 def as_functional(model):
-    """The Functional model inside a Sequential model; a Functional model is returned as it is.
+    """The Functional model inside a Sequential model. A Functional model is returned unchanged.
 
     Args:
         model: A built Functional or Sequential model.
 
     Raises:
-        ValueError: If the model is of another kind, or has not been built.
+        ValueError: If the model is neither Functional nor Sequential, or if it has not been built.
 
     Example:
 
@@ -161,21 +162,21 @@ def as_functional(model):
 def copy_weights(source, target, skip=(), replaced=()):
     """Copies every weight of a model to the layers of the same names in another model.
 
-    Layers of `target` whose names do not occur in `source` keep the weights that they have. An upsampling layer may be
-    of another kind in `target`, if its kernel can also be written in that kind. If a weight does not fit, nothing is
-    copied.
+    If the name of a layer of `target` does not occur in `source`, the layer keeps its weights. An upsampling layer may
+    have a different class in `target`, if that class can represent its kernel. If any weight does not fit, no weight
+    is copied.
 
     Args:
         source: A Functional or Sequential model.
-        target: A model. Models nested in it are not changed: whoever made `target` has copied them already.
-        skip: Names of layers of `source` whose weights the caller carries over in another way.
+        target: A model. Models nested in it are not changed, because they were copied when `target` was made.
+        skip: Names of layers of `source` whose weights the caller copies in a different way.
         replaced: Names of upsampling layers of `source` that are replaced by other layers in `target`.
 
     Raises:
-        ValueError: If a weight of `source` has no place in `target`; the message names the layers.
+        ValueError: If a weight of `source` has no place in `target`. The message names the layers.
 
     Warns:
-        UserWarning: If a replaced layer has learned something, so that it is no longer bilinear.
+        UserWarning: If a replaced layer is no longer bilinear, because it has been trained.
 
     Example:
 
@@ -196,12 +197,12 @@ def copy_weights(source, target, skip=(), replaced=()):
     for (_, twin), value in zip(found, values, strict=True):
         twin.set_weights(value)
         if isinstance(twin, keras.layers.Normalization):
-            twin.finalize_state()  # it computes with copies of its weights
+            twin.finalize_state()  # this layer does not use its weights directly, but copies of them
     _warn_of_replaced(source, target, replaced)
 
 
 def _fitted(layer, twin):
-    """The weights of a layer in the form that its twin takes; None if something would be lost."""
+    """The weights of a layer in the form that its twin needs, or None if something would be lost."""
     weights = layer.get_weights()
     if isinstance(layer, LEARNED) and isinstance(twin, UPSAMPLING) and type(twin) is not type(layer):
         weights = _as_other_kind(layer, twin)
@@ -210,7 +211,7 @@ def _fitted(layer, twin):
 
 
 def _as_other_kind(layer, twin):
-    """The kernel of a learned upsampling layer in another kind: dense, depthwise, or fixed (no kernel)."""
+    """The kernel of a learned upsampling layer, converted for a dense, depthwise or fixed layer (without a kernel)."""
     (kernel,) = layer.get_weights()
     if isinstance(twin, BilinearUpsampling2D):
         same_size = kernel.shape[:2] == twin.kernel_size
@@ -226,9 +227,9 @@ def _as_other_kind(layer, twin):
 def _described(layer, twin):
     shapes = ", ".join(str(tuple(weight.shape)) for weight in layer.weights)
     if twin is None:
-        return f"layer {layer.name!r} {shapes}, which it does not have"
+        return f"layer {layer.name!r} {shapes} does not exist there"
     expected = ", ".join(str(tuple(weight.shape)) for weight in twin.weights) or "no weights"
-    return f"layer {layer.name!r} {shapes}, where it has a {type(twin).__name__} with {expected}"
+    return f"layer {layer.name!r} {shapes} is a {type(twin).__name__} with {expected} there"
 
 
 def _warn_of_replaced(source, target, replaced):
@@ -236,7 +237,7 @@ def _warn_of_replaced(source, target, replaced):
     if learned:
         warnings.warn(
             f"Model {source.name!r} has learned the kernel of {', '.join(map(repr, learned))}. Model {target.name!r} "
-            "has no such layer: other upsampling layers take its place and start bilinear. Its first predictions "
-            f"differ from those of {source.name!r} by what that kernel has learned; training will learn it again.",
+            "has no such layer: other upsampling layers replace it and start bilinear. Therefore its first predictions "
+            f"differ from those of {source.name!r}. Training can learn the difference again.",
             stacklevel=3,
         )

@@ -1,8 +1,8 @@
-"""From an image classifier to a fully convolutional network (완전 합성곱 신경망) with the same weights.
+"""Turns an image classifier into a fully convolutional network (완전 합성곱 신경망) with the same weights.
 
-A `Dense` layer on a flattened ``h × w × c`` map is a convolution whose kernel covers the whole map. Its weights,
-reshaped to ``(h, w, c, units)``, can therefore slide over larger maps. A classifier that averages its last map needs
-even less: if only a linear layer follows, the average of the scores is the score of the average.
+A `Dense` layer on a flattened ``h × w × c`` map is a convolution whose kernel covers the whole map. If its weights are
+reshaped to ``(h, w, c, units)``, they can therefore slide over larger maps. A classifier that averages its last map is
+even easier to convert. If only a linear layer follows, the average of the scores equals the score of the average.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.1, Figure 2; *Hands-On Machine Learning*, chapter 14, "Fully
 Convolutional Networks".
@@ -25,24 +25,24 @@ HEAD = (*CHANNELWISE, keras.layers.Dense, keras.layers.Conv2D, keras.layers.Flat
 def convolutionalize(classifier, *, logits=True, padding="valid", name=None):
     """Turns a Keras image classifier into the fully convolutional network with the same weights.
 
-    - ``Flatten → Dense …``: the first `Dense` becomes a convolution as large as the flattened map, the others become
-      1×1 convolutions. For an image of the size that the classifier takes, the map has one unit, which holds the
+    - ``Flatten → Dense …``: the first `Dense` becomes a convolution as large as the flattened map. The others become
+      1×1 convolutions. If the image has the size that the classifier takes, the new map has one unit, which holds the
       classifier's output.
-    - ``GlobalAveragePooling2D →`` one linear `Dense`: the pooling is left out, and the `Dense` layer scores each unit.
+    - ``GlobalAveragePooling2D →`` one linear `Dense`: the pooling is removed, and the `Dense` layer scores each unit.
       The mean over the map is the classifier's output.
-    - A global pooling followed by anything that is not linear (ConvNeXt's normalization, hidden layers) becomes a
-      pooling with stride 1, whose window is as large as the classifier's last map. Again the map has one unit for an
-      image of the size that the classifier takes.
+    - A global pooling followed by anything that is not linear (ConvNeXt's normalization, hidden layers): the pooling
+      gets stride 1 and a window as large as the classifier's last map. If the image has the size that the classifier
+      takes, the new map again has one unit.
 
     The weights are copied, and the classifier is not changed. The new model expects the same preprocessing as the
     classifier.
 
     Args:
-        classifier: A built Functional or Sequential model with one image input ``(H, W, C)``, channels last. It ends
-            in Flatten or a global pooling, followed by `Dense` layers; `Dropout`, activations and normalization may
-            stand between and after them. Every classifier of `keras.applications` with its top is of this form.
-        logits: Whether to drop the final softmax or sigmoid and return scores, which can be interpolated and averaged.
-            If False, the final activation is applied to each unit.
+        classifier: A built Functional or Sequential model with one image input ``(H, W, C)``, channels last. It must
+            end in Flatten or a global pooling, followed by `Dense` layers. `Dropout`, activations and normalization may
+            come between and after them. Every classifier of `keras.applications` with its top has this form.
+        logits: Whether to drop the final softmax or sigmoid, so that the model returns scores, which can be
+            interpolated and averaged. If False, the final activation is applied to each unit.
         padding: ``"valid"`` slides the classifier over the image. ``"same"`` gives one unit for each unit of the last
             feature map.
         name: Name of the new model; by default the classifier's name with ``_fcn`` appended.
@@ -116,7 +116,7 @@ def _is_vector(tensor):
 def _convolutional_head(x, head, logits, padding):
     """Applies the converted layers of `head` to the feature map `x`."""
     scoring = _last_scores(head)
-    kernel = head[0].input.shape[1:3]  # the map that the next weights must cover; (1, 1) once a layer has covered it
+    kernel = head[0].input.shape[1:3]  # the next weights must cover this map; after them, it becomes (1, 1)
     if type(head[0]) in POOLS:
         if not _is_linear(head):
             _require_size(kernel, head[0])
@@ -150,14 +150,14 @@ def _is_final_activation(layer, head):
 
 
 def _is_linear(head):
-    """Whether the average of the scores is the score of the average: one layer with weights, and no other function."""
+    """Whether the average of the scores equals the score of the average, because the head only has one linear layer."""
     passing = keras.layers.Dropout | keras.layers.Identity | keras.layers.Reshape | keras.layers.Flatten
     others = [layer for layer in head[1:] if layer is not _last_scores(head) and not _is_final_activation(layer, head)]
     return isinstance(head[0], keras.layers.GlobalAveragePooling2D) and all(isinstance(x, passing) for x in others)
 
 
 def _require_pointwise(layer):
-    """Between Flatten and the first weights, only a function of each single number can be applied to a larger map."""
+    """Raises an error unless a layer between Flatten and the first weights works on each number separately."""
     over_all = keras.layers.BatchNormalization | keras.layers.LayerNormalization | keras.layers.Softmax
     if isinstance(layer, over_all) or getattr(layer, "activation", None) is keras.activations.softmax:
         raise ValueError(
@@ -175,7 +175,7 @@ def _require_size(kernel, layer):
 
 
 def _convolution(layer, kernel, padding, linear):
-    """The convolution with the weights and the bias of a Dense layer, or of a 1×1 convolution."""
+    """The convolution that has the weights and the bias of a Dense layer, or of a 1×1 convolution."""
     if isinstance(layer, keras.layers.Conv2D):
         if layer.kernel_size != (1, 1):
             raise ValueError(
@@ -193,19 +193,19 @@ def _convolution(layer, kernel, padding, linear):
         activation="linear" if linear else layer.activation,
         kernel_regularizer=layer.kernel_regularizer,
         bias_regularizer=layer.bias_regularizer,
-        kernel_initializer="zeros",  # random numbers for VGG16's fc6 would take a second and a gigabyte
+        kernel_initializer="zeros",  # for VGG16's fc6, random numbers would take a second and a gigabyte
         dtype=layer.dtype_policy,
         trainable=layer.trainable,
         name=layer.name,
     )
     convolution.build((None, None, None, values[0].shape[2]))
     convolution.set_weights(values)
-    convolution.kernel_initializer = layer.kernel_initializer  # for a copy that is trained from the start
+    convolution.kernel_initializer = layer.kernel_initializer  # so that a new copy starts from random weights
     return convolution
 
 
 def _for_maps(layer):
-    """A copy of a layer that works on channels: what it did to a vector, it does to each unit."""
+    """A copy of a layer for maps. It does to each unit what the original does to a vector."""
     copy = copied(layer)
     channels = layer.output.shape[-1]
     copy.build((None, None, None, channels))

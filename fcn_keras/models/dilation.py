@@ -1,16 +1,16 @@
-"""A finer map from the same weights: by shift-and-stitch, or by dilated convolutions.
+"""Computes a finer map with the same weights, by shift-and-stitch or by dilated convolutions.
 
-A network of total stride ``s`` has a unit every ``s`` pixels of the image. There are two ways to get a unit every
+A network with total stride ``s`` has a unit every ``s`` pixels of the image. There are two ways to get a unit every
 ``s / f`` pixels. *Shift-and-stitch* runs the network on ``f²`` shifted images and interlaces the maps. *Dilation* (the
-paper says filter rarefaction, others say à trous) removes the last strides and spreads the kernels after them, so that
-each weight still meets the unit that it was trained for. Neither way needs new weights or lets a unit see more of the
-image than before. Both give the same numbers:
+paper calls it filter rarefaction, others call it à trous) removes the last strides and spreads the kernels after them.
+Each weight is then still multiplied by the same unit as in training. Neither way needs new weights, and neither changes
+the receptive field. Both give the same numbers:
 
-- Without padding inside the network they are equal everywhere.
-- With zero padding they are equal wherever the receptive field of a unit lies inside the image. At the border only
-  every ``f``-th unit is equal, which is a unit of the network itself. For the units between, the shifted image
-  continues beyond the border with black pixels, and the layers compute features of these; the dilated layers have zeros
-  there.
+- If the network does not pad, the numbers are equal everywhere.
+- If the network pads with zeros, the numbers are equal for units whose receptive field lies inside the image. At the
+  border, only every ``f``-th unit is equal. These are the units of the original network. The units between them
+  differ: a shifted image has black pixels beyond the border, from which the layers compute features, but the dilated
+  layers have zeros there.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.2, "Shift-and-stitch is filter rarefaction".
 """
@@ -36,23 +36,23 @@ REFUSED = (keras.layers.Flatten, keras.layers.Conv2DTranspose, keras.layers.UpSa
 def shift_and_stitch(model, images, factor):
     """The map of a network at a higher resolution: runs it on ``factor²`` shifted images and interlaces the maps.
 
-    Let ``step = stride / factor``. For each ``r`` from 1 to ``factor - 1``, the image is shifted down by
-    ``stride - r * step`` pixels of zeros, and likewise to the right. The second unit of the shifted image then looks
-    ``r * step`` pixels below the first unit of the image itself. So unit ``k`` of the result is centred on pixel
-    ``offset + step * k``, with stride and offset from `fcn_keras.geometry.of_outputs`, and
-    ``result[:, ::factor, ::factor]`` equals ``model(images)``.
+    Let ``step = stride / factor``. For each ``r`` from 1 to ``factor - 1``, the function shifts the image down by
+    ``stride - r * step`` pixels, and fills the gap with zeros. It does the same to the right. The second unit of the
+    shifted image then lies ``r * step`` pixels below the first unit of the original image. So unit ``k`` of the result
+    is centred on pixel ``offset + step * k``, where ``stride`` and ``offset`` are those of
+    `fcn_keras.geometry.of_outputs`. It follows that ``result[:, ::factor, ::factor]`` equals ``model(images)``.
 
     Args:
         model: A Functional or Sequential model with one image input of any size and one map as output.
-        images: Array or tensor ``(batch, H, W, C)``, as the model expects them.
+        images: Array or tensor ``(batch, H, W, C)``, in the form that the model expects.
         factor: Number of new units for each unit, along each axis. It must divide the stride of the model.
 
     Returns:
-        A tensor ``(batch, h, w, channels)``. In a network without padding it has one unit for every position, in steps
-        of ``step`` pixels, at which the receptive field fits into the image.
+        A tensor ``(batch, h, w, channels)``, with one unit for every ``step`` pixels. If the network does not pad, the
+        result has all the units whose receptive fields fit into the image.
 
     Raises:
-        ValueError: If the factor does not divide the stride, or the model only takes images of one size.
+        ValueError: If the factor does not divide the stride, or if the model only takes images of one size.
 
     Example:
 
@@ -74,7 +74,7 @@ def shift_and_stitch(model, images, factor):
 
 
 def _steps(model, factor):
-    """Pixels between units `factor` times as dense, along both axes."""
+    """The distance between the units of the finer map, in pixels, along both axes."""
     found = [tensor.shape for tensor in (*as_functional(model).inputs, *model.outputs)]
     if len(found) != 2 or len(found[1]) != 4 or found[0][1:3] != (None, None):
         raise ValueError(
@@ -91,9 +91,10 @@ def _steps(model, factor):
 
 
 def _shifted_pass(model, images, factor, steps, shifts):
-    """The units that look `shifts` steps further than the units of the model itself.
+    """The units that lie `shifts` steps further than the units of the model itself.
 
-    The sides do not change modulo the stride, so ``same`` padding, which depends on the side, does not change either.
+    The number of added pixels is a multiple of the stride. So ``same`` padding, which depends on the remainder of the
+    side, does not change.
     """
     margins = [((factor - r) * step, r * step) if r else (0, 0) for r, step in zip(shifts, steps, strict=True)]
     maps = model(ops.pad(images, [(0, 0), *margins, (0, 0)]), training=False)
@@ -102,12 +103,12 @@ def _shifted_pass(model, images, factor, steps, shifts):
 
 
 def _fine_size(model, shape, factor, steps):
-    """Height and width up to the last unit, over all shifts, that needs no pixels after the end of the image."""
+    """Height and width of the finer map. Its last unit is the last one that needs no pixels beyond the image."""
     batch, height, width, channels = shape
     last = [0, 0]
     for a in range(factor):  # shifted by `a` steps, unit i is unit factor * i - a of the fine map
         found = model.compute_output_shape((batch, height + a * steps[0], width + a * steps[1], channels))
-        units = (found[0] if isinstance(found, list) else found)[1:3]  # if the model was made with a list of outputs
+        units = (found[0] if isinstance(found, list) else found)[1:3]  # a model with a list of outputs returns a list
         last = [max(end, factor * (n - 1) - a) for end, n in zip(last, units, strict=True)]
     return [end + 1 for end in last]
 
@@ -115,26 +116,27 @@ def _fine_size(model, shape, factor, steps):
 def dilate(model, factor, name=None):
     """A copy of a network without its last strides, in which every kernel after them is dilated.
 
-    The stride of the copy is `factor` times smaller; receptive field, offset and weights stay. `shift_and_stitch` costs
-    ``factor²`` passes of the whole network. The copy costs one pass, in which the layers after the removed strides have
-    up to ``factor²`` times as many units.
+    The stride of the copy is `factor` times smaller. The receptive field, the offset and the weights do not change.
+    `shift_and_stitch` needs ``factor²`` passes through the whole network. The copy needs one pass, in which the layers
+    after the removed strides have up to ``factor²`` times as many units.
 
-    If a strided layer pads with ``same`` and its kernel is larger than its stride, Keras' units move with the size of
-    the image. The units of the copy lie where they lie for sides that are multiples of the model's stride.
+    If a strided layer pads with ``same`` and its kernel is larger than its stride, the position of its units in Keras
+    depends on the size of the image. In the copy they always have the position that they have in `model` if the sides
+    of the image are multiples of the stride of `model`.
 
     Args:
         model: A Functional or Sequential model with one image input, channels last, made of convolutions, pooling,
-            padding, cropping, merges and pointwise layers. Models nested in it are copied likewise.
+            padding, cropping, merges and pointwise layers. Models nested in it are also dilated.
         factor: The product of the strides to remove, counted from the last: for VGG 2, 4, 8, 16 or 32.
         name: Name of the copy; by default the model's name with ``_dilated`` appended.
 
     Returns:
         A Functional model on images of any size. Layers keep their names. A dilated pooling is a `DilatedPooling2D`.
-        Where Keras would pad differently, a ``ZeroPadding2D`` named ``…_margin`` pads instead.
+        If Keras would pad a layer differently, a ``ZeroPadding2D`` named ``…_margin`` pads its input instead.
 
     Raises:
-        ValueError: If the last strides do not multiply to `factor`, or if a layer cannot be dilated: a transposed
-            convolution, Flatten, global pooling.
+        ValueError: If no product of the last strides is `factor`, or if a layer cannot be dilated (a transposed
+            convolution, Flatten or a global pooling).
 
     Example:
 
@@ -168,7 +170,7 @@ def _refusal(layer, expected):
 
 
 def _dilated(model, incoming, finest, name):
-    """The copy in which no stride is larger than `finest`; `incoming` is the geometry of the model's input."""
+    """A copy in which no stride is larger than `finest`. The geometry of the model's input is `incoming`."""
     part = keras.Model(model.inputs[0], as_functional(model).output, name=name)
     geometries, margins = _geometries(part, incoming), {}
 
@@ -187,7 +189,7 @@ def _dilated(model, incoming, finest, name):
 
 
 def _geometries(part, incoming):
-    """For each layer name, the geometries of its input and of its output, each along rows and columns."""
+    """A dict from each layer's name to the geometries of its input and its output, both along rows and columns."""
     calls = [(layer, producer(tensor)[0].input_tensors[0], tensor) for layer in part.layers
              if not isinstance(layer, keras.layers.InputLayer)
              for tensor in outputs_inside(layer, part)]  # fmt: skip
@@ -250,12 +252,12 @@ def _pooling(layer, rate):
 
 
 def _is_centred(before, after):
-    """Whether Keras also pads like this at stride 1."""
+    """Whether Keras pads in the same way at stride 1."""
     return before == (before + after) // 2
 
 
 def _margin(kernel, stride, dilation, rate):
-    """The zeros before and after the map that replace ``same`` padding. Those before keep the units where they were."""
+    """The numbers of zeros before and after the map that replace ``same`` padding and do not move the units."""
     reach = dilation * (kernel - 1)
     before = max(reach + 1 - stride, 0) // 2
     return rate * before, rate * (reach - before)

@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s and FCN-8s: score the backbone's maps, upsample the scores, fuse them.
+"""FCN-32s, FCN-16s and FCN-8s: they score the backbone's maps, then upsample and fuse the scores.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4, Figure 3; *Hands-On Machine Learning*, Figures 14-27 and 14-28.
 """
@@ -16,32 +16,32 @@ STRIDES = (8, 16, 32)
 def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn32s"):
     """FCN-32s: scores the last map and upsamples the scores ×32.
 
-    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255 to logits ``(batch, H, W, num_classes)``, for
-    every size from 1×1 up. It preprocesses, pads and crops by itself. Score layers start at zero, upsampling starts
-    bilinear.
+    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255 to logits ``(batch, H, W, num_classes)``. It takes
+    images of any size from 1×1 up. The model itself preprocesses, pads and crops. The score layers start at zero, and
+    upsampling starts as bilinear interpolation.
 
     Args:
-        num_classes: Number of classes, background included. 1 makes a binary net with one logit for each pixel, that of
-            the object; the logit of the background is 0. Losses, metrics and `fcn_keras.segment` treat it as two
-            classes.
-        backbone: ``"vgg16"`` (the paper's), ``"vgg19"``, ``"mobilenet_v2"``, ``"resnet50"``,
-            ``"efficientnet_v2_b0"`` or ``"mini_vgg"``; a Keras model, whose feature layers are found; or a
-            `fcn_keras.Backbone` of your own. See `fcn_keras.models.backbones.get`.
-        weights: ``"pretrained"`` (ImageNet; ``"shapes"`` for mini_vgg), None for random weights, or what the backbone's
-            constructor accepts.
-        head: ``"fc"`` keeps the classifier's fully connected layers, fc6 and fc7 in VGG, as convolutions, biases
-            included; None drops them, and then they are not downloaded either; ``"auto"`` means ``"fc"`` if the
-            backbone has such layers.
-        upsampling: ``"frozen"``: bilinear. ``"learned_inner"``: every transposed convolution but the last is learned,
-            from a bilinear start, as in the CVPR paper. ``"learned"``: all of them. ``"learned_depthwise"``: all of
-            them, but each class alone, which costs far less.
+        num_classes: Number of classes, including the background. With 1, the net is binary and has one logit for each
+            pixel, the logit of the object. The logit of the background is 0. Losses, metrics and `fcn_keras.segment`
+            treat this net as a net for two classes.
+        backbone: ``"vgg16"`` (as in the paper), ``"vgg19"``, ``"mobilenet_v2"``, ``"resnet50"``,
+            ``"efficientnet_v2_b0"`` or ``"mini_vgg"``; a Keras model, whose feature layers are found automatically; or
+            a `fcn_keras.Backbone`. See `fcn_keras.models.backbones.get`.
+        weights: ``"pretrained"`` (trained on ImageNet, or on shapes for mini_vgg), None for random weights, or any
+            value that the backbone's constructor accepts.
+        head: ``"fc"`` turns the classifier's fully connected layers (fc6 and fc7 in VGG) into convolutions, including
+            their biases; None drops these layers and does not download them; ``"auto"`` means ``"fc"`` if the backbone
+            has such layers.
+        upsampling: ``"frozen"`` upsamples bilinearly. ``"learned_inner"`` learns all transposed convolutions except the
+            last one, from a bilinear start, as in the CVPR paper. ``"learned"`` learns all of them.
+            ``"learned_depthwise"`` also learns all of them, but upsamples each class separately, which costs far less.
         name: Name of the model.
 
     Returns:
-        A `keras.Model`. Its layers have the authors' names: ``score_fr``, ``upscore``.
+        A `keras.Model`. Its layers ``score_fr`` and ``upscore`` have the names that the authors gave them.
 
     Raises:
-        ValueError: If an argument is none of the above.
+        ValueError: If an argument has any other value.
         OSError: If pretrained weights are not on this machine and cannot be downloaded.
 
     Example:
@@ -58,7 +58,8 @@ def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
 def FCN16s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn16s"):
     """FCN-16s: upsamples the scores of the last map ×2, adds those of the map at stride 16, and upsamples ×16.
 
-    Arguments, returns and errors are those of `FCN32s`. Further layers: ``upscore2``, ``score_pool4``, ``upscore16``.
+    Arguments, return value and errors are those of `FCN32s`. This net has the additional layers ``upscore2``,
+    ``score_pool4`` and ``upscore16``.
     To start from a trained FCN-32s, as the paper does, use `upgrade`.
 
     Example:
@@ -82,13 +83,14 @@ def FCN8s(
 ):
     """FCN-8s: like FCN-16s, but upsamples ×2 once more, adds the scores of the map at stride 8, and upsamples ×8.
 
-    Arguments, returns and errors are those of `FCN32s`. Further layers: ``upscore2``, ``score_pool4``,
-    ``upscore_pool4``, ``score_pool3``, ``upscore8``. To start from a trained FCN-16s, as the paper does, use `upgrade`.
+    Arguments, return value and errors are those of `FCN32s`. This net has the additional layers ``upscore2``,
+    ``score_pool4``, ``upscore_pool4``, ``score_pool3`` and ``upscore8``. To start from a trained FCN-16s, as the paper
+    does, use `upgrade`.
 
     Args:
         skip_scales: Factors by which the maps at strides 16 and 8 are multiplied before they are scored.
-            ``(0.01, 0.0001)`` is the authors' FCN-8s-at-once, which is trained without stages: the small factors keep
-            the large activations of the lower maps from drowning those of the top.
+            ``(0.01, 0.0001)`` makes the authors' FCN-8s-at-once, which is trained in one stage. The lower maps have
+            large activations. The small factors prevent them from dominating the activations of the top.
 
     Example:
 
@@ -100,33 +102,34 @@ def FCN8s(
 
 
 def upgrade(model, upsampling=None, name=None):
-    """The next finer net, started from a coarser one: FCN-32s → FCN-16s → FCN-8s.
+    """Makes the next finer net from a coarser one: FCN-32s → FCN-16s → FCN-8s.
 
-    Every weight is copied, except the kernel of the last upsampling: the new net goes to the image in two steps instead
-    of one. The new score layer is zero, so the new skip connection adds nothing yet, and the first predictions are
-    those of the coarser net:
+    Every weight is copied, except the kernel of the last upsampling, because the new net upsamples to the image in two
+    steps instead of one. The new score layer is zero, so the new skip connection does not add anything yet. The first
+    predictions of the new net are therefore those of the coarser net:
 
-    - exactly, if the units of the backbone lie on pixels (MobileNetV2, ResNet50, EfficientNetV2);
-    - nearly, if they lie between pixels (VGG): there ×2 followed by ×16 cuts off the peak of the tent that ×32 has, and
-      scores differ slightly near the centres of units;
-    - up to what the last upsampling has learned, if it is no longer bilinear. A warning then says so.
+    - If the units of the backbone lie on pixels (MobileNetV2, ResNet50, EfficientNetV2), they are exactly equal.
+    - If the units lie between pixels (VGG), they are nearly equal. Upsampling ×2 and then ×16 cuts off the peak of the
+      kernel that upsampling ×32 has, so scores differ slightly near the centres of units.
+    - If the last upsampling has been trained and is no longer bilinear, they differ by what it has learned. In this
+      case, the function warns.
 
-    All layers of the new net are trained, as in the paper, even if they were frozen in `model`: after FCN-32s-fixed the
-    backbone also learns. Only the backbone's batch normalization keeps its flags; usually it is frozen. The image is
-    padded as in `model`. The new net is not compiled.
+    All layers of the new net are trainable, as in the paper, even if they are frozen in `model`. For example, after
+    FCN-32s-fixed the backbone also learns. Only batch normalization in the backbone stays frozen if it is frozen. The
+    new net pads the image in the same way as `model`. It is not compiled.
 
     Args:
-        model: A model made by `FCN32s`, `FCN16s` or this function, perhaps loaded from a file. It is not changed.
-        upsampling: As in `FCN32s`; by default the kind that `model` has. Another kind is possible if the learned
-            kernels can be written in it: a depthwise kernel as a dense one, for instance.
+        model: A model made by `FCN32s`, `FCN16s` or this function. It may be loaded from a file. It is not changed.
+        upsampling: As in `FCN32s`; by default the same as in `model`. A different value is possible if it can represent
+            the learned kernels. For instance, a depthwise kernel can be written as a dense one.
         name: Name of the new model; by default ``fcn16s`` or ``fcn8s``.
 
     Returns:
-        A new model, as `FCN16s` or `FCN8s` makes it.
+        A new model with the same layers as `FCN16s` or `FCN8s`.
 
     Raises:
-        ValueError: If the model is not an FCN of this package, or is an FCN-8s already; or if a learned weight would be
-            lost.
+        ValueError: If the model is not an FCN of this package, if it is already an FCN-8s, or if a learned weight would
+            be lost.
 
     Warns:
         UserWarning: If the last upsampling of `model` is no longer bilinear.
@@ -175,7 +178,7 @@ def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales
 
 
 def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name, pad=None):
-    """Padding, preprocessing, backbone and the wiring of Figure 3, all from the geometry of the backbone's maps."""
+    """Connects padding, preprocessing, the backbone, and the layers of Figure 3 that score and fuse its maps."""
     _require_maps(backbone)
     image, maps, geometries = on_image(backbone, preprocessing, pad)
     options = {"finest": finest, "upsampling": upsampling, "skip_scales": skip_scales}

@@ -1,7 +1,7 @@
-"""Finds the feature layers of a network that the table of backbones does not list.
+"""Finds the feature layers of a network that is not in the table of backbones.
 
-The feature layer at stride ``s`` is the last layer of that stride that every path through the network passes. A layer
-in the middle of a residual block is not such a layer: its map does not hold what the shortcut carries.
+The feature layer at stride ``s`` is the last layer with that stride that lies on every path through the network. A
+layer inside a residual block is not a feature layer, because the shortcut bypasses it.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2: a skip starts at the layer before each further downsampling.
 """
@@ -11,7 +11,7 @@ import keras
 from .. import geometry
 from ..layers._keras import calls
 
-NO_MAPS = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D)  # move units, compute nothing
+NO_MAPS = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D)  # these compute no features
 ENDS = (keras.layers.Flatten, *geometry.GLOBAL)
 
 
@@ -26,7 +26,7 @@ def find_feature_layers(model, strides=(8, 16, 32)):
         A tuple of layer names, as long as `strides`.
 
     Raises:
-        ValueError: If the model has no such map at one of the strides, or `fcn_keras.geometry` cannot follow it.
+        ValueError: If the model has no such map at one of the strides, or if `fcn_keras.geometry` cannot follow it.
 
     Example:
 
@@ -52,9 +52,10 @@ def find_feature_layers(model, strides=(8, 16, 32)):
 
 
 def _bottlenecks(model):
-    """The layers that every path from the image to the output goes through, in order.
+    """The layers that lie on every path from the image to the output, in order.
 
-    For such a layer, the number of paths into it times the number of paths out of it is the number of all paths.
+    A layer lies on every path if the number of paths into it, times the number of paths out of it, is the number of all
+    paths.
     """
     nodes = calls(model)
     makers = {id(tensor): index for index, node in enumerate(nodes) for tensor in node.output_tensors}

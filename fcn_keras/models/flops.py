@@ -1,7 +1,7 @@
 """Counts the multiply-accumulate operations (MACs) of a network, layer by layer.
 
-For 500 × 500 pixels, the authors' FCN-32s on VGG16 needs 180.9 G of them; without its padding of 100 pixels it would
-need 107.8 G. `fcn_keras.FCN32s` pads to 512 × 512 pixels and needs 110.8 G.
+For an image of 500 × 500 pixels, the authors' FCN-32s on VGG16 needs 180.9 G operations. Without its padding of 100
+pixels it would need 107.8 G. `fcn_keras.FCN32s` pads the image to 512 × 512 pixels and needs 110.8 G.
 """
 
 import collections
@@ -15,11 +15,11 @@ from ..layers.upsampling import BilinearUpsampling2D
 
 
 def macs(model, height, width):
-    """Multiply-accumulate operations of one image's forward pass, by layer.
+    """Counts the multiply-accumulate operations of the forward pass of one image, for each layer.
 
-    Counted are convolutions, also transposed and depthwise ones, dense layers and the package's bilinear upsampling.
-    Poolings, activations and additions cost next to nothing beside them and are not counted. The cost of a grouped
-    convolution is divided by the number of groups.
+    The function counts convolutions (including transposed and depthwise ones), dense layers, and the bilinear
+    upsampling of this package. It does not count pooling, activations and additions, because they cost almost nothing
+    in comparison. The cost of a grouped convolution is divided by the number of groups.
 
     Args:
         model: A Functional or Sequential model on images ``(batch, H, W, channels)``. Models nested in it are counted
@@ -27,8 +27,8 @@ def macs(model, height, width):
         height, width: Size of the image in pixels.
 
     Returns:
-        A dict from layer name to MACs, in the order of the model. In a nested model, the name of the model and a slash
-        stand before the layer's name.
+        A dict from layer name to MACs, in the order of the model. For a layer of a nested model, the key is the name of
+        the model, a slash, and the name of the layer.
 
     Example:
 

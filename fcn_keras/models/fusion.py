@@ -1,7 +1,7 @@
-"""Score, upsample, fuse: from the maps of a network to logits at the size of the image.
+"""Scores the maps of a network, upsamples the scores and fuses them, to get logits at the size of the image.
 
-This is the wiring of the paper's Figure 3, for any network whose maps have a known geometry. No kernel size and no crop
-is written down: all of them follow from the geometries.
+This is Figure 3 of the paper, for any network whose maps have a known geometry. The code contains no kernel sizes and
+no crops: it computes all of them from the geometries.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2, Figure 3.
 """
@@ -13,30 +13,30 @@ from ..layers.depthwise import BilinearDepthwiseConv2DTranspose
 from ..layers.padding import CropLike
 from ..layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
-# What is learned: the kernels of the inner transposed convolutions, the kernel of the last.
+# Whether the kernels of the inner transposed convolutions, and the kernel of the last one, are learned.
 UPSAMPLINGS = {
     "frozen": (False, False),
     "learned_inner": (True, False),
     "learned": (True, True),
     "learned_depthwise": ("depthwise", "depthwise"),
 }
-#: The authors' factors for pool4 and pool3 when FCN-8s is trained at once.
+#: The factors for pool4 and pool3 with which the authors train FCN-8s in one stage.
 AT_ONCE_SCALES = (0.01, 0.0001)
 LAST = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the authors' names
 
 
 def require_upsampling(upsampling):
-    """Raises a clear error unless `upsampling` is one of `UPSAMPLINGS`.
+    """Raises an error unless `upsampling` is one of `UPSAMPLINGS`.
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If it is not one of them.
     """
     if upsampling not in UPSAMPLINGS:
         raise ValueError(f"Found upsampling={upsampling!r}: expected one of {', '.join(UPSAMPLINGS)}.")
 
 
 def upsampling_of(model):
-    """Which of `UPSAMPLINGS` made the upsampling layers of a model, as far as they show it.
+    """Finds out from the upsampling layers of a model which of `UPSAMPLINGS` it uses.
 
     Args:
         model: A model made by `fuse`.
@@ -61,21 +61,21 @@ def fuse(maps, geometries, image, num_classes, *, finest=32, upsampling="frozen"
     """Logits at the size of the image, from the maps of a network at strides 8, 16 and 32.
 
     Args:
-        maps: Tensors ``(batch, h, w, channels)`` at strides 8, 16 and 32; for ``finest=32`` only the last.
+        maps: Tensors ``(batch, h, w, channels)`` at strides 8, 16 and 32; for ``finest=32``, only the last is needed.
         geometries: The `fcn_keras.geometry.Geometry` of each map, in pixels of `image`.
         image: Tensor ``(batch, H, W, channels)``. The logits get its height and width.
         num_classes: Number of classes.
         finest: Stride of the finest map that is scored: 32, 16 or 8.
         upsampling: One of `UPSAMPLINGS`, as in `fcn_keras.FCN32s`.
         skip_scales: Factors by which the maps at strides 16 and 8 are multiplied before they are scored.
-        padded: Whether the maps reach so far beyond the image that a finer map may be cropped if it starts before the
-            coarser one, as in the authors' nets.
+        padded: Whether a finer map may be cropped if it starts before the coarser one. This is possible if the maps
+            reach far beyond the image, as in the authors' nets.
 
     Returns:
         Tensor ``(batch, H, W, num_classes)``, float32.
 
     Raises:
-        ValueError: If a map starts so far after the one it is added to that its upsampled scores leave a gap.
+        ValueError: If a map starts so far after the next finer map that its upsampled scores would leave a gap.
 
     Example:
 
@@ -97,7 +97,7 @@ def fuse(maps, geometries, image, num_classes, *, finest=32, upsampling="frozen"
 
 
 def fuse_maps(maps, geometries, num_classes, *, finest=32, upsampling="frozen", skip_scales=(1, 1), padded=False):
-    """Scores at the finest map, before the last upsampling; arguments and errors are those of `fuse`.
+    """Scores at the stride of the finest map, before the last upsampling. Arguments and errors are those of `fuse`.
 
     Returns:
         Tensor ``(batch, h, w, num_classes)`` and its `fcn_keras.geometry.Geometry`.
@@ -121,7 +121,7 @@ def fuse_maps(maps, geometries, num_classes, *, finest=32, upsampling="frozen", 
 
 
 def _score(num_classes, name):
-    """A 1×1 convolution to classes, zero at the start. Like all that follows it, it is float32 in mixed precision."""
+    """A 1×1 convolution that scores classes. It starts at zero, and is float32 even in mixed precision."""
     return keras.layers.Conv2D(num_classes, 1, kernel_initializer="zeros", dtype="float32", name=name)
 
 
@@ -135,10 +135,10 @@ def fused(scores, geometry, skip, target, learned, name, skip_name, padded=False
     """The sum of upsampled scores and a skip's scores. The map that starts first is cropped to the other.
 
     Args:
-        scores, skip: Tensors ``(batch, h, w, channels)`` with the same number of channels. The skip is the finer one.
+        scores, skip: Tensors ``(batch, h, w, channels)`` with the same number of channels. The skip is the finer map.
         geometry, target: The `fcn_keras.geometry.Geometry` of the scores and of the skip.
         learned: As in `upsampled`.
-        name, skip_name: Names that the names of the layers are made of.
+        name, skip_name: The names of the layers are made from these two names.
         padded: As in `fuse`.
 
     Returns:
@@ -172,7 +172,7 @@ def upsampled(scores, geometry, target, learned, name, channels=None):
         geometry, target: `fcn_keras.geometry.Geometry` of the map and of the finer one. If the target is finer than the
             image, its stride is below 1.
         learned: True for a transposed convolution that learns from a bilinear start, ``"depthwise"`` for one that
-            learns each channel alone, False for fixed bilinear upsampling.
+            learns a kernel for each channel, False for fixed bilinear upsampling.
         name: Name of the layer.
         channels: Number of output channels if `learned` is True; by default that of the input.
 
@@ -200,7 +200,7 @@ def upsampled(scores, geometry, target, learned, name, channels=None):
 def upsampling_sizes(geometry, target):
     """The factor, kernel size and crop of the bilinear upsampling from one map to another.
 
-    The kernel is odd where units of the coarse map lie on units of the target, and even where they lie between them.
+    If units of the coarse map lie on units of the target, the kernel is odd. If they lie between them, it is even.
 
     Args:
         geometry, target: `fcn_keras.geometry.Geometry` of the map and of the finer one.

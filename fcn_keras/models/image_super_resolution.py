@@ -1,11 +1,12 @@
 """Super-resolution of photographs: a small fully convolutional network, its training data, and its measures.
 
-The last layer of the network is the transposed convolution of FCN-32s. It starts as bilinear interpolation of the
-image's colours, and learns what to add from features of the surrounding pixels. The network sees few pixels and has few
-weights. It sharpens edges of kinds that it has seen in training, and invents nothing.
+The last layer of the network is a transposed convolution, as in FCN-32s. It starts as bilinear interpolation of the
+image's colours. It learns to add details, which it computes from features of the surrounding pixels. The network has a
+small receptive field and few weights. It can sharpen edges like those it has seen in training, but it cannot invent new
+content.
 
-Reference: the last layer is that of Long, Shelhamer & Darrell (CVPR 2015), §3.3. Features at low resolution, followed
-by one transposed convolution, are those of FSRCNN (Dong, Loy & Tang, ECCV 2016).
+Reference: the last layer is that of Long, Shelhamer & Darrell (CVPR 2015), §3.3. FSRCNN (Dong, Loy & Tang, ECCV 2016)
+also computes features at low resolution and ends in one transposed convolution.
 """
 
 import keras
@@ -23,9 +24,9 @@ def super_resolver(factor, features=32, depth=3, name=None):
     """A network that makes an image `factor` times as high and wide.
 
     A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255, of any size, to images
-    ``(batch, factor H, factor W, 3)`` in about 0–255; `as_image` clips and rounds them. An untrained network
-    interpolates bilinearly. It repeats the outermost pixels beyond the border, so that the result does not fade to
-    black there.
+    ``(batch, factor H, factor W, 3)`` in about 0–255. Use `as_image` to clip and round the result. An untrained network
+    interpolates bilinearly. The network repeats the outermost pixels beyond the border, so that the result does not
+    fade to black there.
 
     Args:
         factor: 2, 3 or 4.
@@ -62,7 +63,7 @@ def super_resolver(factor, features=32, depth=3, name=None):
 
 
 def reduced(images, factor):
-    """Smaller images, as a camera with fewer pixels would have taken them: antialiased bicubic, rounded.
+    """Reduces images, so that they look as if taken by a camera with fewer pixels (bicubic, antialiased, rounded).
 
     Args:
         images: Array or tensor ``(batch, H, W, 3)`` in 0–255; H and W must be multiples of `factor`.
@@ -104,7 +105,7 @@ def as_image(x):
 
 
 def interpolated(images, factor, method="bicubic"):
-    """The baseline: resizes images to `factor` times their size with `tf.image.resize`.
+    """Resizes images to `factor` times their size with `tf.image.resize`. This is the baseline for a super-resolver.
 
     Args:
         images: Array or tensor ``(batch, H, W, 3)`` in 0–255.
@@ -124,10 +125,10 @@ def interpolated(images, factor, method="bicubic"):
 
 
 def pairs(images, factor, *, crop=96, batch=16, seed=0):
-    """An endless data set to train a super-resolver: random pieces of images, each also reduced.
+    """An infinite data set to train a super-resolver: pairs of a reduced and an original piece of an image.
 
     Args:
-        images: List of RGB arrays ``(H, W, 3)`` in 0–255, of any sizes of at least `crop`.
+        images: List of RGB arrays ``(H, W, 3)`` in 0–255, whose sides are at least `crop`.
         factor: How many times smaller the first image of each pair is.
         crop: Side of the pieces in pixels; a multiple of `factor`.
         batch: Number of pieces in a batch.
@@ -138,7 +139,7 @@ def pairs(images, factor, *, crop=96, batch=16, seed=0):
         ``(batch, crop, crop, 3)``.
 
     Raises:
-        ValueError: If there are no images, an image is too small, or `crop` is not a multiple of the factor.
+        ValueError: If there are no images, if an image is too small, or if `crop` is not a multiple of the factor.
 
     Example:
 
@@ -152,7 +153,7 @@ def pairs(images, factor, *, crop=96, batch=16, seed=0):
     if small or not len(images):
         found = f"{len(small)} smaller than {crop} × {crop}, such as {small[0]}" if small else "none"
         raise ValueError(
-            f"Found among {len(images)} images {found}. Fix: leave these images out, or pass a smaller crop."
+            f"Found among {len(images)} images: {found}. Fix: leave these images out, or pass a smaller crop."
         )
 
     def piece(index, draws):
@@ -168,11 +169,11 @@ def pairs(images, factor, *, crop=96, batch=16, seed=0):
 
 
 def quality(images, factor, enlarge):
-    """PSNR and SSIM of enlarged images against the originals: means over the images.
+    """The mean PSNR and SSIM of images that are reduced and enlarged again, compared with the originals.
 
     Args:
         images: List of RGB arrays ``(H, W, 3)`` in 0–255. Each is cropped to multiples of `factor`.
-        factor: How many times the images are reduced and enlarged again.
+        factor: Factor by which the images are reduced and enlarged again.
         enlarge: Function from ``(1, h, w, 3)`` to ``(1, factor h, factor w, 3)``, such as a model or `interpolated`.
 
     Returns:

@@ -1,15 +1,15 @@
-"""Loads models from `.keras` files, also from files of unknown origin.
+"""Loads models from `.keras` files, even if you do not know where a file comes from.
 
-A `.keras` file is a zip archive with a configuration and arrays. In Keras' safe mode, nothing in it is run as code, no
-member of it is written outside, and members that would unpack to many times their size are refused. `load_model` always
-uses this mode. It adds what Keras does not do:
+A `.keras` file is a zip archive with a configuration and arrays. In its safe mode, Keras does not run any code from the
+file, does not write files outside its own folder, and refuses members that would unpack to many times their size.
+`load_model` always uses the safe mode. It also does what Keras does not do:
 
 - It only reads a local file. `keras.models.load_model` also reads HDF5 files and folders, and downloads from addresses.
-- If a path is wrong, or the file is of another kind, it says what is there and what was expected.
-- Damaged files fail with errors of many libraries. They become one `ValueError` that names the file, and the version of
-  Keras that saved it if that is newer than the one installed.
+- If a path is wrong, or the file is not a `.keras` file, the error says what is there and what was expected.
+- If a file is damaged, many libraries can raise many kinds of errors. `load_model` turns them into one `ValueError`
+  that names the file. If a newer version of Keras saved the file, the error also names that version.
 
-The classes of this package are known to Keras as soon as `fcn_keras` is imported.
+Keras knows the classes of this package as soon as `fcn_keras` is imported.
 """
 
 import json
@@ -29,18 +29,18 @@ KINDS = {
 
 
 def load_model(path, compile=True):
-    """Loads a model from a `.keras` file, without running code that the file brings.
+    """Loads a model from a `.keras` file, without running any code from the file.
 
     Args:
         path: A local file; a leading ``~`` means the home folder.
-        compile: Whether to compile the model as it was compiled when it was saved.
+        compile: Whether to compile the model with the loss, metrics and optimizer that it was saved with.
 
     Returns:
-        The `keras.Model`. The layers, losses, metrics and optimizers of this package are known.
+        The `keras.Model`. It may use the layers, losses, metrics and optimizers of this package.
 
     Raises:
-        ValueError: If there is no such file; if it is of another kind (HDF5, a pickle, a weights file, …); or if Keras
-            cannot make a model of it: because it is damaged, holds code, or needs classes that are not known here.
+        ValueError: If there is no such file; if it is not a `.keras` file (but HDF5, a pickle, a weights file, …); or
+            if Keras cannot load it, because it is damaged, contains code, or needs classes that Keras does not know.
 
     Example:
 
@@ -54,7 +54,7 @@ def load_model(path, compile=True):
         return keras.saving.load_model(path, compile=compile, safe_mode=True)
     except Exception as error:  # the errors of a damaged file come from zipfile, h5py, NumPy and Keras
         raise ValueError(
-            f"Keras cannot make a model of {path} ({type(error).__name__}): {error} Fix: {_fix(path, error)}"
+            f"Keras cannot load a model from {path} ({type(error).__name__}): {error} Fix: {_fix(path, error)}"
         ) from error
 
 
@@ -90,11 +90,11 @@ def _fix(path, error):
 
 
 def _keras_version(path):
-    """The version of Keras that saved a file; an empty text if the file does not say."""
+    """The version of Keras that saved a file, or an empty string if it is unknown."""
     try:
         with zipfile.ZipFile(path) as archive:
             return str(json.loads(archive.read("metadata.json"))["keras_version"])
-    except Exception:  # it is damaged: that is what we are about to say
+    except Exception:  # the file is damaged, and the caller is about to say so
         return ""
 
 

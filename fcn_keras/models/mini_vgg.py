@@ -1,4 +1,4 @@
-"""MiniVGG, the small pretrained CNN of the book's walkthrough."""
+"""MiniVGG, the small pretrained CNN that the chapters use."""
 
 import pathlib
 
@@ -10,13 +10,13 @@ WEIGHTS = pathlib.Path(__file__).parent / "weights"
 def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None, name="mini_vgg"):
     """A small VGG16 with five poolings, total stride 32, fc6 and fc7: a pretrained CNN that needs no download.
 
-    It takes RGB images in 0–255; its first layer scales them. Its 670,000 weights were trained on the single objects
-    of the ``shapes`` data by ``python -m fcn_keras.training.pretrain``.
+    It takes RGB images in 0–255, which its first layer scales. Its 670,000 weights were trained on the config
+    ``objects`` of the data set ``shapes``, by ``python -m fcn_keras.training.pretrain``.
 
     Args:
         num_classes: Number of classes of the top.
         weights: ``"shapes"``, a path to a ``.weights.h5`` file, or None for random weights.
-        include_top: Whether to flatten the last map and classify.
+        include_top: Whether to add the top, which flattens the last map and classifies the image.
         input_shape: ``(H, W, 3)``; by default ``(96, 96, 3)`` with the top, and any size without it.
         name: Name of the model.
 
@@ -32,8 +32,8 @@ def MiniVGG(num_classes=9, weights="shapes", include_top=True, input_shape=None,
     >>> MiniVGG(weights=None).output_shape
     (None, 9)
 
-    Reference: configuration of Simonyan & Zisserman (ICLR 2015), the paper's VGG16, with 16 to 128 channels in place
-    of 64 to 512.
+    Reference: based on VGG16 (Simonyan & Zisserman, ICLR 2015), the backbone of the paper, with 16 to 128 channels
+    instead of 64 to 512.
     """
     if weights == "shapes" and include_top and num_classes != 9:
         raise ValueError(f'Found num_classes={num_classes}: the weights "shapes" are for 9 classes. Fix: weights=None.')

@@ -1,10 +1,10 @@
-"""Masks finer than the image: FCN-32s, 16s and 8s are continued to the size of the image, and beyond it.
+"""Continues the series FCN-32s, FCN-16s, FCN-8s to the size of the image, and to masks finer than the image.
 
-The paper stops at FCN-8s, and the book says that one could go on. Here each further step doubles the resolution of the
-scores, as before, and adds what a lower map knows. A map so low in the network knows little by itself, so its step
-looks at the scores as well, through a 3×3 convolution. Beyond the size of the image there is no lower map. The last
-step is therefore one transposed convolution. It starts as bilinear interpolation of the scores, and can learn from the
-features of the last map where an outline runs between two pixels.
+The paper stops at FCN-8s, and the book says that you could go on. Here, each further step doubles the resolution of the
+scores, as before, and adds information from a lower map. Such a low map contains little information about classes.
+Therefore each step applies a 3×3 convolution to the map together with the scores. Beyond the size of the image, there
+is no lower map. The last step is therefore one transposed convolution. It starts as bilinear interpolation of the
+scores. From the features of the last map, it can learn where an outline runs between two pixels.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2; *Hands-On Machine Learning*, chapter 14: upsampling beyond the
 size of the image.
@@ -25,15 +25,15 @@ from .feature_layers import find_feature_layers
 def super_resolution_fcn(model, factor=1, features=32, name=None):
     """Continues a trained FCN-8s to logits at `factor` times the size of the image.
 
-    Every weight of the FCN-8s is copied, except the kernel of its last upsampling: several smaller steps take its
-    place. What the new steps add is zero at the start, and the last transposed convolution starts bilinear, so the
-    first logits are those of the FCN-8s, interpolated in smaller steps. If the last upsampling has learned a kernel of
-    its own, they differ by what it has learned, and a warning says so. All layers of the new net are trained, as after
-    `fcn_keras.upgrade`.
+    Every weight of the FCN-8s is copied, except the kernel of its last upsampling, because several smaller steps
+    replace it. At the start, the new steps add zero to the scores, and the last transposed convolution is bilinear. So
+    the first logits are those of the FCN-8s, interpolated in smaller steps. If the last upsampling has been trained and
+    is no longer bilinear, the logits differ by what it has learned, and the function warns. All layers of the new net
+    are trainable, as after `fcn_keras.upgrade`.
 
     Args:
-        model: A model made by `fcn_keras.FCN8s` or `fcn_keras.upgrade`; or by this function, and then its steps are
-            also copied. It is not changed.
+        model: A model made by `fcn_keras.FCN8s`, by `fcn_keras.upgrade`, or by this function. In the last case, its
+            steps are also copied. The model is not changed.
         factor: 1, 2 or 4. With 1 the logits have the size of the image.
         features: Channels of the 3×3 convolution of each new step.
         name: Name of the new model; by default ``fcn_x`` and the factor.
@@ -43,8 +43,8 @@ def super_resolution_fcn(model, factor=1, features=32, name=None):
         ``q`` of the logits is centred on ``(q + 0.5) / factor - 0.5`` of the image.
 
     Raises:
-        ValueError: If the factor is none of these, if the model is not an FCN-8s, or if the number of features is not
-            that of the steps which `model` has already.
+        ValueError: If the factor is none of these, if the model is not an FCN-8s, or if `model` already has steps with
+            a different number of features.
 
     Warns:
         UserWarning: If the last upsampling of `model` is no longer bilinear.
@@ -78,29 +78,29 @@ def super_resolution_fcn(model, factor=1, features=32, name=None):
 
 
 def _last_upsampling(layers, finest):
-    """Names of the layers that bring the scores to the size of the result, as far as `finest` does not have them."""
+    """Names of the layers that upsample the scores to the size of the result, and that `finest` does not have."""
     kept = {layer.name for layer in finest.layers}
     return [name for name in ("upscore8", *(f"upscore_fine{k}" for k in (1, 2, 4))) if name in {*layers} - kept]
 
 
 def _with_lower_maps(backbone):
-    """The backbone with more outputs: maps at strides 4, 2 and, if it has one, 1; and how many of them there are."""
+    """The backbone with additional outputs at strides 4, 2 and, if it has such a map, 1, and the number of them."""
     trunk = keras.Model(backbone.inputs[0], backbone.outputs[-3])
     try:
         names = find_feature_layers(trunk, (4, 2, 1))
-    except ValueError:  # its first layer halves the image
+    except ValueError:  # the first layer of this backbone already halves the size
         names = find_feature_layers(trunk, (4, 2))
     found = [outputs_inside(trunk.get_layer(name), trunk)[-1] for name in names]
     return unfreeze(any_size(backbone, [*found, *backbone.outputs[-3:]], name="backbone")), len(found)
 
 
 def _scales(layers):
-    """The factors of the skips, if the net was built to be trained at once."""
+    """The factors of the skips. They are not 1 if the net was built for training in one stage."""
     return tuple(layers[name].scale if name in layers else 1 for name in ("scale_pool4", "scale_pool3"))
 
 
 def _step(scores, hidden, geometry, lower_map, target, classes, features):
-    """Scores and hidden features at half the stride; both are upsampled bilinearly to the lower map."""
+    """Scores and hidden features at half the stride. Both are first upsampled bilinearly to the lower map."""
     stride = target.stride
     parts = [_upsampled_to(scores, geometry, lower_map, target, f"upscore_x{stride}"), lower_map]
     scores = parts[0]

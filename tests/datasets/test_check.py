@@ -311,7 +311,7 @@ def test_other_layouts(tmp_path):
     with pytest.raises(ValueError, match="There is no CamVd in .*: is 'CamVid' meant?"):
         check(tmp_path / "CamVd" / "train")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file is a file, no folder"):
+    with pytest.raises(ValueError, match="file is a file, not a folder"):
         check(tmp_path / "file")
 
 

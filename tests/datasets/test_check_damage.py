@@ -262,7 +262,7 @@ def test_a_folder_that_is_missing_or_a_file(missing, root, no_hang):
 def test_an_archive_in_place_of_a_folder(tmp_path, no_hang):
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("images/a.png", b"")
-    with pytest.raises(ValueError, match="is a file, no folder"):
+    with pytest.raises(ValueError, match="is a file, not a folder"):
         check(tmp_path / "data.zip")
 
 

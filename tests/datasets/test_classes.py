@@ -33,8 +33,8 @@ def test_reading(text, expected, tmp_path):
     [
         (b"", "names no class"),
         (b"void 1 2 3", "names no class"),
-        (b"a\nb\na", "line 3: found the name a, which line 1 has already"),
-        (b"a 1 2 3\nb 1 2 3", r"line 2: found the colour \(1, 2, 3\), which line 1 has already"),
+        (b"a\nb\na", "line 3: found the name a, which line 1 already has"),
+        (b"a 1 2 3\nb 1 2 3", r"line 2: found the colour \(1, 2, 3\), which line 1 already has"),
         (b"a 1 2", "line 1: found 'a 1 2': expected a name, or a name and three integers"),
         (b"a 1 2 256", "three integers in 0–255"),
         (b"a 1 2 -1", "three integers in 0–255"),
@@ -57,7 +57,7 @@ def test_no_file(tmp_path):
     with pytest.raises(ValueError, match="cannot be read"):
         read_classes(tmp_path / "none.txt")
     os.mkfifo(tmp_path / "pipe.txt")
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         read_classes(tmp_path / "pipe.txt")
 
 

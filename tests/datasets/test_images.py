@@ -92,7 +92,7 @@ def test_torch_images_on_the_gradient_tape():
         (np.full((4, 4, 3), 0.5), r"255 \* image"),
         (np.full((4, 4, 3), np.nan), "NaN"),
         (np.full((4, 4, 3), np.inf), "infinite"),
-        (np.full((4, 4, 3), -103.9), "before preprocessing"),
+        (np.full((4, 4, 3), -103.9), "without preprocessing"),
         (np.full((4, 4, 3), 300), "300"),
         (np.zeros((4, 4, 3), bool), "bool"),
     ],

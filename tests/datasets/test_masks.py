@@ -100,7 +100,7 @@ def test_masks_with_a_broken_chunk(tmp_path):
 
 
 def test_masks_that_are_not_there(tmp_path):
-    with pytest.raises(ValueError, match=r"none\.png is no file"):
+    with pytest.raises(ValueError, match=r"none\.png is not a file"):
         read_mask(tmp_path / "none.png", 21)
 
 

@@ -78,7 +78,7 @@ def test_without_instance_masks_they_are_void(tmp_path):
 
 def test_one_missing_instance_mask_is_named(source, tmp_path):
     (source / "VOCdevkit/VOC2012/SegmentationObject/b.png").unlink()
-    with pytest.raises(ValueError, match=r"SegmentationObject/b\.png is no file"):
+    with pytest.raises(ValueError, match=r"SegmentationObject/b\.png is not a file"):
         datasets.prepare("voc", source=source, data_dir=tmp_path / "data")
     (source / "benchmark_RELEASE/dataset/inst/d.mat").unlink()
     with pytest.raises(ValueError, match=r"1 of 12 files are missing: .*inst/d\.mat"):

@@ -143,7 +143,7 @@ def test_from_one_kind_of_upsampling_to_another(kernel):
         ("learned_depthwise", "frozen"),
         ("learned_inner", "learned_depthwise"),
     ]:
-        with pytest.raises(ValueError, match=r"layer 'upscore2' .*where it has a Bilinear.*\. Fix: "):
+        with pytest.raises(ValueError, match=r"layer 'upscore2' .*is a Bilinear.* there\. Fix: "):
             upgrade(nets[before], after)
     for before, after in [("learned", "frozen"), ("learned_depthwise", "frozen"), ("learned", "learned_depthwise")]:
         net = trained(FCN16s(CLASSES, own, upsampling=before), but=(*INNER, *LAST))  # nothing learned yet
@@ -173,9 +173,9 @@ def test_nothing_is_dropped_without_a_word():
 
     source, smaller, wider = net(first=3, second=2), net(first=3), net(first=3, second=5)
     before = wider.get_weights()
-    with pytest.raises(ValueError, match=r"'second' \(3, 2\), \(2,\), which it does not have\. Fix: "):
+    with pytest.raises(ValueError, match=r"'second' \(3, 2\), \(2,\) does not exist there\. Fix: "):
         copy_weights(source, smaller)
-    with pytest.raises(ValueError, match=r"'second' \(3, 2\), \(2,\), where it has a Dense with \(3, 5\), \(5,\)"):
+    with pytest.raises(ValueError, match=r"'second' \(3, 2\), \(2,\) is a Dense with \(3, 5\), \(5,\) there"):
         copy_weights(source, wider)
     for ours, theirs in zip(wider.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)  # all or nothing

@@ -343,7 +343,7 @@ def test_upgrading_copies_what_was_learned_and_keeps_the_kind_of_upsampling():
     np.testing.assert_array_equal(fcn8s.get_layer("upscore2").kernel, upscore2.kernel)
     np.testing.assert_array_equal(fcn8s.get_layer("score_pool4").kernel, fcn16s.get_layer("score_pool4").kernel)
     assert isinstance(fcn8s.get_layer("upscore8"), BilinearConv2DTranspose)
-    with pytest.raises(ValueError, match="layer 'upscore2' .*where it has a BilinearUpsampling2D with no weights"):
+    with pytest.raises(ValueError, match="layer 'upscore2' .*is a BilinearUpsampling2D with no weights there"):
         upgrade(fcn16s, "frozen")
     thawed = upgrade(FCN16s(CLASSES, "mini_vgg", None), "learned_inner")
     assert isinstance(thawed.get_layer("upscore2"), BilinearConv2DTranspose)

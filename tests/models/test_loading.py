@@ -77,7 +77,7 @@ def test_cut_off_files(saved, tmp_path, share):
 
 def test_damaged_arrays(saved, tmp_path):
     bad = rewritten(saved[1], tmp_path / "bad.keras", {"model.weights.h5": b"\x89HDF\r\n\x1a\n" + b"x" * 500})
-    with pytest.raises(ValueError, match=r"Keras cannot make a model of .*bad\.keras"):
+    with pytest.raises(ValueError, match=r"Keras cannot load a model from .*bad\.keras"):
         load_model(bad)
     content = bytearray(saved[1].read_bytes())
     content[len(content) // 2] ^= 255
@@ -148,7 +148,7 @@ def test_functions_of_other_modules_are_not_called(saved, tmp_path):
         "inbound_nodes": [],
     }
     path = rewritten(saved[1], tmp_path / "gadget.keras", {"config.json": json.dumps(config)})
-    with pytest.raises(ValueError, match=r"Keras cannot make a model of .*gadget\.keras"):
+    with pytest.raises(ValueError, match=r"Keras cannot load a model from .*gadget\.keras"):
         load_model(path)
     assert not (tmp_path / "sprung").exists()
 
@@ -157,7 +157,7 @@ def test_members_that_unpack_to_many_times_their_size(saved, tmp_path):
     """Keras refuses them; an update of Keras that does not would show here."""
     bomb = rewritten(saved[1], tmp_path / "bomb.keras", {"config.json": " " * (400 << 20)})
     assert bomb.stat().st_size < 4 << 20
-    with pytest.raises(ValueError, match=r"Keras cannot make a model of .*bomb\.keras"):
+    with pytest.raises(ValueError, match=r"Keras cannot load a model from .*bomb\.keras"):
         load_model(bomb)
 
 
@@ -187,7 +187,7 @@ def test_nothing_is_written_outside(saved, tmp_path, name):
     ],
 )
 def test_archives_that_are_no_models(saved, tmp_path, changes):
-    with pytest.raises(ValueError, match=r"Keras cannot make a model of .*other\.keras .*Fix: copy the file again"):
+    with pytest.raises(ValueError, match=r"Keras cannot load a model from .*other\.keras .*Fix: copy the file again"):
         load_model(rewritten(saved[1], tmp_path / "other.keras", changes))
 
 

@@ -171,7 +171,7 @@ def test_wrong_arguments():
         reduced(photo(9, 8), 2)
     with pytest.raises(ValueError, match="crop=30 for factor=4"):
         pairs([photo(40, 40)[0]], 4, crop=30)
-    with pytest.raises(ValueError, match="among 2 images 1 smaller than 96 × 96, such as"):
+    with pytest.raises(ValueError, match="among 2 images: 1 smaller than 96 × 96, such as"):
         pairs([photo(100, 100)[0], photo(40, 100)[0]], 4)
-    with pytest.raises(ValueError, match="among 0 images none"):
+    with pytest.raises(ValueError, match="among 0 images: none"):
         pairs([], 4)

@@ -1,6 +1,7 @@
-"""A data set, read before it is trained on: what would stop a training, and what would spoil it, in plain language.
+"""Checks a data set before training, and describes problems in plain language.
 
-Every file is opened and decoded, once, on all cores; nothing is written. Only the numbers of each file are kept.
+Every file is opened and decoded once, on all cores. Nothing is written to the disk. Only statistics of each file are
+kept in memory.
 """
 
 from .checks import check

@@ -1,4 +1,4 @@
-"""The whole data set: every pair inspected, and what only all of them together show."""
+"""Checks a whole data set: inspects every pair, and finds the problems that only the pairs together show."""
 
 import collections
 import concurrent.futures
@@ -17,15 +17,15 @@ from .layouts import UNLISTED, read_layout
 from .report import SEVERITIES, Report
 
 RARE = 0.001  # share of the labelled pixels
-# Correlation of thumbnails. Across the splits of CamVid and VOC it is at most 0.931; between an image and itself at
-# half its size, or as a JPEG of quality 30, at least 0.998.
+# Correlation of thumbnails. Between images of different splits of CamVid and VOC, it is at most 0.931. Between an image
+# and its copy at half the size, or as a JPEG of quality 30, it is at least 0.998.
 ALIKE = 0.995
 NO_CLASS = re.compile(r"un?label+ed|ignored?|ignore[ _-]label|unknown|undefined|don'?t[ _-]?care", re.IGNORECASE)
-FEW = 3  # images to validate on
+FEW = 3  # with fewer validation images than this, the check warns
 
 
 def check(source, layout=None, classes=None, progress=None):
-    """Reads a data set and says what will go wrong.
+    """Reads a data set and reports what will go wrong in training.
 
     Args:
         source: A folder with ``images`` and ``masks`` (see `fcn_keras.datasets.folder`), CamVid's, or VOC's.
@@ -34,11 +34,11 @@ def check(source, layout=None, classes=None, progress=None):
         progress: Whether to show a progress bar; by default it is shown on a terminal.
 
     Returns:
-        A `fcn_keras.datasets.check.report.Report`: print it, or ask whether it is ``ok``. Bad files are findings in it;
-        they raise no error.
+        A `fcn_keras.datasets.check.report.Report`, which you can print. Its property ``ok`` tells whether there are no
+        errors. Bad files do not raise errors, but become findings in the report.
 
     Raises:
-        ValueError: If `source` is no folder, or its layout is unknown.
+        ValueError: If `source` is not a folder, or if its layout is unknown.
 
     Example:
 
@@ -52,7 +52,7 @@ def check(source, layout=None, classes=None, progress=None):
     names = _class_names(found, views)
     counts = collections.Counter(pair.split for pair in found.pairs)
     used = [view for view in views if view.pair.split != UNLISTED]
-    # If classes.txt cannot be used, masks in colours are no fault of their own.
+    # If classes.txt cannot be used, do not also report the masks in colours, which may be correct.
     without = {"colours"} if any(one.kind == "classes.txt" for one in found.findings) else set()
     problems = [problem for view in views for problem in view.problems if problem[0] not in without]
     problems += [*_copies(used), *_likenesses(used), *_palettes(views), *_nearly_void(views)]
@@ -65,7 +65,7 @@ def check(source, layout=None, classes=None, progress=None):
 
 
 def inspect_all(layout, progress=None):
-    """Inspects every pair of a layout, on all cores: Pillow and zlib decode outside Python's lock.
+    """Inspects every pair of a layout in threads. Pillow and zlib release Python's lock, so this uses all cores.
 
     Args:
         layout: A `fcn_keras.datasets.check.layouts.Layout`.
@@ -107,7 +107,7 @@ def by_kind(problems, kinds=KINDS):
 
 
 def _pixels_by_split(views):
-    """For each split the number of pixels of each id."""
+    """A dict from split to the number of pixels of each id."""
     pixels = {}
     for view in views:
         if view.pixels is not None:
@@ -123,7 +123,7 @@ def _class_names(found, views):
 
 
 def _copies(views):
-    """The same picture in two splits, or twice in one, by its decoded pixels: a copy in another format counts also."""
+    """Finds pictures with equal decoded pixels in two splits, or twice in one. The file formats may differ."""
     first = {}
     for view in views:
         before = first.setdefault(view.digest, view.pair) if view.digest else view.pair
@@ -134,7 +134,7 @@ def _copies(views):
 
 
 def _likenesses(views):
-    """Pictures of two splits that look alike when they are made small: encoded again, or resized."""
+    """Finds pictures in two splits that have similar thumbnails, because one was encoded again or resized."""
     splits = collections.defaultdict(list)
     for view in views:
         if view.thumbnail is not None:
@@ -149,7 +149,7 @@ def _likenesses(views):
 
 
 def _palettes(views):
-    """An id with another colour in another file means another class there, or the palette means nothing."""
+    """Finds ids that have different colours in different files. They may mean different classes there."""
     colours = collections.defaultdict(collections.Counter)
     for view in views:
         for id_, colour in view.palette.items():
@@ -174,7 +174,7 @@ def _of_void(pixels):
 
 
 def _of_names(found):
-    """Names in ``classes.txt`` that do not mean what their writer thinks."""
+    """Finds names in ``classes.txt`` that probably do not have the effect that the user expects."""
     names = [] if found.classes is None else found.classes.names
     scored = [name for name in names if NO_CLASS.fullmatch(name.lstrip("0123456789:.- "))]
     if scored:
@@ -184,7 +184,7 @@ def _of_names(found):
 
 
 def _of_classes(found, names, pixels):
-    """Classes that nobody named, that never occur, or hardly ever."""
+    """Finds classes that have no name, that never occur, or that hardly ever occur."""
     labelled = {split: counted[:VOID][: len(names)] for split, counted in pixels.items() if split != UNLISTED}
     if found.classes is None:
         if len(names) > 1:
@@ -217,7 +217,7 @@ def _of_sizes(views):
 
 
 def _shares(pixels, names):
-    """For each split, the share of each class in its labelled pixels; that of void in all of them."""
+    """For each split, the share of each class in its labelled pixels, and the share of void in all its pixels."""
     shares = {}
     for split, counted in pixels.items():
         labelled = max(int(counted[:VOID].sum()), 1)

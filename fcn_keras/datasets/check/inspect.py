@@ -1,4 +1,4 @@
-"""One image and its mask, opened and decoded: what is wrong with them, and the numbers that the whole set needs."""
+"""Opens an image and its mask, finds problems in them, and collects statistics for the checks of the whole set."""
 
 import dataclasses
 import hashlib
@@ -13,22 +13,22 @@ from ...layers.labels import VOID
 from ..images import is_plain, orientation, read_image
 from ..masks import read_mask
 
-SMALL = 80  # pixels: a mask with a shorter side than this is a small one
-ENOUGH = 5  # places that interpolation must have changed
+SMALL = 80  # a mask is small if its shorter side has fewer pixels than this
+ENOUGH = 5  # how many places must look interpolated
 
 
 @dataclasses.dataclass
 class View:
-    """What `inspect_pair` saw of an image and its mask.
+    """What `inspect_pair` found out about an image and its mask.
 
     Args:
         pair: The `fcn_keras.datasets.check.layouts.Pair`.
         problems: Triples ``(kind, path, detail)``, of the kinds in `fcn_keras.datasets.check.kinds`.
-        size: Height and width of the image; this and what follows is None if the file cannot be read.
+        size: Height and width of the image. This and the following values are None if the file cannot be read.
         digest: Hash of the decoded pixels.
         thumbnail: See `thumbnail`.
         pixels: Number of pixels of each id, 256 numbers.
-        palette: Colour of each id that occurs, if the file has a palette.
+        palette: Colour of each id that occurs. It is empty if the file has no palette.
     """
 
     pair: object
@@ -48,7 +48,7 @@ def inspect_pair(pair, layout):
         layout: The `fcn_keras.datasets.check.layouts.Layout` that it belongs to.
 
     Returns:
-        A `View`. Whatever is in a file, no error is raised.
+        A `View`. Bad files do not raise errors, but become problems in it.
 
     Example:
 
@@ -77,15 +77,16 @@ def inspect_pair(pair, layout):
 
 
 def between(ids, invented=False):
-    """How much of a mask's borders passes through ids between those of its two sides: 4, between 0 and 9.
+    """Measures how much of a mask's borders passes through ids between the ids on both sides, as in 0, 4, 9.
 
-    Interpolation makes such borders. Measured on 501 masks of VOC and 468 of CamVid: in the original masks at most
-    0.7 % and 5.5 % of the borders; after resizing to the nearest id, down to a quarter, at most 12 %; after bilinear
-    resizing with `tf.image.resize`, to anything between a quarter and double size, at least 23 %.
+    Interpolation makes such borders. We measured their share on 501 masks of VOC and 468 of CamVid. In the original
+    masks it is at most 0.7 % for VOC and 5.5 % for CamVid. After resizing to the nearest id, down to a quarter of the
+    size, it is at most 12 %. After bilinear resizing with `tf.image.resize`, to between a quarter and double the size,
+    it is at least 23 %.
 
     Args:
         ids: uint8 array ``(H, W)``.
-        invented: Whether to count such places only for ids that have half or more of their pixels there.
+        invented: If True, count only ids that have at least half of their pixels in such places.
 
     Returns:
         ``(share, number of places, number of ids in them)``.
@@ -112,9 +113,10 @@ def between(ids, invented=False):
 def is_interpolated(ids):
     """Whether a mask was resized by interpolation.
 
-    In small masks, things one pixel wide often lie between two others. There the rule asks for three or more ids that
-    occur almost nowhere else. It finds, of bilinear masks at a tenth of the size, five of six on VOC and one of four on
-    CamVid. Like the rule for large masks, it finds none of those that were resized to the nearest id, to 1/2, … 1/8.
+    In small masks, objects that are one pixel wide often lie between two other objects. Therefore the rule for small
+    masks asks for three or more ids that occur almost nowhere else. We tested it on masks that were resized bilinearly
+    to a tenth of their size. It finds five of six of them on VOC and one of four on CamVid. When masks are resized to
+    the nearest id (to 1/2, … 1/8), neither this rule nor the rule for large masks raises a false alarm.
 
     Args:
         ids: uint8 array ``(H, W)``.
@@ -130,13 +132,13 @@ def is_interpolated(ids):
 
 
 def thumbnail(pixels):
-    """256 grey levels, centred and of norm 1, that hardly change with the size or the encoding of a picture.
+    """A vector of 256 grey levels, centred and with norm 1, which hardly depends on a picture's size and encoding.
 
     Args:
         pixels: uint8 array ``(H, W, 3)``.
 
     Returns:
-        float32 array ``(256,)``; None if the picture is almost one grey.
+        float32 array ``(256,)``, or None if the picture has almost the same grey everywhere.
 
     Example:
 
@@ -150,14 +152,14 @@ def thumbnail(pixels):
 
 
 def require_file(path):
-    """Raises an error for what cannot be read to its end: pipes, devices, empty files, files without permission.
+    """Raises an error if a file is a pipe or a device, is empty, or may not be read.
 
     Args:
         path: Path.
 
     Raises:
-        ValueError: If it is no regular file, or empty.
-        OSError: If it may not be read.
+        ValueError: If it is not a regular file, or if it is empty.
+        OSError: If there is no permission to read it.
 
     Example:
 
@@ -167,14 +169,14 @@ def require_file(path):
         raise ValueError("is a link to nothing")
     state = os.stat(path)
     if not stat.S_ISREG(state.st_mode):
-        raise ValueError("is no regular file")
+        raise ValueError("is not a regular file")
     if state.st_size == 0:
         raise ValueError("is empty: 0 bytes")
     open(path, "rb").close()
 
 
 def without_path(error, path):
-    """The message of an error without the name of the file that it begins with, which a finding shows already.
+    """The message of an error without the file name at its start, because a finding already shows the name.
 
     Example:
 
@@ -234,7 +236,7 @@ def _mask(path, layout, view, add):
         add("interpolated", f"{between(ids)[0]:.0%} of its borders pass through ids between those of their sides")
     class_of = np.arange(256) if coloured or classes is None else classes.id_of_level
     ids = class_of[ids].astype("uint8")
-    view.pixels = np.array(PIL.Image.fromarray(ids).histogram())  # np.bincount would need eight bytes a pixel
+    view.pixels = np.array(PIL.Image.fromarray(ids).histogram())  # np.bincount would need eight bytes for each pixel
     if palette:
         colours = np.array(palette).reshape(-1, 3)[:256].tolist()
         view.palette = {int(class_of[id_]): tuple(colour) for id_, colour in enumerate(colours)}
@@ -250,7 +252,7 @@ def _mask(path, layout, view, add):
 
 
 def _frames(file):
-    """How many pictures a file holds, if there are several; the others may be damaged even if the first is not."""
+    """Describes how many pictures a file holds if there are several, even if all but the first are damaged."""
     try:
         count = getattr(file, "n_frames", 1)
     except Exception:
@@ -259,7 +261,7 @@ def _frames(file):
 
 
 def _require_tensorflow_reads(path):
-    """Decodes a file as training will: TensorFlow refuses some damaged files that Pillow reads."""
+    """Decodes a file with TensorFlow, as training will do, because it refuses some damaged files that Pillow reads."""
     try:
         with tf.device("CPU"), open(path, "rb") as file:
             tf.io.decode_image(file.read(), channels=3, expand_animations=False)

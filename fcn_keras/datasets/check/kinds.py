@@ -1,12 +1,12 @@
-"""Every kind of thing that a check finds: its severity, what it says, and what to do about it."""
+"""A table of all kinds of findings, each with a severity, a message, and advice on how to fix the problem."""
 
 from .report import Finding
 
-# Kind, perhaps with a variant after a comma → severity, message, fix. Words in braces are filled in.
+# Kind → severity, message, fix. A comma separates a kind from its variant. `finding` replaces the words in braces.
 KINDS = {
     # The folder and its lists.
     "folder": ("error", "{found}", "make the folder, or rename yours."),
-    "folder, closed": ("error", "Folders that may not be read.", "chmod u+rx."),
+    "folder, closed": ("error", "There is no permission to read these folders.", "chmod u+rx."),
     "ignored": ("warning", "Folders, and files that do not end in {suffixes}, are not read.", ""),
     "links": ("error", "Links that lead out of the folder, or to folders, are not followed.", "copy the files."),
     "names": ("error", "Files that have the same name and differ only in the ending.", "rename one."),
@@ -31,7 +31,7 @@ KINDS = {
         "Masks in colours that cannot be turned into ids.",
         "name every class and its colour in classes.txt, one in each line: `road 128 64 128`.",
     ),
-    "ids": ("error", "Masks with ids of no class.", "map the ids; void is 255."),
+    "ids": ("error", "Masks with ids that belong to no class.", "map the ids; void is 255."),
     "size": ("error", "Image and mask differ in size.", "resize the mask to the nearest id, or export it again."),
     "interpolated": (
         "error",
@@ -51,11 +51,11 @@ KINDS = {
     ),
     "exif": ("note", "Images that EXIF turns: this package turns them, other tools may not.", ""),
     "grey": ("note", "Grey images: the grey is used for all three channels.", ""),
-    "alpha": ("warning", "Images with transparency: they are read on a white background.", "save them without."),
+    "alpha": ("warning", "Images with transparency: they are read on a white background.", "save them as RGB."),
     "colour space": ("warning", "Images that are not RGB: converted, without a colour profile.", "save them as RGB."),
-    "depth": ("note", "Images of 16 bits a channel: read as 8.", ""),
-    "frames": ("warning", "Files with several pictures: only the first is read.", "save each in a file of its own."),
-    # All of them together.
+    "depth": ("note", "Images with 16 bits for each channel: they are read with 8 bits.", ""),
+    "frames": ("warning", "Files with several pictures: only the first is read.", "save each as a separate file."),
+    # The whole data set.
     "leakage": (
         "error",
         "The same pictures are in two splits: numbers measured on them show memory, not recognition.",
@@ -87,7 +87,7 @@ KINDS = {
         "The masks hold {count} ids, up to {last}: most classes never occur. Are these grey levels instead of ids?",
         "map them to 0, 1, 2 …, or name the classes in classes.txt.",
     ),
-    "absent": ("note", "Classes without a pixel in {split}: its metrics do not count them.", "{fix}"),
+    "absent": ("note", "Classes without a pixel in {split}: its metrics ignore them.", "{fix}"),
     "absent, train": ("warning", "Classes without a pixel in {split}: they cannot be learned.", "{fix}"),
     "rare": (
         "note",
@@ -96,8 +96,8 @@ KINDS = {
     ),
     "scored": (
         "warning",
-        "Names that sound like no class; they are trained and scored like any other.",
-        "if they are no classes, name them `void` in classes.txt.",
+        "Names that do not sound like classes; they are trained and scored like any other class.",
+        "if they are not classes, name them `void` in classes.txt.",
     ),
     "numbered": (
         "note",
@@ -120,11 +120,11 @@ def finding(kind, files=(), /, **words):
 
     Args:
         kind: A key of `KINDS`.
-        files: Pairs ``(name, detail)``, or names; paths become text.
-        **words: What stands in braces in the message and the fix.
+        files: Pairs ``(name, detail)``, or names. Paths are converted to strings.
+        **words: Values for the words in braces in the message and the fix.
 
     Returns:
-        A `fcn_keras.datasets.check.report.Finding`; its kind is the key without the variant.
+        A `fcn_keras.datasets.check.report.Finding`. Its kind is the key without the variant.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Which files belong together, in the three known layouts. What does not fit becomes a finding, not an error."""
+"""Finds out which files belong together, in three layouts. Files that do not fit become findings, not errors."""
 
 import collections
 import dataclasses
@@ -25,7 +25,7 @@ TAILS = re.compile(r"[_-]?(mask|masks|label|labels|labelids|gt|seg|l)$", re.IGNO
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """An image and its mask, paths, with their name and split."""
+    """The paths of an image and its mask, with their name and split."""
 
     split: str
     name: str
@@ -35,7 +35,7 @@ class Pair:
 
 @dataclasses.dataclass
 class Layout:
-    """What a folder holds, before any file is opened; `classes` is None if nobody named them."""
+    """The contents of a folder, before any image is opened. If the classes have no names, `classes` is None."""
 
     name: str
     pairs: list
@@ -50,13 +50,13 @@ def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE):
         source: The folder.
         layout: ``"folder"``, ``"camvid"`` or ``"voc"``; by default the folders inside decide.
         classes: A `fcn_keras.datasets.classes.Classes` instead of the ``classes.txt``.
-        share: Share of the images to validate on, if there are no lists.
+        share: Share of the images to use for validation, if there are no lists.
 
     Returns:
         A `Layout`.
 
     Raises:
-        ValueError: If there is no such folder, or its layout is unknown.
+        ValueError: If there is no such folder, or if its layout is unknown.
 
     Example:
 
@@ -66,10 +66,10 @@ def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE):
     """
     source = user_path(source)
     if not source.is_dir():
-        found = f"{source} is a file, no folder." if source.exists() else did_you_mean(source)
+        found = f"{source} is a file, not a folder." if source.exists() else did_you_mean(source)
         raise ValueError(f"{found} Expected a folder that holds images/ and masks/, CamVid's, or VOCdevkit.")
     if not os.access(source, os.R_OK | os.X_OK):
-        raise ValueError(f"{source} may not be read. Fix: chmod u+rx, or run as its owner.")
+        raise ValueError(f"There is no permission to read {source}. Fix: chmod u+rx, or run as its owner.")
     if classes is not None:
         _require_few(classes, "classes")
     root = voc.find_voc(source, "2012") or voc.find_voc(source, "2011")
@@ -93,11 +93,11 @@ def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE):
 def split_by_hash(names, share=VALIDATION_SHARE):
     """Chooses a share of the images for validation, by a hash of each name.
 
-    Every image stays in its split when others are added.
+    When you add more images, every image stays in its split.
 
     Args:
         names: Names of the images.
-        share: Share of the images to validate on, in (0, 1).
+        share: Share of the images to use for validation, in (0, 1).
 
     Returns:
         Dict from split to names.
@@ -138,7 +138,7 @@ def _require_few(classes, where):
 
 
 def _splits(source, names, images, share, findings):
-    """The split of each name, by the lists or by its hash. A wrong line in a list does not spoil the others."""
+    """The split of each name, from the lists or from its hash. If a line in a list is wrong, the others still count."""
     lists = {split: source / f"{split}.txt" for split in LISTS if os.path.lexists(source / f"{split}.txt")}
     if not lists:
         splits = split_by_hash(names, share)
@@ -162,7 +162,7 @@ def _splits(source, names, images, share, findings):
 
 
 def _read_split(path, split, images, splits):
-    """Enters the names of a list into `splits`; yields what is wrong with them."""
+    """Adds the names of a list to `splits`, and yields the problems that it finds."""
     try:
         require_file(path)
         lines = read_lines(path, "a name in each line")
@@ -213,9 +213,9 @@ def _voc(root):
 
 
 def _files(folder, suffixes, findings):
-    """The files of a folder by name, None if there is no folder; what else lies there becomes findings."""
+    """A dict from name to file, or None if there is no folder. Everything else in the folder becomes a finding."""
     if not folder.is_dir():
-        found = did_you_mean(folder) if not folder.exists() else f"{folder} is no folder."
+        found = did_you_mean(folder) if not folder.exists() else f"{folder} is not a folder."
         findings.append(finding("folder", found=found))
         return None
     home, found, first, other = folder.resolve(), {}, {}, collections.defaultdict(list)
@@ -227,7 +227,7 @@ def _files(folder, suffixes, findings):
         elif is_folder and suits:
             other["ignored"].append((path, "is a folder"))
         elif not is_folder and not suits:
-            other["ignored"].append((path, "" if path.is_file() else "no regular file"))
+            other["ignored"].append((path, "" if path.is_file() else "is not a regular file"))
         elif not is_folder and name in found:
             other["names"].append((path, f"has the name of {found[name]}"))
         elif not is_folder:
@@ -239,12 +239,12 @@ def _files(folder, suffixes, findings):
 
 
 def _stays_in(path, home):
-    """Whether a path, links followed, lies below `home`; a link that goes in a circle does."""
+    """Whether a path lies inside `home` after following links. This is also true for a link in a circle."""
     return pathlib.Path(os.path.realpath(path)).is_relative_to(home)  # Path.resolve raises an error on a circle
 
 
 def _paired(images, ids, findings):
-    """The names that have an image and a mask. For those that lack one, perhaps another name was meant."""
+    """The names that have both an image and a mask. If one of them is missing, a finding suggests a similar name."""
     for kind, ours, theirs in (("mask", images, ids), ("image", ids, images)):
         near = {_plain(name): name for name in theirs if name not in ours}
         lost = [(path, near.get(_plain(name))) for name, path in ours.items() if name not in theirs]
@@ -258,5 +258,5 @@ def _paired(images, ids, findings):
 
 
 def _plain(name):
-    """A name in small letters, without the words that mask files often have at the end."""
+    """A name in lower case, without the words that mask files often have at the end."""
     return TAILS.sub("", name).lower()

@@ -1,11 +1,11 @@
-"""What a check found: findings, each with the files it is about, and a report for people and for programs."""
+"""The results of a check: findings, and a report for people and for programs."""
 
 import dataclasses
 import json
 
 SEVERITIES = ("error", "warning", "note")
-SHOWN = 8  # files of a finding in the text
-LISTED = 12  # classes of a split in the text
+SHOWN = 8  # how many files the text shows for each finding
+LISTED = 12  # how many classes the text shows for each split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,11 +14,11 @@ class Finding:
 
     Args:
         kind: A short name for programs, such as ``"size"``.
-        severity: ``"error"`` would stop a training or make its numbers wrong; ``"warning"`` would spoil it; ``"note"``
-            is good to know.
-        message: What was found, and what follows from it.
-        fix: What to do about it; may be empty.
-        files: The files that it is about: pairs ``(name, detail)``; the detail may be empty.
+        severity: ``"error"`` would stop training or make its metrics wrong; ``"warning"`` would make the result worse;
+            ``"note"`` is good to know.
+        message: What was found, and what it leads to.
+        fix: How to fix it. May be empty.
+        files: The files with this problem, as pairs ``(name, detail)``. The detail may be empty.
 
     Example:
 
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All that was found in a data set.
+    """Everything that a check found in a data set.
 
     Args:
         source: The folder.
@@ -75,7 +75,7 @@ class Report:
 
     @property
     def ok(self):
-        """Whether nothing was found that would stop a training or make its numbers wrong."""
+        """Whether there are no errors, which would stop training or make its metrics wrong."""
         return not any(finding.severity == "error" for finding in self.findings)
 
     def __str__(self):
@@ -89,7 +89,7 @@ class Report:
         return "\n".join(lines)
 
     def _share_line(self, split):
-        """The classes of a split by their share of its labelled pixels, the largest first."""
+        """A line with the classes of a split and their shares of its labelled pixels, the largest first."""
         shares = dict(self.shares[split])
         void = shares.pop("void")
         largest = sorted(shares.items(), key=lambda share: -share[1])
@@ -98,12 +98,12 @@ class Report:
         return f"  {printable(split)}: {printable(', '.join(parts))}; of all pixels, {void:.1%} void"
 
     def to_json(self):
-        """The whole report as JSON; every file is named."""
+        """The whole report as JSON, with all files."""
         return json.dumps(dataclasses.asdict(self) | {"ok": self.ok}, indent=1, ensure_ascii=True)
 
 
 def printable(text):
-    r"""A text in one line: control characters, which could change what a terminal shows, are escaped.
+    r"""Turns a text into one line. It escapes control characters, which could change what a terminal shows.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Drawn scenes with exact masks: the data set of the chapters, which needs no download."""
+"""The data set of the chapters: generated scenes with exact masks, which need no download."""
 
 from .builder import MASK_SCALES, Shapes, example_rng
 

@@ -1,4 +1,4 @@
-"""A generated segmentation data set: the same on every machine, in seconds, without a network."""
+"""A segmentation data set that is generated in seconds, without a network, and is the same on every machine."""
 
 import io
 from typing import ClassVar
@@ -25,16 +25,17 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     Configs:
 
     - ``"scenes"`` (default): ``image`` of 128×128 pixels, ``segmentation_mask`` (ids 0–9, void 255), ``instance_mask``
-      (objects in the order of drawing, void 255) and ``file_name``; 1,000 examples to train on, 200 to validate on, 200
-      to test on.
+      (objects in the order of drawing, void 255) and ``file_name``; 1,000 training, 200 validation and 200 test
+      examples.
     - ``"objects"``: ``image`` of 96×96 pixels, ``label`` 0–8 (the class id minus one, each in turn) and ``file_name``;
-      4,500 examples to train on, 900 to validate on.
-    - ``"fine_x1"``, ``"fine_x2"``, ``"fine_x4"``: the first 400 and 100 scenes again, with the same image and a
-      ``segmentation_mask`` whose sides are one, two or four times as long. It is rendered at that size from the same
-      random numbers, and has no void rim: every pixel counts up to the outline. Pixel ``q`` of a mask ``k`` times as
-      large is centred on ``(q + 0.5) / k - 0.5`` of the image.
+      4,500 training and 900 validation examples.
+    - ``"fine_x1"``, ``"fine_x2"``, ``"fine_x4"``: the first 400 training and 100 validation scenes, with the same
+      images. The sides of the ``segmentation_mask`` are one, two or four times as long. The mask is rendered at this
+      size from the same random numbers. It has no void rim, so every pixel up to the outline is scored. In a mask ``k``
+      times as large, pixel ``q`` is centred on ``(q + 0.5) / k - 0.5`` of the image.
 
-    ``builder.info.metadata`` holds ``class_names``, ``palette`` and ``void``; for the fine configs also ``mask_scale``.
+    ``builder.info.metadata`` holds ``class_names``, ``palette`` and ``void``. For the fine configs it also holds
+    ``mask_scale``.
 
     Example:
 
@@ -105,7 +106,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         return {name: _png(pixels) for name, pixels in vars(draw_scene(rng)).items()}
 
     def _fine_example(self, split, index, scale):
-        """The image of the scene with this number, and its mask at `scale` times the size."""
+        """The image of the scene with this index, and its mask at `scale` times the size."""
         coarse, fine = (
             draw_scene(example_rng(str(self.version), "scenes", split, index), render_scale=k, rim=0)
             for k in (1, scale)
@@ -114,13 +115,13 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
 
 def example_rng(version, config, split, index):
-    """The random numbers of one example: they do not depend on what was drawn before, or by which process.
+    """The random generator of one example. It does not depend on other examples, or on the process that draws them.
 
     Args:
         version: Version of the data set, such as ``"1.0.0"``.
         config: Config of `Shapes`.
         split: Name of the split.
-        index: Number of the example in the split.
+        index: Index of the example in the split.
 
     Returns:
         A `np.random.Generator`.
@@ -133,7 +134,7 @@ def example_rng(version, config, split, index):
 
 
 def _png(pixels):
-    """A PNG file in memory, lightly compressed: the default level takes as long as the drawing."""
+    """A PNG file in memory. It is only lightly compressed, because the default level takes as long as the drawing."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png", compress_level=1)
     file.seek(0)

@@ -1,4 +1,4 @@
-"""Renders scenes: a textured ground in the light of a lamp, shadows, bevelled objects and their masks."""
+"""Renders scenes with a lamp, a textured ground, shadows and bevelled objects, and the masks of the objects."""
 
 import math
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Placement:
     Args:
         label: Class id, 0 for clutter.
         x: Centre, in pixels from the left edge of the scene.
-        y: Centre, in pixels from the top.
-        angle: In radians.
-        radius: In pixels, from the centre to the farthest point; for a fence, along its longer side.
+        y: Centre, in pixels from the top edge.
+        angle: Rotation, in radians.
+        radius: Distance from the centre to the farthest point, in pixels. For a fence, it is half of the longer side.
 
     Example:
 
@@ -36,16 +36,16 @@ class Placement:
 
 
 class Renderer:
-    """A ground in linear light, and the objects that are painted on it from back to front.
+    """Paints objects on a ground, from back to front. Its pixels hold linear light.
 
     Args:
-        rng: A `np.random.Generator`; no draw depends on `scale`.
+        rng: A `np.random.Generator`. The random numbers do not depend on `scale`.
         size: Height and width of the scene in pixels of the base size, 32 or more.
         scale: Rendered pixels for each pixel of the base size, a whole number.
         rim: Width of the void rim outside every visible outline, in pixels of the base size.
 
     Raises:
-        ValueError: If `size` is below 32, or `scale` is no whole number above 0.
+        ValueError: If `size` is below 32, or if `scale` is not a whole number above 0.
 
     Example:
 
@@ -69,12 +69,12 @@ class Renderer:
         self.pixels = self._ground(rng)
 
     def image(self):
-        """The picture that is painted so far, uint8 array ``(H, W, 3)``."""
+        """The picture that has been painted so far, as a uint8 array ``(H, W, 3)``."""
         encoded = np.clip(self.pixels, 0, 1) ** (1 / 2.2)
         return np.round(255 * encoded).astype(np.uint8)
 
     def _window(self, x, y, reach):
-        """The pixels within `reach` of a point: two slices, and the centres as arrays ``(n, 1)`` and ``(1, m)``."""
+        """Two slices of the pixels within `reach` of a point, and the pixels' centres, ``(n, 1)`` and ``(1, m)``."""
         spans = []
         for centre in (y, x):
             low = max(int((centre - reach) * self.scale), 0)
@@ -108,8 +108,8 @@ class Renderer:
         Args:
             rng: A `np.random.Generator`, for proportions and colours.
             thing: A `Placement`.
-            form: An outline and a texture, a value of `fcn_keras.datasets.shapes.sdf.FORMS`.
-            instance: Id in the instance mask; 0 for clutter, which changes neither mask.
+            form: A pair of an outline and a texture, as in `fcn_keras.datasets.shapes.sdf.FORMS`.
+            instance: Id in the instance mask; 0 for clutter, which does not change the masks.
         """
         shape, texture = form
         distance, height = shape(rng, thing.radius), rng.uniform(1.5, 4)
@@ -125,7 +125,7 @@ class Renderer:
         d = distance(u, v)
         cast = distance(*local(height * self.light[0], height * self.light[1]))
         shade, gloss = self._lit(d, x, y, thing.radius)
-        near = (d < 1) | (cast < 0.6 * height)  # the rest of the window stays as it is
+        near = (d < 1) | (cast < 0.6 * height)  # the rest of the window does not change
         u, v, noise = u[near], v[near], self.grain[rows, columns][near]
         ink = texture(u, v, noise, thing.radius, self.scale)
         colour = first + ink[:, None] * (second - first)
@@ -140,7 +140,7 @@ class Renderer:
                 mask[rows, columns][d < 0] = inside
 
     def _two_colours(self, rng):
-        """The two colours of a texture: they differ from the ground's, and do not depend on the class."""
+        """The two colours of a texture. They differ from those of the ground, and do not depend on the class."""
         lightness = self.lightness + rng.choice([-1, 1]) * rng.uniform(0.12, 0.3)
         hue, contrast = self.hue + rng.uniform(0.8, 2 * math.pi - 0.8), rng.uniform(0.18, 0.3)
         first = _colour(lightness, rng.uniform(0.06, 0.16), hue)
@@ -157,7 +157,7 @@ class Renderer:
 
 
 def _noise(rng, ys, xs, extent, cell, octaves):
-    """Smooth noise on ``[0, extent]²``, of deviation about 1: cubic B-splines on finer and finer random lattices."""
+    """Smooth noise on ``[0, extent]²`` with a standard deviation of about 1: B-splines on random lattices."""
     total = 0
     for octave in range(octaves):
         pitch = cell / 2**octave
@@ -168,7 +168,7 @@ def _noise(rng, ys, xs, extent, cell, octaves):
 
 
 def _spline(knots, t):
-    """The cubic B-spline along the rows of `knots` ``(n, m)`` at the positions `t` ``(k,)``: an array ``(k, m)``."""
+    """Evaluates the cubic B-spline along the rows of `knots` ``(n, m)`` at positions `t` ``(k,)``, to ``(k, m)``."""
     first = np.floor(t)
     t = (t - first)[:, None]
     s = 1 - t
@@ -178,7 +178,7 @@ def _spline(knots, t):
 
 
 def _colour(lightness, chroma, hue):
-    """OKLCh to linear sRGB: colours of one lightness look equally light, whatever their hue."""
+    """Converts OKLCh to linear sRGB. In OKLCh, colours with the same lightness look equally light."""
     a, b = chroma * math.cos(hue), chroma * math.sin(hue)
     lms = np.array(
         [

@@ -1,7 +1,7 @@
 """Draws lit, textured scenes of simple forms with exact masks.
 
-Everything is computed from continuous coordinates of the scene, in pixels of the base size, and no random draw depends
-on the resolution: the same generator gives the same scene at one, two or four times the base size.
+Everything is computed from continuous coordinates of the scene, in pixels of the base size. The random numbers do not
+depend on the resolution. So the same generator gives the same scene at one, two or four times the base size.
 """
 
 import math
@@ -13,7 +13,7 @@ from .render import RIM, Placement, Renderer
 from .sdf import FORMS, PEBBLE
 
 CLASS_NAMES = ("background", *FORMS)
-# Okabe and Ito's colours, brown and violet: people with the common kinds of colour blindness can tell them apart.
+# Okabe and Ito's colours, with brown and violet added. Most people with colour blindness can distinguish them.
 PALETTE = np.array(
     [
         [0, 0, 0],
@@ -30,7 +30,7 @@ PALETTE = np.array(
     np.uint8,
 )
 
-# How often a class is drawn, and the range of its radius as a share of the frame. Poles are thin, so there are many.
+# How often each class is drawn, and the range of its radius as a share of the scene. Poles are thin, so there are many.
 _FREQUENCY = np.array([0.9, 1.0, 1.1, 1.3, 1.5, 1.3, 1.3, 2.2, 1.4])
 _RADIUS = dict.fromkeys(CLASS_NAMES[1:], (0.05, 0.36)) | {
     "ring": (0.08, 0.40),
@@ -38,7 +38,7 @@ _RADIUS = dict.fromkeys(CLASS_NAMES[1:], (0.05, 0.36)) | {
     "pole": (0.35, 0.80),
     "fence": (0.25, 0.55),
 }
-_COUNT = [0.02, 0.04, 0.06, 0.10, 0.26, 0.52]  # of two to seven objects a scene
+_COUNT = [0.02, 0.04, 0.06, 0.10, 0.26, 0.52]  # probabilities of two to seven objects in a scene
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Scene:
     Args:
         image: uint8 array ``(H, W, 3)``, RGB.
         segmentation_mask: uint8 array ``(H, W)``, class ids 0–9, void 255.
-        instance_mask: uint8 array ``(H, W)``: 0 background, 1 to n objects in the order of drawing, void 255. If later
-            objects cover one completely, its number is missing (about one scene in a thousand).
+        instance_mask: uint8 array ``(H, W)``: 0 background, 1 to n objects in the order of drawing, void 255. If other
+            objects cover an object completely, its id is missing. This happens in about one scene in a thousand.
 
     Example:
 
@@ -63,19 +63,20 @@ class Scene:
 
 
 def draw_scene(rng, size=128, render_scale=1, rim=RIM):
-    """Draws two to seven objects on a textured ground; they hide each other in part and throw shadows.
+    """Draws two to seven objects on a textured ground. They cast shadows and can partly hide each other.
 
     Args:
-        rng: A `np.random.Generator`; the same state gives the same scene at every `render_scale`.
+        rng: A `np.random.Generator`. The same state gives the same scene at every `render_scale`.
         size: Height and width of the scene in pixels, 32 or more.
-        render_scale: Whole number; image and masks are ``size * render_scale`` pixels wide and high.
-        rim: Width of the void rim outside every outline in the masks, in pixels of the base size; 0 makes no void.
+        render_scale: A whole number. Image and masks are ``size * render_scale`` pixels wide and high.
+        rim: Width of the void rim outside every outline in the masks, in pixels of the base size. With 0, there is no
+            void.
 
     Returns:
         A `Scene`.
 
     Raises:
-        ValueError: If `size` is below 32, or `render_scale` is no whole number above 0.
+        ValueError: If `size` is below 32, or if `render_scale` is not a whole number above 0.
 
     Example:
 
@@ -90,7 +91,7 @@ def draw_scene(rng, size=128, render_scale=1, rim=RIM):
 
 
 def draw_object(rng, label, size=96):
-    """Draws one object among clutter that belongs to no class: for a classifier of the nine object classes.
+    """Draws one object among clutter that belongs to no class. Classifiers of the nine forms are trained on it.
 
     Args:
         rng: A `np.random.Generator`.
@@ -101,7 +102,7 @@ def draw_object(rng, label, size=96):
         The image, uint8 array ``(size, size, 3)``.
 
     Raises:
-        ValueError: If `label` is not in 0–8, or `size` is below 32.
+        ValueError: If `label` is not in 0–8, or if `size` is below 32.
 
     Example:
 
@@ -132,7 +133,7 @@ def draw_object(rng, label, size=96):
 
 
 def _layout(rng, size):
-    """Places the objects so that none hides another completely; sometimes two of one class touch."""
+    """Places the objects so that hardly any is hidden completely. Sometimes two objects of one class touch."""
     placed = []
     for _ in range(rng.choice([2, 3, 4, 5, 6, 7], p=_COUNT)):
         twin = bool(placed) and rng.random() < 0.15
@@ -154,6 +155,6 @@ def _layout(rng, size):
 
 
 def _apart(a, b, size):
-    """Whether part of the smaller object stays visible; a pole covers very little of another."""
+    """Whether part of the smaller object stays visible. Poles get a small radius here, because they hide little."""
     bulk = [0.08 * size if CLASS_NAMES[o.label] == "pole" else o.radius for o in (a, b)]
     return math.hypot(a.x - b.x, a.y - b.y) > 0.85 * max(bulk) + 0.25 * min(bulk)

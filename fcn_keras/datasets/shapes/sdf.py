@@ -1,8 +1,9 @@
 """The nine forms of the generated scenes, as signed distance functions, and the texture of each form.
 
-The random numbers decide the proportions of a form once. The form is then a function of local coordinates ``(u, v)``
-in pixels, centred and not rotated: the distance to its outline, negative inside. This one distance gives the mask, the
-smooth edge, the void rim, the bevel and the shadow, at any resolution.
+Random numbers determine the proportions of a form. The form is then a function of local coordinates ``(u, v)`` in
+pixels, which are centred on the form and rotate with it. The function returns the distance to the outline, which is
+negative inside. From this distance we compute the mask, the smooth edge, the void rim, the bevel and the shadow, at any
+resolution.
 """
 
 import math
@@ -11,7 +12,7 @@ import numpy as np
 
 
 def length(u, v):
-    """The Euclidean length; faster than `np.hypot`, which also guards against overflow.
+    """The Euclidean length. It is faster than `np.hypot`, which also guards against overflow.
 
     Example:
 
@@ -25,7 +26,7 @@ def box(half_u, half_v):
     """The distance to a rectangle with sides along the axes.
 
     Args:
-        half_u, half_v: Half of its sides, in pixels.
+        half_u, half_v: Half of the rectangle's sides, in pixels.
 
     Returns:
         Function from arrays ``u``, ``v`` to an array of distances.
@@ -44,10 +45,10 @@ def box(half_u, half_v):
 
 
 def polygon(vertices):
-    """The distance to a polygon that does not cross itself: to the nearest edge, with the sign from crossings.
+    """The distance to the nearest edge of a polygon that does not cross itself. It is negative inside.
 
     Args:
-        vertices: Array ``(n, 2)``, in order.
+        vertices: Array ``(n, 2)`` of the corners, in order.
 
     Returns:
         Function from arrays ``u``, ``v`` to an array of distances.
@@ -138,11 +139,11 @@ def _fence(rng, radius):
 
 
 def pebble(rng, radius):
-    """The distance, nearly, to an irregular blob: clutter that belongs to no class.
+    """The approximate distance to an irregular blob, for clutter that belongs to no class.
 
     Args:
         rng: A `np.random.Generator`, for the outline.
-        radius: In pixels, to the farthest point.
+        radius: Distance from the centre to the farthest point, in pixels.
 
     Returns:
         Function from arrays ``u``, ``v`` to an array of distances.
@@ -167,7 +168,7 @@ def square_wave(x, period, scale=1):
 
     Args:
         x: Array of coordinates, in pixels of the base size.
-        period: Width of two stripes, in the same pixels.
+        period: Width of two stripes, in pixels of the base size.
         scale: Rendered pixels for each pixel of the base size.
 
     Returns:
@@ -183,7 +184,7 @@ def square_wave(x, period, scale=1):
     return np.clip(0.5 + (from_centre - period / 4) * scale, 0, 1)
 
 
-# A texture is a function of (u, v, noise, radius, scale): the share of the second colour, 0–1.
+# A texture is a function of (u, v, noise, radius, scale) that returns the share of the second colour, 0–1.
 def _concentric(u, v, noise, radius, scale):
     return square_wave(length(u, v), min(max(radius / 2.5, 5), 11), scale)
 

@@ -1,4 +1,4 @@
-"""PASCAL VOC's segmentation masks, with or without those of SBD: TFDS's own ``voc`` has boxes only."""
+"""PASCAL VOC's segmentation masks, with or without those of SBD. TFDS's own ``voc`` only has boxes."""
 
 import tensorflow_datasets as tfds
 
@@ -30,28 +30,29 @@ LAYOUTS = {
 
 
 class VocSegmentation(tfds.core.GeneratorBasedBuilder):
-    """Builder of VOC's and SBD's class and instance masks, from a folder or from the network.
+    """Builder of the class and instance masks of VOC and SBD, which reads a folder or downloads the archives.
 
     Configs and splits:
 
     - ``"2012"`` (default), ``"2011"``: the official lists, ``train`` (1,464; 1,112) and ``validation`` (1,449; 1,111
       images).
     - ``"sbd"``: SBD's own lists, ``train`` (8,498) and ``validation`` (2,857).
-    - ``"2011_sbd"``: ``sbd_train``, the 8,498 images that the paper trains on, and ``seg11valid``, the 736 of VOC2011's
-      val that are not among them, with VOC's masks.
-    - ``"2012_sbd"``: ``trainaug`` (10,582), VOC2012's train and all of SBD without VOC2012's val, and ``validation``
-      (1,449). If both VOC and SBD have a mask of an image, it is VOC's.
+    - ``"2011_sbd"``: ``sbd_train`` has the 8,498 images that the paper trains on. ``seg11valid`` has the 736 images of
+      VOC2011's val that are not among them, with VOC's masks.
+    - ``"2012_sbd"``: ``trainaug`` (10,582 images) has VOC2012's train and all of SBD, except the images in VOC2012's
+      val, which are ``validation`` (1,449). If both VOC and SBD have a mask of an image, VOC's mask is used.
 
-    SBD's masks have no void: objects touch without the rim of 255 that VOC's masks have.
+    SBD's masks have no void. Their objects touch, but VOC's masks have a rim of 255 between objects.
 
-    ``instance_mask`` numbers the objects of an image from 1; 0 is background, 255 void. If a folder has no instance
-    masks (VOC's ``SegmentationObject``, SBD's ``inst``), all of it is void, so that every folder has the same features.
+    ``instance_mask`` numbers the objects of an image from 1. In it, 0 is background and 255 is void. If a folder has no
+    instance masks (VOC's ``SegmentationObject``, SBD's ``inst``), the whole mask is void, so that the features are
+    always the same.
 
-    A folder whose lists are shorter than the official ones is prepared as a subset. If the lists have the official
-    lengths but the splits have not, the folder is refused.
+    If the lists of a folder are shorter than the official ones, the folder is prepared as a subset. If the lists have
+    the official lengths but the splits do not, the builder raises an error.
 
-    The command of TFDS prepares it also: ``tfds build voc_segmentation/2012 --imports=fcn_keras.datasets.voc.builder
-    --manual_dir=FOLDER``.
+    You can also prepare it with the command of TFDS: ``tfds build voc_segmentation/2012
+    --imports=fcn_keras.datasets.voc.builder --manual_dir=FOLDER``.
 
     Example:
 
@@ -112,14 +113,14 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
         return found
 
     def _root(self, dl_manager, source, need):
-        """The folder as it lies in the source, or as an archive in the source or in the network unpacks to."""
+        """The folder in the source, or the folder that is unpacked from an archive in the source or the network."""
         root = None if source is None else _find(source, need)
         if root is None and (source is None or (source / ARCHIVES[need].name).is_file()):
             root = _find(fetch(dl_manager, ARCHIVES[need]), need)
         return root
 
     def _generate_examples(self, split, names, voc, sbd):
-        """VOC's masks before SBD's, except in the paper's training set, which is all SBD's."""
+        """Yields examples. VOC's masks are preferred to SBD's, except in ``sbd_train``, where all masks are SBD's."""
         from_voc = set() if voc is None or split == "sbd_train" else {*voc.lists["train"], *voc.lists["val"]}
         for folder, listed in ((voc, True), (sbd, False)):
             chosen = [name for name in names if (name in from_voc) == listed]

@@ -1,4 +1,4 @@
-"""The folders of PASCAL VOC and of SBD: where they lie, and what they hold of an image.
+"""Finds the folders of PASCAL VOC and of SBD, and reads the images and masks in them.
 
 Reference: Everingham et al. (IJCV 2015), PASCAL VOC; Hariharan et al., *Semantic Contours from Inverse Detectors*
 (ICCV 2011), the Semantic Boundaries Dataset (SBD).
@@ -22,17 +22,19 @@ CLASS_NAMES = (
 CLASSES = Classes(CLASS_NAMES)
 LISTS = "ImageSets/Segmentation"
 NEEDED = ("JPEGImages", "SegmentationClass", LISTS)
-# Below the folder that a user names: the folder itself, its years, what the archives of 2012 and of 2011 unpack to.
+# Places inside the user's folder: the folder itself, the folder of a year, and the folders in the archives of 2012 and
+# of 2011.
 VOC_PLACES = (".", "VOC{year}", "VOCdevkit/VOC{year}", "TrainVal/VOCdevkit/VOC{year}")
 SBD_PLACES = (".", "dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset")
 
 
 def find_voc(source, year):
-    """The folder of a year's VOC below `source`, or None.
+    """The folder of VOC for a year, inside `source`, or None.
 
     Args:
-        source: Folder that holds ``VOC2012``, ``VOCdevkit/VOC2012`` or ``TrainVal/VOCdevkit/VOC2012``, or that is it.
-        year: ``"2012"`` or ``"2011"``. A folder that is named after another year does not count.
+        source: The folder itself, or a folder that holds it as ``VOC2012``, ``VOCdevkit/VOC2012`` or
+            ``TrainVal/VOCdevkit/VOC2012``.
+        year: ``"2012"`` or ``"2011"``. Folders that are named after a different year are ignored.
 
     Example:
 
@@ -48,10 +50,10 @@ def find_voc(source, year):
 
 
 def find_sbd(source):
-    """SBD's folder with ``img``, ``cls`` and the lists, below ``source``, or None.
+    """SBD's folder with ``img``, ``cls`` and the lists, inside ``source``, or None.
 
     Args:
-        source: Folder that holds ``benchmark_RELEASE/dataset`` or ``dataset``, or that is it.
+        source: The folder itself, or a folder that holds it as ``dataset`` or ``benchmark_RELEASE/dataset``.
 
     Example:
 
@@ -63,7 +65,7 @@ def find_sbd(source):
 
 
 class VocFolder:
-    """A year of VOC on the disk.
+    """The folder of VOC for one year.
 
     Args:
         root: The folder with ``JPEGImages``, ``SegmentationClass`` and ``ImageSets/Segmentation``.
@@ -87,11 +89,11 @@ class VocFolder:
         self.lists = {name: read_list(self.root / LISTS / f"{name}.txt") for name in ("train", "val")}
 
     def pairs(self, names):
-        """The ``(name, image, mask)`` of each of the names; see `fcn_keras.datasets.masks.find_pairs`."""
+        """A tuple ``(name, image, mask)`` for each name; see `fcn_keras.datasets.masks.find_pairs`."""
         return find_pairs(self.root / "JPEGImages", self.root / "SegmentationClass", names)
 
     def examples(self, names):
-        """Yields ``(name, example)``; the instance masks are void if there is no folder ``SegmentationObject``."""
+        """Yields ``(name, example)``. If there is no folder ``SegmentationObject``, the instance masks are void."""
         objects = self.root / "SegmentationObject"
         for name, image, mask in self.pairs(names):
             ids = read_mask(mask, CLASSES)
@@ -100,7 +102,7 @@ class VocFolder:
 
 
 class SbdFolder:
-    """SBD on the disk.
+    """The folder of SBD.
 
     Args:
         root: The folder with ``img``, ``cls``, ``train.txt``, ``val.txt`` and, for instance masks, ``inst``.
@@ -116,10 +118,10 @@ class SbdFolder:
         self.lists = {name: read_list(self.root / f"{name}.txt") for name in ("train", "val")}
 
     def examples(self, names):
-        """Yields ``(name, example)``; the instance masks are void if there is no folder ``inst``.
+        """Yields ``(name, example)``. If there is no folder ``inst``, the instance masks are void.
 
         Raises:
-            ValueError: If files are missing, or one cannot be used; the message names them.
+            ValueError: If files are missing, or if one cannot be used. The message names them.
         """
         has_instances = (self.root / "inst").is_dir()
         needed = [("img", ".jpg"), ("cls", ".mat"), *([("inst", ".mat")] if has_instances else [])]
@@ -136,7 +138,7 @@ class SbdFolder:
 
 
 def example(image, ids, instances=None):
-    """An example of `fcn_keras.datasets.voc.builder.VocSegmentation`; without `instances`, they are void.
+    """An example of `fcn_keras.datasets.voc.builder.VocSegmentation`. Without `instances`, its instance mask is void.
 
     Args:
         image: Path of the image file.
@@ -176,7 +178,7 @@ def read_sbd_mask(path, variable, num_classes):
         uint8 array ``(H, W)``.
 
     Raises:
-        ValueError: If the file cannot be read, lacks the variable, or holds another kind of array or other ids.
+        ValueError: If the file cannot be read or lacks the variable, or if the array has the wrong type or wrong ids.
 
     Example:
 

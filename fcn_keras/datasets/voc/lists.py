@@ -1,4 +1,4 @@
-"""The official lists of PASCAL VOC and SBD, and the splits that papers make of them.
+"""The official lists of PASCAL VOC and SBD, and the splits that papers make from them.
 
 Reference: Everingham et al. (IJCV 2015), PASCAL VOC; Hariharan et al. (ICCV 2011), the Semantic Boundaries Dataset
 (SBD); Long, Shelhamer & Darrell (CVPR 2015), the note on the 736 images; Chen et al. (ICLR 2015), ``trainaug``.
@@ -22,7 +22,7 @@ SPLITS = {
 
 
 def read_list(path):
-    """The names in a text file, in order; a name that is written twice counts once.
+    """The names in a text file, in order. If a name is written twice, the second one is ignored.
 
     Raises:
         ValueError: If there is no such file.
@@ -38,7 +38,7 @@ def read_list(path):
 
 
 def seg11valid(voc_val, sbd_train):
-    """VOC2011's validation list without the images that SBD trains on, in its order.
+    """VOC2011's validation list without the images in SBD's training list, in the order of VOC2011.
 
     Example:
 
@@ -71,7 +71,7 @@ def splits(config, voc=None, sbd=None):
         Dict from split to list of names.
 
     Raises:
-        ValueError: If every list has its official length, but a split made of them has not the published one.
+        ValueError: If every list has its official length, but a split made from them does not.
 
     Example:
 
@@ -95,7 +95,7 @@ def splits(config, voc=None, sbd=None):
 
 
 def is_whole(config, voc=None, sbd=None):
-    """Whether every list has its official length; otherwise the folder holds a subset.
+    """Whether every list has its official length. If not, the folder holds a subset.
 
     Example:
 

@@ -157,7 +157,7 @@ def test_search_finds_words_of_chapters_and_of_docstrings(address, visit, tmp_pa
     page.wait_for_function("document.querySelector('.search-summary').textContent.includes('found')")
     found = page.locator("#search-results li a").all_text_contents()
     page.screenshot(path=tmp_path / "search.png")
-    assert "3. Upsampling" in found and "upsampling" in found
+    assert "3. Upsampling" in found and "layers" in found
 
 
 # JupyterLab.

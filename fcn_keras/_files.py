@@ -195,6 +195,25 @@ def did_you_mean(path):
     return f"There is no {lacking.name} in {folder}" + (f": is {near[0]!r} meant?" if near else ".")
 
 
+def write_text(path, text):
+    """Writes a text file with `atomic_write`, in UTF-8 and with the same line ends on every system.
+
+    Args:
+        path: The final path.
+        text: The whole content.
+
+    Raises:
+        OSError: As in `atomic_write`.
+
+    Example:
+
+    >>> write_text("notes.txt", "whole")
+    >>> pathlib.Path("notes.txt").read_text()
+    'whole'
+    """
+    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+
+
 def write_json(path, content):
     """Writes JSON with `atomic_write`. Numbers that are not finite become null, because JSON has no NaN.
 
@@ -211,8 +230,7 @@ def write_json(path, content):
     >>> json.loads(pathlib.Path("metrics.json").read_text())
     {'mean_iou': 0.5, 'absent': None}
     """
-    text = json.dumps(finite(content), indent=1, allow_nan=False, ensure_ascii=False)
-    atomic_write(path, lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
+    write_text(path, json.dumps(finite(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def finite(content):

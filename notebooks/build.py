@@ -24,7 +24,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters import strip_ansi
 from traitlets.config import Config
 
-from fcn_keras._files import atomic_write
+from fcn_keras._files import write_text
 
 NOTEBOOKS = pathlib.Path(__file__).resolve().parent
 OUT = NOTEBOOKS.parent / "build" / "walkthrough"
@@ -210,11 +210,6 @@ td, th {{ padding: .3em 1em .3em 0; text-align: left; border-bottom: 1px solid #
 """
 
 
-def write(path, text):
-    """Writes a text file atomically."""
-    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
-
-
 def main(arguments=None, notebooks=NOTEBOOKS, out=OUT):
     """Runs chapters and writes their pages.
 
@@ -243,10 +238,10 @@ def main(arguments=None, notebooks=NOTEBOOKS, out=OUT):
         print(f"{path.stem}")
         run = runs[path] = run_chapter(path, options.fast, lambda text: print(text, end="", flush=True))
         print(f"  failed\n{run.error}" if run.error else f"  {run.seconds / 60:.1f} min", flush=True)
-        write(out / f"{path.stem}.html", to_page(run.notebook, path, out))
+        write_text(out / f"{path.stem}.html", to_page(run.notebook, path, out))
         if options.inplace and not run.error:
-            write(path, nbformat.writes(run.notebook) + "\n")
-        write(out / "index.html", to_index(chapters, runs, out, options.fast))
+            write_text(path, nbformat.writes(run.notebook) + "\n")
+        write_text(out / "index.html", to_index(chapters, runs, out, options.fast))
     failed = [path.stem for path, run in runs.items() if run.error]
     print(f"{len(runs) - len(failed)} of {len(runs)} chapters ran: {out / 'index.html'}")
     if failed:

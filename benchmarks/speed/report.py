@@ -8,7 +8,7 @@ import re
 
 import matplotlib.figure
 
-from fcn_keras._files import atomic_write
+from fcn_keras._files import atomic_write, write_text
 
 from . import claims
 
@@ -26,7 +26,7 @@ def write(directory, names):
     paths = [path_of(directory, name) for name in names]
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
     text = f"# Speed, one run\n\n{machine(found)}\n\n{claims.table(found)}\n{table(found)}"
-    atomic_write(directory / "table.md", lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_text(directory / "table.md", text)
     atomic_write(directory / "chart.png", lambda beside: chart(found).savefig(beside, dpi=100))
     atomic_write(directory / "growth.png", lambda beside: growth(found).savefig(beside, dpi=100))
     return text

@@ -9,7 +9,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.super_resolution import comparison
-from fcn_keras._files import atomic_write
+from fcn_keras._files import write_text
 from fcn_keras.datasets import data_home
 from fcn_keras.models.loading import load_model
 
@@ -37,7 +37,7 @@ def main(arguments=None):
         print("Stopped. Run the same command again to continue after the last finished net.", file=sys.stderr)
         return 130
     text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-    atomic_write(directory / "results.json", lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_text(directory / "results.json", text)
     print(text, end="")
     return 0
 

@@ -130,6 +130,12 @@ def is_plain(path):
         return plain and orientation(file) == 1
 
 
+def on_white(image):
+    """A transparent `PIL.Image.Image` on a white background, as an RGB image."""
+    image = image.convert("RGBA")
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
 def _read_file(path):
     if not os.path.isfile(path):
         raise ValueError(f"No image file at {path!r}. Fix: check the path and its spelling.")
@@ -150,10 +156,7 @@ def _read_file(path):
             f"{path!r} holds grey levels of more than 8 bits (mode {image.mode!r}). Fix: read it with Pillow, scale it "
             "to 0–255 and pass the array (H, W, 3)."
         )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(on_white(image) if image.has_transparency_data else image.convert("RGB"))
 
 
 def _check_shape(shape):

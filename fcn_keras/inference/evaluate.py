@@ -78,7 +78,7 @@ class Evaluation:
         <BLANKLINE>
         """
         lines = ["| pixel acc. | mean acc. | mean IoU | f.w. IoU |", "|---|---|---|---|"]
-        lines += [_row(self.metrics[name] for name in METRICS), ""]
+        lines += [_row(self.metrics.values()), ""]
         lines += ["| class | IoU | accuracy | share of the pixels |", "|---|---|---|---|"]
         share = self._named(self.confusion.sum(axis=1) / max(self.confusion.sum(), 1))
         iou, accuracy = self.per_class_iou, self.per_class_accuracy

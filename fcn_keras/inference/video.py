@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .._files import replacing, user_path
+from ..datasets.images import on_white
 from ..datasets.masks import read_mask
 from ..visualization.colors import overlay
 from .files import write_mask
@@ -163,8 +164,7 @@ def _pixels(frame):
     """The frame in RGB, on white where it is transparent, as in `fcn_keras.datasets.images.read_image`."""
     if not any(component.is_alpha for component in frame.format.components):
         return frame.to_ndarray(format="rgb24")
-    picture = Image.fromarray(frame.to_ndarray(format="rgba"))
-    return np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))
+    return np.asarray(on_white(Image.fromarray(frame.to_ndarray(format="rgba"))))
 
 
 def _display_matrix(frame):

@@ -119,8 +119,7 @@ class MaskRCNNRecipe:
 
     def as_dict(self):
         """Returns the fields as a dict, for JSON."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return fields | fingerprints.described(self.backbone, self.weights) | {"config": self.config.as_dict()}
+        return vars(self) | fingerprints.described(self.backbone, self.weights) | {"config": self.config.as_dict()}
 
 
 def train(

@@ -14,7 +14,7 @@ import json
 import keras
 import numpy as np
 
-from .._files import atomic_write, user_path
+from .._files import user_path, write_text
 from ..datasets.masks import find_pairs, read_mask, require_same_size
 from ..datasets.progress import track
 from ..datasets.voc import lists
@@ -227,7 +227,7 @@ def _resumed(record, run):
 def _keep(record, run, done, confusion):
     """Writes the counts and the number of images at once, so that they agree whenever the run is stopped."""
     text = json.dumps({"run": run, "done": done, "confusion": confusion.tolist()}) + "\n"
-    atomic_write(record, lambda beside: beside.write_text(text))
+    write_text(record, text)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ A name such as ``"vgg16"`` needs no fingerprint. An object or a file does. Equal
 process.
 """
 
-import dataclasses
 import hashlib
 import json
 import pathlib
@@ -118,8 +117,7 @@ def described(backbone, weights):
     elif isinstance(backbone, backbones.Backbone):
         keras.utils.set_random_seed(0)
         network = backbone.build(backbone.pretrained if weights == "pretrained" else weights)
-        told = {field.name: getattr(backbone, field.name) for field in dataclasses.fields(backbone)}
-        backbone = {**told, "build": of_model(network, weights=True)}
+        backbone = {**vars(backbone), "build": of_model(network, weights=True)}
     if weights is not None and pathlib.Path(weights).is_file():
         weights = {"file": of_file(weights)}
     return {"backbone": backbone, "weights": weights}

@@ -19,7 +19,7 @@ import warnings
 import keras
 import numpy as np
 
-from .._files import atomic_write, finite, write_json
+from .._files import atomic_write, finite, write_json, write_text
 from ..datasets.images import as_bytes
 from ..inference.segment import segment
 from ..metrics import METRICS
@@ -117,7 +117,7 @@ def write_history(directory, history):
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    _write(directory, "history.csv", text.getvalue())
+    write_text(pathlib.Path(directory) / "history.csv", text.getvalue())
 
 
 def write_metrics(directory, evaluation, record):
@@ -149,11 +149,7 @@ def write_table(directory, evaluation, record, monitor):
     best = record["best"]
     told = f"; best.keras: epoch {best['epoch']}, {monitor} {100 * best['score']:.1f}" if best else ""
     text = f"last.keras on the validation images, in percent{told}.\n\n{evaluation.table()}"
-    _write(directory, "metrics.md", text)
-
-
-def _write(directory, name, text):
-    atomic_write(pathlib.Path(directory) / name, lambda temporary: temporary.write_text(text, "utf-8"))
+    write_text(pathlib.Path(directory) / "metrics.md", text)
 
 
 def draw(run, model, history):

@@ -122,8 +122,7 @@ class Recipe:
         """The fields as JSON. Fingerprints describe a backbone that is no name and weights that are a file."""
         from .fingerprints import described
 
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return fields | described(self.backbone, self.weights)
+        return vars(self) | described(self.backbone, self.weights)
 
     def build(self, num_classes):
         """The net before its first epoch."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from .._files import atomic_write, user_path, write_json
+from .._files import user_path, write_json, write_text
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS
 from ..models import fcn, fusion
@@ -176,8 +176,7 @@ class StagedTraining:
         return model
 
     def _write_table(self):
-        table = self.table()
-        atomic_write(self.directory / "table.md", lambda temporary: temporary.write_text(table, encoding="utf-8"))
+        write_text(self.directory / "table.md", self.table())
         write_json(self.directory / "table.json", self._metrics())
 
 

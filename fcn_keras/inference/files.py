@@ -7,7 +7,8 @@ from PIL import Image
 from .._files import atomic_write, did_you_mean, user_path
 from ..datasets.classes import voc_palette
 from ..datasets.images import SUFFIXES, image_files, read_image
-from ..visualization.colors import class_ids, color_table, overlay
+from ..visualization.colors import class_ids, color_table
+from ..visualization.overlays import overlay
 from .segment import segment
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from .._files import replacing, user_path
 from ..datasets.images import on_white
 from ..datasets.masks import read_mask
-from ..visualization.colors import overlay
+from ..visualization.overlays import overlay
 from .files import write_mask
 from .segment import segment
 

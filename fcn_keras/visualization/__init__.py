@@ -5,10 +5,11 @@ a script, save it with ``figure.savefig(path)``.
 """
 
 from .charts import confusion_matrix, learning_curves
-from .colors import colorize, overlay, voc_palette
+from .colors import colorize, voc_palette
 from .diagrams import units_over_pixels
 from .explorer import Explorer
 from .instances import show_instances
+from .overlays import overlay
 from .panels import compare, error_map, heat_maps, show
 
 __all__ = [

@@ -19,7 +19,7 @@ import fcn_keras
 from fcn_keras import datasets, instances, training, visualization
 from fcn_keras._files import atomic_write, write_json
 from fcn_keras.datasets.shapes.scene import CLASS_NAMES, PALETTE
-from fcn_keras.inference.segment import probabilities
+from fcn_keras.inference.segment import predict_probabilities
 from fcn_keras.layers.labels import VOID
 
 
@@ -34,8 +34,10 @@ def main(arguments=None):
     scenes = scenes_of("validation", where)
     by_way = {
         "Mask R-CNN": [instances.segment_instances(mask_rcnn, scene["image"], 0.0, size) for scene in scenes],
-        "components of FCN-8s": [instances.components(probabilities(fcn8s, scene["image"])) for scene in scenes],
-        "components of perfect class masks": [instances.components(perfect(scene["labels"])) for scene in scenes],
+        "components of FCN-8s": [
+            instances.find_components(predict_probabilities(fcn8s, scene["image"])) for scene in scenes
+        ],
+        "components of perfect class masks": [instances.find_components(perfect(scene["labels"])) for scene in scenes],
     }
     results = {name: measured(scenes, objects) for name, objects in by_way.items()}
     write_json(found.directory / "results.json", results)

@@ -51,7 +51,7 @@ SCRIPT = textwrap.dedent("""
     assert fcn_keras.segment(model, image[0]).shape == mask.shape[1:]
     assert fcn_keras.segment(model, image[0], scales=(0.75,), flip=True, progress=False).shape == mask.shape[1:]
     wide = np.tile(image[0], (1, 6, 1))
-    whole, tiled = (fcn_keras.inference.logits(model, wide, tile, progress=False) for tile in (None, 64))
+    whole, tiled = (fcn_keras.inference.predict_logits(model, wide, tile, progress=False) for tile in (None, 64))
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5 * np.ptp(whole))
 
     model.compile(keras.optimizers.SGD(1e-3), fcn_keras.losses.PixelCrossentropy(), metrics=[metric])

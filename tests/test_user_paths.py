@@ -68,7 +68,7 @@ def test_weights_and_lists(home):
 def test_annotations_of_coco(home):
     content = {"images": [], "categories": [{"id": 1, "name": "cat"}], "annotations": []}
     (home / "instances.json").write_text(json.dumps(content))
-    assert coco.of_file("~/instances.json", "~/images").class_names == ["background", "cat"]
+    assert coco.open_coco("~/instances.json", "~/images").class_names == ["background", "cat"]
 
 
 def test_the_folder_of_a_run(home):

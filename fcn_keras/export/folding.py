@@ -91,7 +91,7 @@ def fold_batch_norm(model, name=None):
     """
     functional = as_functional(model)
     part = keras.Model(functional.input, functional.output, name=name or model.name)
-    pairs = _followed_by_norm(part)
+    pairs = _find_pairs(part)
     norms = {norm.name for norm in pairs.values()}
 
     def copy(layer):
@@ -108,12 +108,12 @@ def fold_batch_norm(model, name=None):
     clone = keras.models.clone_model(part, clone_function=copy, call_function=call)
     for layer in part.layers:
         if layer.name in pairs:
-            clone.get_layer(layer.name).set_weights(_with_norm(layer, pairs[layer.name]))
+            clone.get_layer(layer.name).set_weights(_merge_norm(layer, pairs[layer.name]))
     copy_weights(part, clone, skip={*pairs, *norms})
     return clone
 
 
-def _followed_by_norm(model):
+def _find_pairs(model):
     """Dict from the name of each convolution whose output only a batch normalisation uses, to the latter."""
     nodes = list(calls(model))
     uses = collections.Counter(id(node.operation) for node in nodes)
@@ -133,7 +133,7 @@ def _followed_by_norm(model):
     return found
 
 
-def _with_norm(layer, norm):
+def _merge_norm(layer, norm):
     """Kernel and bias of a convolution that includes the normalisation after it."""
     ones, zeros = np.ones(norm.moving_mean.shape, "float32"), np.zeros(norm.moving_mean.shape, "float32")
     gamma, beta = (default if x is None else np.asarray(x) for x, default in ((norm.gamma, ones), (norm.beta, zeros)))

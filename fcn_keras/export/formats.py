@@ -33,7 +33,7 @@ import numpy as np
 from .._files import atomic_write, user_path
 from ..inference.predictor import OUTPUTS, get_predictor
 from .folding import fold_bilinear
-from .int8 import calibration_images, litert_options, quantize_onnx, require_images
+from .int8 import make_litert_options, quantize_onnx, read_calibration_images, require_images
 
 SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", "": "saved_model"}
 NEEDS = {"onnx": ("tf2onnx", "onnx"), "openvino": ("openvino",), "litert": (), "saved_model": ()}
@@ -75,12 +75,12 @@ def export_model(model, path, format=None, size=None, labels=False, calibration=
     True
     """
     path = user_path(path)
-    format = _format(path, format)
+    format = _choose_format(path, format)
     _require_size(size)
     _require_int8(format, size, calibration)
     _require_packages(format, calibration)
-    exported = _exported(fold_bilinear(model), size, labels)
-    images = None if calibration is None else calibration_images(calibration, exported.inputs[0].shape[1:3])
+    exported = _build_exported(fold_bilinear(model), size, labels)
+    images = None if calibration is None else read_calibration_images(calibration, exported.inputs[0].shape[1:3])
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="partial-", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
@@ -98,7 +98,7 @@ def export_model(model, path, format=None, size=None, labels=False, calibration=
     return path
 
 
-def _format(path, format):
+def _choose_format(path, format):
     expected = {name: suffix for suffix, name in SUFFIXES.items()}
     format = format or SUFFIXES.get(path.suffix)
     if format not in expected or (expected[format] and path.suffix != expected[format]):
@@ -147,7 +147,7 @@ def _require_packages(format, calibration):
             ) from error
 
 
-def _exported(model, size, labels):
+def _build_exported(model, size, labels):
     """The model with logits or an argmax at its end, for images of one size or of any size that it takes."""
     predictor = get_predictor(model)
     ended = keras.Model(predictor.images, OUTPUTS["argmax" if labels else "logits"](predictor.logits))
@@ -158,24 +158,24 @@ def _exported(model, size, labels):
     return keras.Model(image, ended(image), name=model.name)
 
 
-def _signature(model):
+def _make_signature(model):
     (image,) = model.inputs
     return [keras.InputSpec(shape=image.shape, dtype=image.dtype, name="image")]
 
 
-def _result_name(model):
+def _name_result(model):
     return "logits" if len(model.output.shape) == 4 else "mask"
 
 
 def _write_saved_model(model, path, images):
-    model.export(path, format="tf_saved_model", verbose=False, input_signature=_signature(model))
+    model.export(path, format="tf_saved_model", verbose=False, input_signature=_make_signature(model))
 
 
 def _write_onnx(model, path, images):
     with warnings.catch_warnings():  # from the way in which Keras makes tf2onnx work with NumPy 2
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)
-        model.export(path, format="onnx", verbose=False, input_signature=_signature(model))
-    _rename_result(path, _result_name(model))
+        model.export(path, format="onnx", verbose=False, input_signature=_make_signature(model))
+    _rename_result(path, _name_result(model))
     if images is not None:
         quantize_onnx(path, images)
 
@@ -201,16 +201,16 @@ def _write_openvino(model, path, images):
     import openvino
 
     whole = path.with_name("whole.xml")
-    model.export(str(whole), format="openvino", verbose=False, input_signature=_signature(model))
+    model.export(str(whole), format="openvino", verbose=False, input_signature=_make_signature(model))
     read = openvino.Core().read_model(whole)
     result = max(read.outputs, key=lambda output: output.partial_shape.rank.get_length())  # others are sizes of images
-    result.tensor.set_names({_result_name(model)})
+    result.tensor.set_names({_name_result(model)})
     openvino.serialize(openvino.Model([result.get_node()], read.get_parameters(), model.name), path)
 
 
 def _write_litert(model, path, images):
-    options = {} if images is None else litert_options(images)
-    model.export(path, format="litert", verbose=False, input_signature=_signature(model), **options)
+    options = {} if images is None else make_litert_options(images)
+    model.export(path, format="litert", verbose=False, input_signature=_make_signature(model), **options)
 
 
 def _move(temporary, path):

@@ -5,7 +5,7 @@ import os
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..visualization.colors import rgb
+from ..visualization.colors import read_rgb
 
 LONGEST = 1024  # pixels; photographs of phones would fill the memory
 
@@ -19,7 +19,7 @@ def require_images(calibration):
         raise ValueError("Found no image to calibrate with: expected some like those that the model will see.")
 
 
-def calibration_images(images, size):
+def read_calibration_images(images, size):
     """Reads images, and brings them to the size that a model takes.
 
     Args:
@@ -36,12 +36,12 @@ def calibration_images(images, size):
     Example:
 
     >>> tall = np.zeros((300, 100, 3), "uint8")
-    >>> [image.shape for image in calibration_images([tall], (50, 50)) + calibration_images([tall], (None, None))]
+    >>> [read_calibration_images([tall], size)[0].shape for size in [(50, 50), (None, None)]]
     [(1, 50, 50, 3), (1, 300, 100, 3)]
     """
     found = []
     for image in images:
-        picture = Image.fromarray(rgb(image))
+        picture = Image.fromarray(read_rgb(image))
         if None in size:
             picture.thumbnail((LONGEST, LONGEST), Image.Resampling.BILINEAR)
         else:
@@ -55,7 +55,7 @@ def quantize_onnx(path, images):
 
     Args:
         path: The file, with an input ``image`` of float32; other files are written beside it.
-        images: As `calibration_images` returns them.
+        images: As `read_calibration_images` returns them.
     """
     from onnxruntime import quantization
 
@@ -75,11 +75,11 @@ def quantize_onnx(path, images):
     )
 
 
-def litert_options(images):
+def make_litert_options(images):
     """Returns the options with which `keras.Model.export` writes an int8 LiteRT file.
 
     Args:
-        images: As `calibration_images` returns them.
+        images: As `read_calibration_images` returns them.
     """
     import tensorflow as tf
 

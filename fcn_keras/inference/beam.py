@@ -19,7 +19,7 @@ import pathlib
 from .._files import user_path
 from ..datasets.images import SUFFIXES
 from ..models.loading import load_model
-from .files import find_images, require_distinct_masks, without_outputs, write_mask
+from .files import drop_outputs, find_images, require_distinct_masks, write_mask
 from .segment import segment
 
 COUNTS = ("done", "skipped", "bad")
@@ -56,13 +56,13 @@ def segment_with_beam(model, images, output, root=None, palette=None, again=Fals
 
     Reference: Chambers et al., *FlumeJava* (PLDI 2010), for the model of Beam's pipelines.
     """
-    beam = _beam()
+    beam = _import_beam()
     output = user_path(output).resolve()
-    names, root = _names(str(user_path(images)), root, output)
-    found = [(root / name, pathlib.PurePath(name).with_suffix("")) for name in names if _stays(name)]
+    names, root = _list_names(str(user_path(images)), root, output)
+    found = [(root / name, pathlib.PurePath(name).with_suffix("")) for name in names if _is_below(name)]
     require_distinct_masks(found, output)
     output.mkdir(parents=True, exist_ok=True)
-    work = _work(beam, str(user_path(model).resolve()), str(root), str(output), palette, again, arguments)
+    work = _make_step(beam, str(user_path(model).resolve()), str(root), str(output), palette, again, arguments)
     pipeline = beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(list(options)))
     found = pipeline | beam.Create(names) | beam.Reshuffle() | beam.ParDo(work).with_outputs("bad", main="good")
     found.bad | beam.io.WriteToText(str(output / "bad"), file_name_suffix=".jsonl", shard_name_template="")
@@ -75,7 +75,7 @@ def segment_with_beam(model, images, output, root=None, palette=None, again=Fals
     return counts
 
 
-def _beam():
+def _import_beam():
     try:
         import apache_beam as beam
     except ImportError as error:
@@ -83,7 +83,7 @@ def _beam():
     return beam
 
 
-def _names(images, root, output):
+def _list_names(images, root, output):
     """Paths relative to the root, as strings, and the root."""
     source = pathlib.Path(images)
     if source.is_dir():
@@ -95,7 +95,7 @@ def _names(images, root, output):
     else:
         root = user_path(root or images.partition("*")[0].rpartition("/")[0] or ".")
         files = [path for path in map(pathlib.Path, glob.glob(images, recursive=True)) if path.is_file()]
-        names = [os.path.relpath(path, root) for path in without_outputs(files, output, root)]
+        names = [os.path.relpath(path, root) for path in drop_outputs(files, output, root)]
     if not names:
         raise ValueError(
             f"Found no image in {images!r}: expected a folder of {', '.join(SUFFIXES)}, a pattern such as "
@@ -104,19 +104,19 @@ def _names(images, root, output):
     return sorted(set(names)), root.resolve()
 
 
-def _stays(name):
+def _is_below(name):
     return ".." not in pathlib.PurePath(name).parts and not pathlib.PurePath(name).is_absolute()
 
 
-def _path_below(root, name):
+def _require_below(root, name):
     """The path of an image, which must lie below the root."""
     path = (pathlib.Path(root) / name).resolve()
-    if not path.is_relative_to(root) or not _stays(name):
+    if not path.is_relative_to(root) or not _is_below(name):
         raise ValueError(f"{name!r} is outside {root}. Fix: list paths below it, or pass another root.")
     return path
 
 
-def _work(beam, model, root, output, palette, again, arguments):
+def _make_step(beam, model, root, output, palette, again, arguments):
     """The step from a name to a mask. Where that fails, it yields a line of bad.jsonl."""
     shared = beam.utils.shared.Shared()
 
@@ -126,9 +126,9 @@ def _work(beam, model, root, output, palette, again, arguments):
 
         def process(self, name):
             try:
-                path = _path_below(root, name)
+                path = _require_below(root, name)
                 mask = (pathlib.Path(output) / name).with_suffix(".png")
-                _path_below(output, mask.relative_to(output))
+                _require_below(output, mask.relative_to(output))
                 if mask.exists() and not again:
                     self._count("skipped")
                     return

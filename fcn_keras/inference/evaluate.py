@@ -11,7 +11,7 @@ from ..layers.labels import class_ids, mask_of_logits, to_numpy
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics, class_iou, confusion_matrix, scores
 from .predictor import get_predictor
-from .segment import probabilities
+from .segment import predict_probabilities
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Evaluation:
     @property
     def per_class_iou(self):
         """Dict from class to its IoU; NaN if the class occurs neither in the truth nor in the prediction."""
-        return self._named(to_numpy(class_iou(self.confusion)))
+        return self._by_class(to_numpy(class_iou(self.confusion)))
 
     @property
     def per_class_accuracy(self):
         """Dict from class to the share of its pixels that the model finds; NaN if the truth does not have the class."""
         truth = self.confusion.sum(axis=1)
-        return self._named(np.where(truth > 0, np.diag(self.confusion) / np.maximum(truth, 1), np.nan))
+        return self._by_class(np.where(truth > 0, np.diag(self.confusion) / np.maximum(truth, 1), np.nan))
 
-    def _named(self, values):
+    def _by_class(self, values):
         return {name: float(value) for name, value in zip(self.class_names, values, strict=True)}
 
     def summary(self):
@@ -78,11 +78,11 @@ class Evaluation:
         <BLANKLINE>
         """
         lines = ["| pixel acc. | mean acc. | mean IoU | f.w. IoU |", "|---|---|---|---|"]
-        lines += [_row(self.metrics.values()), ""]
+        lines += [_write_row(self.metrics.values()), ""]
         lines += ["| class | IoU | accuracy | share of the pixels |", "|---|---|---|---|"]
-        share = self._named(self.confusion.sum(axis=1) / max(self.confusion.sum(), 1))
+        share = self._by_class(self.confusion.sum(axis=1) / max(self.confusion.sum(), 1))
         iou, accuracy = self.per_class_iou, self.per_class_accuracy
-        lines += [f"| {name} {_row([iou[name], accuracy[name], share[name]])}" for name in self.class_names]
+        lines += [f"| {name} {_write_row([iou[name], accuracy[name], share[name]])}" for name in self.class_names]
         return "\n".join(lines) + "\n"
 
 
@@ -122,7 +122,7 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
     batched = _is_batched(data)
     if flip or scales not in ((1,), [1]):
         pairs = data.unbatch() if batched else data
-        confusion = _confusion_of_averages(model, pairs, predictor.classes, ignore_class, verbose, scales, flip)
+        confusion = _count_averages(model, pairs, predictor.classes, ignore_class, verbose, scales, flip)
         return Evaluation(confusion, metric.class_names)
     scored = keras.Model(predictor.images, predictor.logits)  # the same layers, compiled separately
     scored.compile(loss=PixelCrossentropy(ignore_class), metrics=[metric], jit_compile=False)
@@ -144,12 +144,12 @@ def _is_batched(data):
     return ranks[0] == 4
 
 
-def _confusion_of_averages(model, pairs, classes, ignore_class, verbose, scales, flip):
+def _count_averages(model, pairs, classes, ignore_class, verbose, scales, flip):
     """The confusion matrix of what `segment` returns, image by image."""
     confusion = np.zeros((classes, classes), "int64")
     counted = track(pairs.as_numpy_iterator(), "images", show=None if verbose else False)
     for number, (image, mask) in enumerate(counted):
-        found = probabilities(model, as_bytes(image), scales=scales, flip=flip, progress=False)
+        found = predict_probabilities(model, as_bytes(image), scales=scales, flip=flip, progress=False)
         _require_numbers(model, not np.isnan(found).any())
         mask = mask_of_logits(mask, found)
         truth = to_numpy(class_ids(mask, classes, ignore_class))
@@ -170,5 +170,5 @@ def _require_numbers(model, are_numbers):
         )
 
 
-def _row(shares):
+def _write_row(shares):
     return "| " + " | ".join("–" if np.isnan(share) else f"{100 * share:.1f}" for share in shares) + " |"

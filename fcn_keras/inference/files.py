@@ -7,7 +7,7 @@ from PIL import Image
 from .._files import atomic_write, did_you_mean, user_path
 from ..datasets.classes import voc_palette
 from ..datasets.images import SUFFIXES, image_files, read_image
-from ..visualization.colors import class_ids, color_table
+from ..visualization.colors import make_color_table, require_ids
 from ..visualization.overlays import overlay
 from .segment import segment
 
@@ -36,7 +36,7 @@ def find_images(sources, out=None):
     found = []
     for source in map(user_path, sources):
         if source.is_dir():
-            files = without_outputs(image_files(source), out, source)
+            files = drop_outputs(image_files(source), out, source)
             if not files:
                 raise ValueError(f"Folder {source} holds no image: expected files that end in {', '.join(SUFFIXES)}.")
             found += [(path, path.relative_to(source).with_suffix("")) for path in files]
@@ -49,7 +49,7 @@ def find_images(sources, out=None):
     return found
 
 
-def without_outputs(files, out, source):
+def drop_outputs(files, out, source):
     """Leaves out the files in `out` if it is a folder inside of `source`: masks of an earlier run."""
     if out is None or user_path(source).resolve() not in user_path(out).resolve().parents:
         return files
@@ -73,13 +73,13 @@ def write_mask(path, mask, palette=None):
 
     >>> write_mask("photo.png", segment(model, "photo.jpg"))  # doctest: +SKIP
     """
-    ids = class_ids(mask)
+    ids = require_ids(mask)
     if ids.max() > 255:
         raise ValueError(f"Found ids up to {ids.max()} in the mask: expected 0–255, as many as a PNG palette has.")
     picture = Image.fromarray(ids.astype("uint8"))
     colors = voc_palette().copy()
     if palette is not None:
-        colors[: len(palette)] = color_table(palette)[: min(len(palette), 256)]
+        colors[: len(palette)] = make_color_table(palette)[: min(len(palette), 256)]
     picture.putpalette(colors.tobytes())
     write_picture(path, picture)
 

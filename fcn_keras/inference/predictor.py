@@ -12,7 +12,7 @@ from ..layers.labels import VOID, argmax_labels, two_class_logits
 from .tiling import Tiling
 
 OUTPUTS = {
-    "argmax": lambda logits: keras.ops.cast(argmax_labels(logits), id_type(logits.shape[-1])),
+    "argmax": lambda logits: keras.ops.cast(argmax_labels(logits), choose_id_type(logits.shape[-1])),
     "logits": lambda logits: keras.ops.cast(logits, "float32"),
     "probabilities": lambda logits: keras.ops.softmax(keras.ops.cast(logits, "float32"), axis=-1),
 }
@@ -63,7 +63,7 @@ class Predictor:
     """
 
     def __init__(self, model):
-        self.variables = _variable_ids(model)
+        self.variables = _list_variables(model)
         shape = getattr(model, "input_shape", None) if model.built else None
         if shape is not None and (not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (3, None)):
             raise ValueError(f"{model.name} takes inputs of shape {shape}: expected one input (batch, H, W, 3).")
@@ -79,7 +79,7 @@ class Predictor:
 
     def is_current(self, model):
         """Returns False after layers gained or lost variables, as in `quantize` or `enable_lora`."""
-        return self.variables == _variable_ids(model)
+        return self.variables == _list_variables(model)
 
     def __call__(self, output, pixels):
         """Runs the model on one image or window.
@@ -96,26 +96,27 @@ class Predictor:
         """
         size = pixels.shape[1:3]
         if output not in self.functions:
-            self.functions[output] = _compiled(keras.Model(self.images, OUTPUTS[output](self.logits)))
+            self.functions[output] = _compile(keras.Model(self.images, OUTPUTS[output](self.logits)))
         try:
             values = self.functions[output](pixels)
         except Exception as error:  # each backend has its own
             if not _is_out_of_memory(error):
                 raise
             raise ValueError(
-                f"{self.name} needs more memory than there is for {_by(size)} pixels at once. Fix: tile=1024, or less."
+                f"{self.name} needs more memory than there is for {_spell(size)} pixels at once. Fix: "
+                "tile=1024, or less."
             ) from error
         if tuple(values.shape[1:3]) != size:
             raise ValueError(
-                f"{self.name} returns maps of {_by(values.shape[1:3])} for an image of {_by(size)}. Fix: end it with "
-                "an upsampling to the size of its input, as FCN32s, FCN16s and FCN8s do."
+                f"{self.name} returns maps of {_spell(values.shape[1:3])} for an image of {_spell(size)}. Fix: add an "
+                "upsampling to the size of its input at its end, as FCN32s, FCN16s and FCN8s have."
             )
         return values
 
-    def tiling(self, model, tile):
-        """Returns ``Tiling.of(model, tile)``, computed once for each `tile`: for a deep model it takes 0.1 s."""
+    def get_tiling(self, model, tile):
+        """Returns ``Tiling.for_model(model, tile)``, computed once for each `tile`: for a deep model it takes 0.1 s."""
         if repr(tile) not in self.tilings:
-            self.tilings[repr(tile)] = Tiling.of(model, tile)
+            self.tilings[repr(tile)] = Tiling.for_model(model, tile)
         return self.tilings[repr(tile)]
 
     def require_size(self, size, what):
@@ -127,8 +128,9 @@ class Predictor:
         """
         if any(fixed not in (None, n) for fixed, n in zip(self.input_size, size, strict=True)):
             raise ValueError(
-                f"{self.name} takes images of {_by(self.input_size)} only, {what} {_by(size)}. Fix: build the model "
-                "with input shape (None, None, 3), as fcn_keras.models.cloning.any_size does, or resize the image."
+                f"{self.name} takes images of {_spell(self.input_size)} only, {what} {_spell(size)}. Fix: build the "
+                "model with input shape (None, None, 3), as fcn_keras.models.cloning.any_size does, or resize the "
+                "image."
             )
 
     def _check_logits(self):
@@ -138,7 +140,7 @@ class Predictor:
             raise ValueError(f"{self.name} returns {found}: expected logits (batch, H, W, classes).")
 
 
-def _compiled(model):
+def _compile(model):
     """The model as a function of a batch. On TensorFlow one trace serves images of every size.
 
     `predict_on_batch` would trace the first two sizes, and on a GPU compile each size with XLA.
@@ -162,7 +164,7 @@ def _is_out_of_memory(error):
     return any(word in text for word in ("resourceexhausted", "resource_exhausted", "out of memory", "outofmemory"))
 
 
-def id_type(classes):
+def choose_id_type(classes):
     """Returns the smallest type of a mask that holds every class: ``uint8``, whose 255 is void, or ``int32``.
 
     Args:
@@ -170,15 +172,15 @@ def id_type(classes):
 
     Example:
 
-    >>> id_type(21), id_type(256)
+    >>> choose_id_type(21), choose_id_type(256)
     ('uint8', 'int32')
     """
     return "uint8" if classes <= VOID else "int32"
 
 
-def _variable_ids(model):
+def _list_variables(model):
     return [id(variable) for variable in model.variables]
 
 
-def _by(size):
+def _spell(size):
     return " x ".join("any" if n is None else str(n) for n in size)

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 
-def source_span(span, old, new):
+def find_source_span(span, old, new):
     """Returns the pixels from which a span of a resized axis is computed.
 
     Args:
@@ -24,12 +24,12 @@ def source_span(span, old, new):
 
     Example:
 
-    >>> source_span((0, 2), old=100, new=50), source_span((10, 20), old=50, new=100)
+    >>> find_source_span((0, 2), old=100, new=50), find_source_span((10, 20), old=50, new=100)
     ((0, 5), (4, 11))
     """
     if old == new:
         return span
-    indices, _ = _interpolation(span, old, new)
+    indices, _ = _compute_weights(span, old, new)
     return int(indices.min()), int(indices.max()) + 1
 
 
@@ -38,7 +38,7 @@ def resize_span(x, axis, span, old, new, start=0):
 
     Args:
         x: Float32 array or tensor of rank 4. Along `axis` it holds the pixels from `start` on, at least those of
-            `source_span`.
+            `find_source_span`.
         axis: The axis to resize, 1 for rows and 2 for columns.
         span: ``(start, stop)`` on the resized axis.
         old: Pixels of the whole axis before resizing.
@@ -57,7 +57,7 @@ def resize_span(x, axis, span, old, new, start=0):
     if old == new:
         return x[(slice(None),) * axis + (slice(span[0] - start, span[1] - start),)]
     x = ops.convert_to_tensor(x)
-    indices, weights = _interpolation(span, old, new)
+    indices, weights = _compute_weights(span, old, new)
     shape = [-1 if i == axis else 1 for i in range(4)]
     total = 0.0
     for index, weight in zip(indices.T - start, weights.T, strict=True):
@@ -65,7 +65,7 @@ def resize_span(x, axis, span, old, new, start=0):
     return total
 
 
-def _interpolation(span, old, new):
+def _compute_weights(span, old, new):
     """The source pixels of each resized pixel, and their weights: two arrays ``(stop - start, sources)``."""
     step = old / new
     reach = max(1.0, step)

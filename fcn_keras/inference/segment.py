@@ -10,8 +10,8 @@ import numpy as np
 from ..datasets.images import read_image
 from ..datasets.progress import display
 from ..layers.labels import to_numpy
-from .predictor import OUTPUTS, get_predictor, id_type
-from .resize import resize_span, source_span
+from .predictor import OUTPUTS, choose_id_type, get_predictor
+from .resize import find_source_span, resize_span
 
 
 def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
@@ -58,15 +58,15 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
     Reference: Long, Shelhamer & Darrell (CVPR 2015), §3: a net of convolutions only takes an input of any size and
     returns an output of corresponding size.
     """
-    image, predictor, views = read_image(image), get_predictor(model), _views(scales, flip)
+    image, predictor, views = read_image(image), get_predictor(model), _list_views(scales, flip)
     averaged = views != [(1, False)]
-    mask = np.empty(image.shape[:2], id_type(predictor.classes))
-    for region, values in _tiles(model, "probabilities" if averaged else "argmax", image, tile, views, progress):
+    mask = np.empty(image.shape[:2], choose_id_type(predictor.classes))
+    for region, values in _run_tiles(model, "probabilities" if averaged else "argmax", image, tile, views, progress):
         mask[region] = to_numpy(OUTPUTS["argmax"](values) if averaged else values)
     return mask
 
 
-def logits(model, image, tile=None, progress=None):
+def predict_logits(model, image, tile=None, progress=None):
     """Returns the logits of every pixel of an image: the scores from which `segment` chooses the class.
 
     Args:
@@ -81,13 +81,13 @@ def logits(model, image, tile=None, progress=None):
     Example:
 
     >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(21, 1)])
-    >>> logits(model, np.zeros((5, 7, 3), "uint8")).shape
+    >>> predict_logits(model, np.zeros((5, 7, 3), "uint8")).shape
     (5, 7, 21)
     """
-    return _assembled(model, "logits", read_image(image), tile, [(1, False)], progress)
+    return _assemble(model, "logits", read_image(image), tile, [(1, False)], progress)
 
 
-def probabilities(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
+def predict_probabilities(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
     """Returns the softmax probabilities of every pixel of an image, averaged over scales and mirroring.
 
     Args:
@@ -103,13 +103,13 @@ def probabilities(model, image, tile=None, scales=(1.0,), flip=False, progress=N
 
     >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
     >>> image = np.zeros((5, 7, 3), "uint8")
-    >>> probabilities(model, image, scales=(0.5, 1), flip=True, progress=False)[0, 0].round(6)
+    >>> predict_probabilities(model, image, scales=(0.5, 1), flip=True, progress=False)[0, 0].round(6)
     array([0.5, 0.5], dtype=float32)
     """
-    return _assembled(model, "probabilities", read_image(image), tile, _views(scales, flip), progress)
+    return _assemble(model, "probabilities", read_image(image), tile, _list_views(scales, flip), progress)
 
 
-def _views(scales, flip):
+def _list_views(scales, flip):
     """Pairs of a scale and whether the image is mirrored."""
     is_list = isinstance(scales, tuple | list) and len(scales) > 0
     if not is_list or not all(isinstance(scale, numbers.Real) and 0 < scale < math.inf for scale in scales):
@@ -119,18 +119,18 @@ def _views(scales, flip):
     return [(scale, mirrored) for scale in scales for mirrored in ([False, True] if flip else [False])]
 
 
-def _assembled(model, output, image, tile, views, progress):
+def _assemble(model, output, image, tile, views, progress):
     whole = np.empty((*image.shape[:2], get_predictor(model).classes), "float32")
-    for region, values in _tiles(model, output, image, tile, views, progress):
+    for region, values in _run_tiles(model, output, image, tile, views, progress):
         whole[region] = to_numpy(values)
     return whole
 
 
-def _tiles(model, output, image, tile, views, progress):
+def _run_tiles(model, output, image, tile, views, progress):
     """Pairs of the region of a tile, two slices of the image, and its values, the mean over all views."""
     predictor = get_predictor(model)
-    tiling = predictor.tiling(model, tile)
-    cuts = [tiling.tiles(side, axis) for axis, side in enumerate(image.shape[:2])]
+    tiling = predictor.get_tiling(model, tile)
+    cuts = [tiling.cut(side, axis) for axis, side in enumerate(image.shape[:2])]
     views = [_View(predictor, output, image, tiling, cuts, *view) for view in views]
     if progress not in (None, True, False):
         raise ValueError(f"Found progress={progress!r}: expected True, False or None.")
@@ -153,8 +153,8 @@ class _View:
         self.size = [max(1, round(scale * side)) for side in image.shape[:2]]
         self.windows = []  # for each axis: from tile to window
         for axis, (old, new) in enumerate(zip(image.shape[:2], self.size, strict=True)):
-            needed = [source_span(tile, new, old) for tile in cuts[axis]]
-            self.windows.append(dict(zip(cuts[axis], tiling.windows(needed, new, axis), strict=True)))
+            needed = [find_source_span(tile, new, old) for tile in cuts[axis]]
+            self.windows.append(dict(zip(cuts[axis], tiling.find_windows(needed, new, axis), strict=True)))
         seen = [stop - start for windows in self.windows for start, stop in list(windows.values())[:1]]
         what = "this one is" if seen == [*image.shape[:2]] else "this one, cut or resized, is seen as"
         predictor.require_size(seen, what)
@@ -162,17 +162,17 @@ class _View:
     def __call__(self, spans):
         """Values ``(height, width, …)`` of a tile, given by its spans of rows and columns."""
         windows = [windows[span] for windows, span in zip(self.windows, spans, strict=True)]
-        pixels = self._pixels(windows)
+        pixels = self._read_pixels(windows)
         values = self.predictor(self.output, pixels[:, :, ::-1] if self.mirrored else pixels)
         values = keras.ops.flip(values, axis=2) if self.mirrored else values
         for axis, (span, window) in enumerate(zip(spans, windows, strict=True)):
             values = resize_span(values, axis + 1, span, self.size[axis], self.image.shape[axis], start=window[0])
         return values[0]
 
-    def _pixels(self, windows):
+    def _read_pixels(self, windows):
         """The part of the image inside a window, resized, as a batch of one."""
         sides = list(zip(windows, self.image.shape[:2], self.size, strict=True))
-        sources = [source_span(*side) for side in sides]
+        sources = [find_source_span(*side) for side in sides]
         pixels = self.image[tuple(slice(*source) for source in sources)][None].astype("float32")
         for axis, (side, source) in enumerate(zip(sides, sources, strict=True)):
             pixels = resize_span(pixels, axis + 1, *side, start=source[0])

@@ -29,7 +29,7 @@ from ..models.cloning import as_functional
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """How images are cut into tiles for a model; see `Tiling.of`. Without arguments, each image is one tile.
+    """How images are cut into tiles for a model; see `Tiling.for_model`. Without arguments, each image is one tile.
 
     Args:
         tile: Largest height and width of a tile in pixels, or None for the whole image. At the border of the image, a
@@ -40,11 +40,11 @@ class Tiling:
     Example:
 
     >>> model = fcn_keras.FCN8s(21, "mini_vgg", weights=None)
-    >>> tiling = Tiling.of(model, 200)
+    >>> tiling = Tiling.for_model(model, 200)
     >>> tiling
     Tiling(tile=(200, 200), stride=(32, 32), halo=(160, 160))
-    >>> tiles = tiling.tiles(1000)
-    >>> tiles, tiling.windows(tiles, 1000)
+    >>> tiles = tiling.cut(1000)
+    >>> tiles, tiling.find_windows(tiles, 1000)
     ([(0, 352), (352, 544), (544, 736), (736, 1000)], [(0, 520), (192, 712), (384, 904), (480, 1000)])
     """
 
@@ -53,7 +53,7 @@ class Tiling:
     halo: tuple[int, int] = (0, 0)
 
     @classmethod
-    def of(cls, model, tile):
+    def for_model(cls, model, tile):
         """Returns the tiling with which a model gives the same logits as for the whole image.
 
         Args:
@@ -70,13 +70,14 @@ class Tiling:
 
         Example:
 
-        >>> Tiling.of(keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 5, padding="same")]), 64)
+        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 5, padding="same")])
+        >>> Tiling.for_model(model, 64)
         Tiling(tile=(64, 64), stride=(1, 1), halo=(2, 2))
         """
         if tile is None:
             return cls()
-        tile = _pair(tile)
-        strides, halos = zip(*(_stride_and_halo(model, axis) for axis in (0, 1)), strict=True)
+        tile = _require_pair(tile)
+        strides, halos = zip(*(_find_stride_and_halo(model, axis) for axis in (0, 1)), strict=True)
         if any(side < stride for side, stride in zip(tile, strides, strict=True)):
             raise ValueError(
                 f"Found tile={tile}: expected at least the total stride of model {model.name!r}, {strides}. Fix: "
@@ -84,7 +85,7 @@ class Tiling:
             )
         return cls(tile, strides, halos)
 
-    def tiles(self, side, axis=0):
+    def cut(self, side, axis=0):
         """Cuts an axis into tiles.
 
         The windows of the first and the last tile need no halo at the border of the image. These tiles are longer by
@@ -100,7 +101,7 @@ class Tiling:
         Example:
 
         >>> tiling = Tiling(tile=(64, 64), stride=(32, 32), halo=(96, 96))
-        >>> tiling.tiles(300), tiling.tiles(256)
+        >>> tiling.cut(300), tiling.cut(256)
         ([(0, 160), (160, 300)], [(0, 256)])
         """
         if self.tile is None:
@@ -112,7 +113,7 @@ class Tiling:
         cuts = [halo + k * length for k in range(1, count)]
         return list(zip([0, *cuts], [*cuts, side], strict=True))
 
-    def windows(self, spans, side, axis=0):
+    def find_windows(self, spans, side, axis=0):
         """Returns the windows in which the model must see spans of an axis.
 
         Args:
@@ -126,7 +127,7 @@ class Tiling:
         Example:
 
         >>> tiling = Tiling(tile=(64, 64), stride=(32, 32), halo=(96, 96))
-        >>> tiling.windows(tiling.tiles(300), 300)
+        >>> tiling.find_windows(tiling.cut(300), 300)
         [(0, 268), (32, 300)]
         """
         stride, halo = self.stride[axis], self.halo[axis]
@@ -137,7 +138,7 @@ class Tiling:
         return [(start, start + length) for start in starts]
 
 
-def _pair(tile):
+def _require_pair(tile):
     sides = tuple(tile) if isinstance(tile, tuple | list) else (tile, tile)
     if len(sides) != 2 or not all(isinstance(n, numbers.Integral) and not isinstance(n, bool) for n in sides):
         raise ValueError(f"Found tile={tile!r}: expected a number of pixels, such as 1024, or (height, width).")
@@ -146,12 +147,12 @@ def _pair(tile):
     return tuple(int(n) for n in sides)
 
 
-def _stride_and_halo(model, axis):
+def _find_stride_and_halo(model, axis):
     """Total stride of a model along an axis, and the reach of a pixel's logits, in whole strides."""
-    calls = _followed(model, axis)
+    calls = _follow(model, axis)
     for layer, _, after in calls:
         if after is not None and (after.is_global or _mixes_positions(layer)):
-            raise _refusal(
+            raise _make_error(
                 model,
                 f"layer {layer.name!r} ({type(layer).__name__}) takes in the whole image, so the logits of a tile are "
                 "not those of the image. Fix: a model without global pooling, squeeze-and-excitation and "
@@ -159,24 +160,24 @@ def _stride_and_halo(model, axis):
             )
     (logits, *_) = geometry.of_outputs(model, axis)
     if logits is None:
-        raise _refusal(model, "its output is not a map.")
+        raise _make_error(model, "its output is not a map.")
     stride = math.lcm(*(Fraction(after.stride).limit_denominator().numerator for _, _, after in calls if after))
-    reach = (logits.receptive_field - 1) / 2 + abs(logits.offset) + sum(_slack(*call, axis) for call in calls)
+    reach = (logits.receptive_field - 1) / 2 + abs(logits.offset) + sum(_compute_slack(*call, axis) for call in calls)
     return stride, math.ceil(int(reach) / stride) * stride  # int: half a pixel is not reached
 
 
-def _refusal(model, reason):
+def _make_error(model, reason):
     return ValueError(f"Cannot tile model {model.name!r}: {reason} Or segment the image in one run: tile=None.")
 
 
-def _followed(model, axis):
+def _follow(model, axis):
     try:
-        return list(_calls(model, axis))
+        return list(_list_calls(model, axis))
     except ValueError as error:
-        raise _refusal(model, str(error)) from error
+        raise _make_error(model, str(error)) from error
 
 
-def _calls(model, axis, incoming=None):
+def _list_calls(model, axis, incoming=None):
     """Every layer with the `Geometry` before and after it; nested models are replaced by their layers."""
     functional = as_functional(model)
     nodes = [node for node in _keras.calls(functional) if node.input_tensors]
@@ -188,7 +189,7 @@ def _calls(model, axis, incoming=None):
     geometries = geometry.of_outputs(probe, axis, incoming)
     for (layer, *_), before, after in zip(calls, geometries[::2], geometries[1::2], strict=True):
         if isinstance(layer, keras.Model):
-            yield from _calls(layer, axis, before)
+            yield from _list_calls(layer, axis, before)
         else:
             yield layer, before, after
 
@@ -201,20 +202,20 @@ def _mixes_positions(layer):
     return any(axis not in (-1, 3) for axis in axes)
 
 
-def _slack(layer, before, after, axis):
+def _compute_slack(layer, before, after, axis):
     """Pixels by which a layer may reach beyond the window that `geometry` puts around the centre of a unit."""
     if before is None or after is None:
         return 0
     if after.stride < before.stride:
-        return _upsampling_slack(layer, before, after, axis)
+        return _compute_upsampling_slack(layer, before, after, axis)
     if isinstance(layer, keras.layers.Cropping2D):  # padding that follows would lie inside the window
         return before.stride * max(layer.cropping[axis])
     if getattr(layer, "padding", None) == "same" and after.stride > before.stride:
-        return before.stride * _size_dependent_padding(layer, axis)
+        return before.stride * _compute_extra_padding(layer, axis)
     return 0
 
 
-def _upsampling_slack(layer, before, after, axis):
+def _compute_upsampling_slack(layer, before, after, axis):
     """How far a pixel can lie from the middle of the units that contribute to it."""
     kernel = getattr(layer, "kernel_size", None)
     if kernel is None:
@@ -223,7 +224,7 @@ def _upsampling_slack(layer, before, after, axis):
     return (kernel[axis] - 1) / 2 * after.stride - (units - 1) / 2 * before.stride
 
 
-def _size_dependent_padding(layer, axis):
+def _compute_extra_padding(layer, axis):
     """Units that ``same`` padding may add at the start beyond those that it adds to a multiple of the stride."""
     kernel = (getattr(layer, "kernel_size", None) or layer.pool_size)[axis]
     reach = getattr(layer, "dilation_rate", (1, 1))[axis] * (kernel - 1)

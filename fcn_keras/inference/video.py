@@ -105,10 +105,10 @@ def segment_video(model, path, out, *, masks=None, palette=None, again=False, **
     >>> for done, frames in segment_video(model, "drive.mp4", "drive.overlay.mp4"):  # doctest: +SKIP
     ...     print(done, frames)
     """
-    with _opened(path) as (container, stream), replacing(out) as temporary, _writer(temporary, stream) as write:
-        for number, (image, time) in enumerate(_frames(container, stream)):
+    with _open(path) as (container, stream), replacing(out) as temporary, _open_writer(temporary, stream) as write:
+        for number, (image, time) in enumerate(_read_frames(container, stream)):
             file = None if masks is None else user_path(masks) / f"{number:06d}.png"
-            mask = None if again else _finished_mask(file, image.shape[:2])
+            mask = None if again else _read_finished(file, image.shape[:2])
             if mask is None:
                 mask = segment(model, image, progress=False, **options)
                 if file is not None:
@@ -117,7 +117,7 @@ def segment_video(model, path, out, *, masks=None, palette=None, again=False, **
             yield number + 1, stream.frames
 
 
-def _finished_mask(file, size):
+def _read_finished(file, size):
     """The mask of a frame from its file, if there is one of this size."""
     if file is None or not file.exists():
         return None
@@ -126,11 +126,11 @@ def _finished_mask(file, size):
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _open(path):
     """The opened file and its video stream; of several, the one that players show."""
     path = user_path(path)
-    with _reading(path):
-        container = _library().open(str(path))
+    with _report_errors(path):
+        container = _import_av().open(str(path))
     with container:
         stream = container.streams.best("video")
         if stream is None:
@@ -138,18 +138,18 @@ def _opened(path):
         yield container, stream
 
 
-def _frames(container, stream):
+def _read_frames(container, stream):
     """Pairs of an image ``(H, W, 3)`` and its time, from 0 on, in units of the time base of the stream."""
     step = max(1, round(1 / ((stream.average_rate or 25) * stream.time_base)))
     first = size = None
     time = -step
-    with _reading(container.name):
+    with _report_errors(container.name):
         for frame in container.decode(stream):
-            image = upright(_pixels(frame), _display_matrix(frame))
+            image = turn_upright(_read_pixels(frame), _read_display_matrix(frame))
             if size not in (None, image.shape):
                 raise ValueError(
-                    f"{container.name} changes from {_by(size)} to {_by(image.shape)} pixels: expected frames of one "
-                    "size. Fix: convert it to .mp4, with frames of one size."
+                    f"{container.name} changes from {_spell(size)} to {_spell(image.shape)} pixels: expected frames of "
+                    "one size. Fix: convert it to .mp4, with frames of one size."
                 )
             size = image.shape
             if frame.pts is None:
@@ -160,20 +160,20 @@ def _frames(container, stream):
             yield image, time
 
 
-def _pixels(frame):
+def _read_pixels(frame):
     """The frame in RGB, on white where it is transparent, as in `fcn_keras.datasets.images.read_image`."""
     if not any(component.is_alpha for component in frame.format.components):
         return frame.to_ndarray(format="rgb24")
     return np.asarray(on_white(Image.fromarray(frame.to_ndarray(format="rgba"))))
 
 
-def _display_matrix(frame):
+def _read_display_matrix(frame):
     """How players turn the frame: an array ``(2, 2)``, or None for not at all."""
     found = frame.side_data.get("DISPLAYMATRIX")
     return None if found is None else np.frombuffer(found, "int32").reshape(3, 3)[:2, :2]
 
 
-def upright(picture, matrix):
+def turn_upright(picture, matrix):
     """Turns and mirrors a picture according to the display matrix of a video.
 
     Args:
@@ -186,7 +186,7 @@ def upright(picture, matrix):
 
     Example:
 
-    >>> upright(np.array([[1, 2, 3], [4, 5, 6]]), np.array([[0, 1], [-1, 0]]))
+    >>> turn_upright(np.array([[1, 2, 3], [4, 5, 6]]), np.array([[0, 1], [-1, 0]]))
     array([[4, 1],
            [5, 2],
            [6, 3]])
@@ -200,18 +200,18 @@ def upright(picture, matrix):
 
 
 @contextlib.contextmanager
-def _reading(path):
+def _report_errors(path):
     """Turns an error of FFmpeg about a broken file into a ValueError."""
     try:
         yield
-    except _library().error.FFmpegError as error:
+    except _import_av().error.FFmpegError as error:
         raise ValueError(f"{path} cannot be read as a video: {error}. Fix: play it; convert it to .mp4.") from error
 
 
 @contextlib.contextmanager
-def _writer(path, source):
+def _open_writer(path, source):
     """A function that appends a picture ``(H, W, 3)`` to a video, at a time in the time base of the stream `source`."""
-    av = _library()
+    av = _import_av()
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=source.average_rate or Fraction(25))
         stream.pix_fmt = "yuv420p"
@@ -234,7 +234,7 @@ def _writer(path, source):
         container.mux(stream.encode())
 
 
-def _library():
+def _import_av():
     try:
         import av
     except ImportError as error:
@@ -242,5 +242,5 @@ def _library():
     return av
 
 
-def _by(shape):
+def _spell(shape):
     return f"{shape[0]} x {shape[1]}"

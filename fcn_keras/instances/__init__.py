@@ -8,7 +8,7 @@ Reference: He, Gkioxari, Dollár & Girshick, *Mask R-CNN* (ICCV 2017).
 """
 
 from .average_precision import average_precision, detect, evaluate
-from .components import components, has_touching_twins
+from .components import find_components, has_touching_twins
 from .config import PAPER, MaskRCNNConfig
 from .data import load, open_source
 from .inference import Instances, paste_mask, segment_instances
@@ -25,9 +25,9 @@ __all__ = [
     "MaskRCNNRecipe",
     "Source",
     "average_precision",
-    "components",
     "detect",
     "evaluate",
+    "find_components",
     "has_touching_twins",
     "load",
     "open_source",

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 
-def anchors(geometries, sizes, scale=8.0, ratios=(0.5, 1.0, 2.0)):
+def make_anchors(geometries, sizes, scale=8.0, ratios=(0.5, 1.0, 2.0)):
     """Makes the anchors of all levels, in the order of the units.
 
     Args:
@@ -23,19 +23,19 @@ def anchors(geometries, sizes, scale=8.0, ratios=(0.5, 1.0, 2.0)):
     Example:
 
     >>> from fcn_keras.geometry import Geometry
-    >>> anchors([Geometry(4, 4, 1.5)], [(1, 2)], scale=2, ratios=(1,)).numpy().tolist()
+    >>> make_anchors([Geometry(4, 4, 1.5)], [(1, 2)], scale=2, ratios=(1,)).numpy().tolist()
     [[-2.0, -2.0, 6.0, 6.0], [-2.0, 2.0, 6.0, 10.0]]
     """
     levels = []
     for geometry, size in zip(geometries, sizes, strict=True):
         rows, columns = (geometry.offset + 0.5 + geometry.stride * ops.arange(side, dtype="float32") for side in size)
         centres = ops.stack(ops.meshgrid(rows, columns, indexing="ij"), axis=-1)[..., None, :]
-        halves = _half_sides(scale * geometry.stride, ratios)
+        halves = _compute_half_sides(scale * geometry.stride, ratios)
         levels.append(ops.reshape(ops.concatenate([centres - halves, centres + halves], axis=-1), (-1, 4)))
     return ops.concatenate(levels, axis=0)
 
 
-def _half_sides(side, ratios):
+def _compute_half_sides(side, ratios):
     """Half of the height and width of anchors of area ``side²``, as a tensor ``(ratios, 2)``."""
     roots = np.sqrt(np.asarray(ratios, "float32"))
     return ops.convert_to_tensor(side / 2 * np.stack([roots, 1 / roots], axis=-1), dtype="float32")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..datasets.progress import track
-from .coco import pycocotools
+from .coco import import_pycocotools
 from .inference import Instances, to_instances
 from .matching import CROWD
 
@@ -56,59 +56,61 @@ def average_precision(truth, found, kind="masks"):
     classes = sorted({int(c) for image in truth for c in image["classes"] if c > 0})
     if not classes:
         return {name: float("nan") for name in NAMES} | {"per_class": {}}
-    annotations = [one for number, image in enumerate(truth, 1) for one in _annotations(number, image, classes, kind)]
-    findings = [one for number, image in enumerate(found, 1) for one in _findings(number, image, kind)]
+    annotations = [
+        one for number, image in enumerate(truth, 1) for one in _list_annotations(number, image, classes, kind)
+    ]
+    findings = [one for number, image in enumerate(found, 1) for one in _list_findings(number, image, kind)]
     for number, annotation in enumerate(annotations, 1):
         annotation["id"] = number
-    data, evaluation = _coco(truth, classes, annotations)
+    data, evaluation = _make_coco(truth, classes, annotations)
     with contextlib.redirect_stdout(io.StringIO()):
         data.createIndex()
         results = data.loadRes(findings) if findings else type(data)()
         measured = evaluation(data, results, {"masks": "segm", "boxes": "bbox"}[kind])
         measured.evaluate()
         measured.accumulate()
-    return _summary(measured, classes)
+    return _summarize(measured, classes)
 
 
-def _annotations(number, image, classes, kind):
+def _list_annotations(number, image, classes, kind):
     for i, c in enumerate(image["classes"]):
         for category in classes if c == CROWD else [int(c)] * int(c > 0):
             entry = {"image_id": number, "category_id": category, "iscrowd": int(c == CROWD)}
-            yield entry | _shape(image, i, kind)
+            yield entry | _describe_shape(image, i, kind)
 
 
-def _findings(number, image, kind):
+def _list_findings(number, image, kind):
     for i, (c, score) in enumerate(zip(image["classes"], image["scores"], strict=True)):
-        yield {"image_id": number, "category_id": int(c), "score": float(score)} | _shape(image, i, kind)
+        yield {"image_id": number, "category_id": int(c), "score": float(score)} | _describe_shape(image, i, kind)
 
 
-def _shape(image, i, kind):
+def _describe_shape(image, i, kind):
     """The entries of COCO's format that tell where one object is."""
     if kind == "boxes":
         top, left, bottom, right = (float(edge) for edge in image["boxes"][i])
         return {"bbox": [left, top, right - left, bottom - top], "area": (bottom - top) * (right - left)}
-    mask_tools = pycocotools("mask")
+    mask_tools = import_pycocotools("mask")
     runs = mask_tools.encode(np.asfortranarray(image["masks"][i], "uint8"))
     area, bbox = float(mask_tools.area(runs)), [float(side) for side in mask_tools.toBbox(runs)]
     return {"segmentation": runs, "area": area, "bbox": bbox}
 
 
-def _coco(truth, classes, annotations):
+def _make_coco(truth, classes, annotations):
     """The annotations as COCO's own object, and the class that evaluates."""
-    data = pycocotools("coco").COCO()
+    data = import_pycocotools("coco").COCO()
     data.dataset = {
-        "images": [{"id": number} | _size(image) for number, image in enumerate(truth, 1)],
+        "images": [{"id": number} | _describe_size(image) for number, image in enumerate(truth, 1)],
         "categories": [{"id": c} for c in classes],
         "annotations": annotations,
     }
-    return data, pycocotools("cocoeval").COCOeval
+    return data, import_pycocotools("cocoeval").COCOeval
 
 
-def _size(image):
+def _describe_size(image):
     return dict(zip(("height", "width"), image["masks"].shape[1:], strict=True)) if "masks" in image else {}
 
 
-def _summary(measured, classes):
+def _summarize(measured, classes):
     """Means over the entries that exist: COCO marks the others with −1."""
     precision = measured.eval["precision"][:, :, :, 0, -1]  # overlap, recall, class; all areas, most findings
     by_overlap = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}

@@ -16,7 +16,7 @@ from .matching import CROWD
 from .sources import Source
 
 
-def of_file(annotations, images):
+def open_coco(annotations, images):
     """Opens images and their objects. The JSON file is read once, here; an image is read when it is needed.
 
     Args:
@@ -34,11 +34,11 @@ def of_file(annotations, images):
 
     Example:
 
-    >>> source = of_file("annotations/instances_val2017.json", "val2017")  # doctest: +SKIP
+    >>> source = open_coco("annotations/instances_val2017.json", "val2017")  # doctest: +SKIP
     >>> source.class_names[:2]  # doctest: +SKIP
     ['background', 'person']
     """
-    content = _content(annotations)
+    content = _read_content(annotations)
     categories = sorted(content["categories"], key=lambda category: category["id"])
     ids = {category["id"]: number for number, category in enumerate(categories, start=1)}
     objects = {image["id"]: [] for image in content["images"]}
@@ -46,12 +46,12 @@ def of_file(annotations, images):
         _require(annotation, ids, objects, annotations)
         objects[annotation["image_id"]].append(annotation)
     files = [(user_path(images) / image["file_name"], objects[image["id"]]) for image in content["images"]]
-    tools = pycocotools("mask")
+    tools = import_pycocotools("mask")
 
     def example(number):
         path, own = files[number]
         pixels = read_image(path)
-        masks = [_mask(tools, one["segmentation"], *pixels.shape[:2]) for one in own]
+        masks = [_draw_mask(tools, one["segmentation"], *pixels.shape[:2]) for one in own]
         classes = [CROWD if one.get("iscrowd") else ids[one["category_id"]] for one in own]
         empty = np.zeros((0, *pixels.shape[:2]), "uint8")
         return pixels, np.stack(masks) if masks else empty, np.array(classes, "int32")
@@ -69,7 +69,7 @@ def of_file(annotations, images):
     return Source(tf.data.Dataset.range(len(files)), decode, names, identity)
 
 
-def pycocotools(module):
+def import_pycocotools(module):
     """Imports a module of COCO's own tools.
 
     Args:
@@ -83,7 +83,7 @@ def pycocotools(module):
 
     Example:
 
-    >>> pycocotools("mask").__name__
+    >>> import_pycocotools("mask").__name__
     'pycocotools.mask'
     """
     try:
@@ -95,7 +95,7 @@ def pycocotools(module):
         ) from error
 
 
-def _content(path):
+def _read_content(path):
     try:
         content = json.loads(user_path(path).read_text(encoding="utf-8"))
         missing = [key for key in ("images", "categories", "annotations") if key not in content]
@@ -118,7 +118,7 @@ def _require(annotation, ids, objects, path):
         )
 
 
-def _mask(tools, segmentation, height, width):
+def _draw_mask(tools, segmentation, height, width):
     if isinstance(segmentation, list):
         runs = tools.merge(tools.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation["counts"], list):

@@ -7,11 +7,11 @@ import numpy as np
 from scipy import ndimage
 
 
-def components(probabilities, smallest=10):
+def find_components(probabilities, smallest=10):
     """Finds the connected regions of each class.
 
     Args:
-        probabilities: Array ``(H, W, C)``, as from `fcn_keras.inference.probabilities`; class 0 is background.
+        probabilities: Array ``(H, W, C)``, as from `fcn_keras.inference.predict_probabilities`; class 0 is background.
         smallest: Regions with fewer pixels are dropped.
 
     Returns:
@@ -21,7 +21,7 @@ def components(probabilities, smallest=10):
     Example:
 
     >>> labels = np.array([[1, 1, 0, 1], [0, 0, 0, 1]])
-    >>> found = components(np.eye(2)[labels], smallest=1)
+    >>> found = find_components(np.eye(2)[labels], smallest=1)
     >>> found["masks"].sum((1, 2)).tolist(), found["boxes"][1].tolist()
     ([2, 2], [0.0, 3.0, 2.0, 4.0])
     """
@@ -46,7 +46,7 @@ def components(probabilities, smallest=10):
 
 
 def has_touching_twins(classes, masks, gap=3):
-    """Tells whether two objects of one class lie so close that `components` would join them.
+    """Tells whether two objects of one class lie so close that `find_components` would join them.
 
     Args:
         classes: Array ``(M,)``. Rows of class 0 are empty and rows of class −1 are crowds; neither is an object.

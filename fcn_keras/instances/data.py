@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ..layers.preprocessing import MEAN_COLOR
 from . import coco
-from .sources import Source, of_builder
+from .sources import Source, open_prepared
 
 
 def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None, augment=False, **where):
@@ -27,7 +27,7 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
             order.
         augment: Whether to flip, scale and shift the images at random.
         **where: ``config``, ``source`` and ``data_dir``, as in `fcn_keras.datasets.prepare`. For ``"coco"``
-            ``annotations`` and ``images``; see `fcn_keras.instances.coco.of_file`.
+            ``annotations`` and ``images``; see `fcn_keras.instances.coco.open_coco`.
 
     Returns:
         A `tf.data.Dataset` of dicts: ``image`` float32 ``(batch, H, W, 3)`` in 0–255, ``boxes`` float32 ``(batch, M,
@@ -53,11 +53,11 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
     def step(index, undecoded):
         example = source.decode(undecoded)
         image, masks, classes = example["image"], example["masks"], example["classes"]
-        draws = _draws(seed, index) if augment else None
+        draws = _draw_numbers(seed, index) if augment else None
         image, masks = _fit(tf.cast(image, tf.float32), masks, size, draws)
         if draws is not None:
             image, masks = tf.cond(draws[3] < 0.5, lambda: (image[:, ::-1], masks[:, :, ::-1]), lambda: (image, masks))
-        return {"image": tf.ensure_shape(image, (*size, 3)), **_rows(masks, classes, objects, size)}
+        return {"image": tf.ensure_shape(image, (*size, 3)), **_make_rows(masks, classes, objects, size)}
 
     return (
         numbered.map(step, max(2, batch), deterministic=True)  # whatever the number of cores: each holds an example
@@ -86,10 +86,10 @@ def open_source(name, split="train", **where):
     >>> next(iter(load(source, batch=2)))["masks"].shape
     TensorShape([2, 8, 128, 128])
     """
-    return coco.of_file(**where) if name == "coco" else of_builder(name, split, **where)
+    return coco.open_coco(**where) if name == "coco" else open_prepared(name, split, **where)
 
 
-def _draws(seed, index):
+def _draw_numbers(seed, index):
     """Four random numbers for scale, place and flip, which depend on the seed and the number of the example only."""
     return tf.random.stateless_uniform((4,), tf.stack([tf.constant(seed, tf.int64), index]))
 
@@ -120,7 +120,7 @@ def _fit(image, masks, size, draws):
     return frame(image[None])[0] + MEAN_COLOR, frame(masks)[..., 0]
 
 
-def _rows(masks, classes, objects, size):
+def _make_rows(masks, classes, objects, size):
     """Boxes around the masks. Objects without a pixel are dropped, and the smallest where there are too many."""
     order = tf.argsort(tf.reduce_sum(tf.cast(masks, tf.int32), axis=(1, 2)), direction="DESCENDING", stable=True)
     masks, classes = tf.gather(masks, order)[:objects], tf.gather(classes, order)[:objects]

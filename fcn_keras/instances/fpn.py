@@ -44,16 +44,16 @@ def feature_pyramid(backbone="mobilenet_v2", weights="pretrained", channels=256,
     if isinstance(backbone, keras.Model) and len(backbone.outputs) == len(STRIDES) + 1:
         return backbone, geometry.of_outputs(backbone)
     backbone = backbones.get(backbone)
-    network = _with_stride_4(backbone.feature_extractor(weights, head=None))
+    network = _add_stride_4(backbone.feature_extractor(weights, head=None))
     image, maps, geometries = on_image(network, backbone.preprocessing)
-    sums, geometries = top_down(maps, geometries, channels)
+    sums, geometries = add_top_down(maps, geometries, channels)
     outputs = [keras.layers.Conv2D(channels, 3, padding="same", name=f"p{i}")(x) for i, x in enumerate(sums, start=2)]
     outputs.append(keras.layers.MaxPooling2D(1, 2, name="p6")(outputs[-1]))
     geometries.append(geometries[-1].convolved(1, stride=2))
     return keras.Model(image, outputs, name=name), geometries
 
 
-def top_down(maps, geometries, channels):
+def add_top_down(maps, geometries, channels):
     """Adds each map to the upsampled sum of the coarser ones.
 
     Args:
@@ -68,7 +68,7 @@ def top_down(maps, geometries, channels):
 
     >>> maps = [keras.Input((None, None, 8)), keras.Input((None, None, 16))]
     >>> geometries = [fcn_keras.geometry.Geometry(4, 9, 1.5), fcn_keras.geometry.Geometry(8, 17, 3.5)]
-    >>> [x.shape for x in top_down(maps, geometries, channels=5)[0]]
+    >>> [x.shape for x in add_top_down(maps, geometries, channels=5)[0]]
     [(None, None, None, 5), (None, None, None, 5)]
     """
 
@@ -84,7 +84,7 @@ def top_down(maps, geometries, channels):
     return sums, found
 
 
-def _with_stride_4(network):
+def _add_stride_4(network):
     (name,) = find_feature_layers(network, strides=STRIDES[:1])
     stride_4 = outputs_inside(network.get_layer(name), network)[-1]
     return keras.Model(network.inputs, [stride_4, *network.outputs], name=network.name)

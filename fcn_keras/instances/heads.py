@@ -29,8 +29,8 @@ def rpn_head(channels, per_unit, name="rpn"):
     """
     units = keras.Input((None, None, channels))
     x = keras.layers.Conv2D(channels, 3, padding="same", activation="relu", name="shared")(units)
-    logits = _output_conv(per_unit, "objectness")(x)
-    offsets = _output_conv(4 * per_unit, "offsets")(x)
+    logits = _make_output_conv(per_unit, "objectness")(x)
+    offsets = _make_output_conv(4 * per_unit, "offsets")(x)
     flat = [keras.layers.Reshape((-1,))(logits), keras.layers.Reshape((-1, 4))(offsets)]
     return keras.Model(units, flat, name=name)
 
@@ -57,10 +57,12 @@ def box_head(channels, num_classes, width=1024, size=7, name="box_head"):
     x = keras.layers.Flatten()(cells)
     for i in (6, 7):
         x = keras.layers.Dense(width, activation="relu", kernel_initializer="he_normal", name=f"fc{i}")(x)
-    logits = keras.layers.Dense(num_classes, kernel_initializer=_small_normal(), dtype="float32", name="classes")(x)
-    offsets = keras.layers.Dense(4 * num_classes, kernel_initializer=_small_normal(), dtype="float32", name="offsets")(
+    logits = keras.layers.Dense(num_classes, kernel_initializer=_make_small_normal(), dtype="float32", name="classes")(
         x
     )
+    offsets = keras.layers.Dense(
+        4 * num_classes, kernel_initializer=_make_small_normal(), dtype="float32", name="offsets"
+    )(x)
     return keras.Model(cells, [logits, keras.layers.Reshape((num_classes, 4))(offsets)], name=name)
 
 
@@ -95,14 +97,14 @@ def mask_head(channels, num_classes, width=256, size=14, name="mask_head"):
         x = conv(x)
     x = BilinearConv2DTranspose(width, 2, name="upsample")(x)  # a 4×4 kernel: one pixel too many on each side
     x = keras.layers.ReLU()(keras.layers.Cropping2D(1, name="crop")(x))
-    return keras.Model(cells, _output_conv(num_classes, "score")(x), name=name)
+    return keras.Model(cells, _make_output_conv(num_classes, "score")(x), name=name)
 
 
-def _output_conv(filters, name):
-    return keras.layers.Conv2D(filters, 1, kernel_initializer=_small_normal(), dtype="float32", name=name)
+def _make_output_conv(filters, name):
+    return keras.layers.Conv2D(filters, 1, kernel_initializer=_make_small_normal(), dtype="float32", name=name)
 
 
-def _small_normal():
+def _make_small_normal():
     """The initializer of output layers, whose first predictions should be close to zero.
 
     Each layer gets its own, because an initializer draws its seed when it is made.

@@ -22,7 +22,7 @@ class Instances:
     Example:
 
     >>> nothing = Instances(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), np.zeros((0, 5, 7), bool))
-    >>> len(nothing), nothing.id_mask().shape
+    >>> len(nothing), nothing.draw_ids().shape
     (0, (5, 7))
     """
 
@@ -34,7 +34,7 @@ class Instances:
     def __len__(self):
         return len(self.scores)
 
-    def id_mask(self):
+    def draw_ids(self):
         """Draws all objects into one mask.
 
         Returns:
@@ -78,7 +78,7 @@ def segment_instances(model, image, least_score=0.5, size=None):
     if factor != 1:
         shape = [max(1, round(side * factor)) for side in (height, width)]
         seen = keras.ops.image.resize(seen, shape, antialias=True)
-    found = {name: to_numpy(value)[0] for name, value in _compiled(model)(seen).items()}
+    found = {name: to_numpy(value)[0] for name, value in _compile_any_size(model)(seen).items()}
     found["boxes"] = found["boxes"] * np.array([height / seen.shape[1], width / seen.shape[2]] * 2, "float32")
     return to_instances(found, (height, width), least_score)
 
@@ -106,7 +106,7 @@ def to_instances(found, size, least_score=0.0):
     return Instances(boxes, classes, scores, np.stack(masks) if masks else np.zeros((0, *size), bool))
 
 
-def _compiled(model):
+def _compile_any_size(model):
     """The model as one function for images of every size, so that TensorFlow traces it once."""
     if keras.backend.backend() != "tensorflow":
         return model
@@ -146,12 +146,14 @@ def paste_mask(mask, box, size, threshold=0.5):
     binarized at a threshold of 0.5". The half pixels are those of ``paste_masks_in_image`` of Detectron2.
     """
     mask = np.asarray(mask, "float32")
-    rows, columns = (_shares(mask.shape[axis], box[axis], box[axis + 2], side) for axis, side in enumerate(size))
+    rows, columns = (
+        _compute_shares(mask.shape[axis], box[axis], box[axis + 2], side) for axis, side in enumerate(size)
+    )
     values = rows @ mask @ columns.T
     return values if threshold is None else values >= threshold
 
 
-def _shares(cells, low, high, pixels):
+def _compute_shares(cells, low, high, pixels):
     """The share of each cell in each pixel along one side, as an array ``(pixels, cells)``."""
     place = (np.arange(pixels) + 0.5 - low) / max(high - low, 1e-6) * cells - 0.5
     return np.maximum(1 - np.abs(place[:, None] - np.arange(cells)), 0).astype("float32")

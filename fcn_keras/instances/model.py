@@ -8,7 +8,7 @@ from keras import ops
 
 from ..geometry import Geometry
 from . import heads, losses
-from .anchors import anchors
+from .anchors import make_anchors
 from .boxes import batched_gather, clip, decode, encode
 from .config import MaskRCNNConfig
 from .fpn import feature_pyramid
@@ -75,10 +75,10 @@ class MaskRCNN(keras.Model):
 
     def call(self, inputs, training=False):
         if isinstance(inputs, dict):
-            return self._five_losses(inputs, training)
+            return self._compute_losses(inputs, training)
         maps, logits, offsets, frames = self._judge_anchors(inputs, training)
-        proposals, real = self._proposals(logits, offsets, frames, inputs, self.config.detect_proposals)
-        return self._detections(maps, proposals, real, inputs)
+        proposals, real = self._propose(logits, offsets, frames, inputs, self.config.detect_proposals)
+        return self._detect(maps, proposals, real, inputs)
 
     def compute_output_shape(self, input_shape):
         count, side = self.config.detections, self.config.mask_size
@@ -104,10 +104,10 @@ class MaskRCNN(keras.Model):
         judged = [self.rpn_head(x) for x in maps]
         logits, offsets = (ops.concatenate(parts, axis=1) for parts in zip(*judged, strict=True))
         sizes = [ops.shape(x)[1:3] for x in maps]
-        frames = anchors(self.geometries, sizes, self.config.anchor_scale, self.config.ratios)
+        frames = make_anchors(self.geometries, sizes, self.config.anchor_scale, self.config.ratios)
         return maps, ops.cast(logits, "float32"), ops.cast(offsets, "float32"), frames
 
-    def _proposals(self, logits, offsets, frames, images, count):
+    def _propose(self, logits, offsets, frames, images, count):
         """The `count` best boxes, and which of them are real: where too few are left, the others only fill the rows.
 
         Boxes that overlap a better one and boxes smaller than a pixel are dropped. No gradient flows back.
@@ -127,17 +127,17 @@ class MaskRCNN(keras.Model):
         scores, order = ops.top_k(scores, count)
         return batched_gather(boxes, order), scores > -1e8
 
-    def _regions(self, maps, boxes, size):
+    def _pool_regions(self, maps, boxes, size):
         """The map below each box, ``(batch · R, size, size, channels)``. As in the paper, no box is read from P6."""
         levels = assign_levels(boxes, 4, canonical=self.config.canonical)
         cells = roi_align(maps[:4], self.geometries[:4], boxes, size, self.config.samples, levels)
         return ops.reshape(cells, (-1, size, size, self.config.channels))
 
-    def _detections(self, maps, proposals, real, images):
+    def _detect(self, maps, proposals, real, images):
         """The final boxes, classes and masks: every class of every proposal is a candidate, and the best are kept."""
         config, classes = self.config, self.num_classes - 1
         count = proposals.shape[1]
-        logits, offsets = self.box_head(self._regions(maps, proposals, 7))
+        logits, offsets = self.box_head(self._pool_regions(maps, proposals, 7))
         scores = ops.reshape(ops.softmax(logits)[:, 1:], (-1, count, classes))
         scores = ops.reshape(ops.where(real[..., None], scores, 0.0), (-1, count * classes))
         offsets = ops.reshape(offsets[:, 1:], (-1, count * classes, 4))
@@ -150,29 +150,29 @@ class MaskRCNN(keras.Model):
         kept = ops.logical_and(kept, scores >= config.least_score)
         scores, order = ops.top_k(ops.where(kept, scores, 0.0), config.detections)
         boxes, ids = batched_gather(boxes, order), ops.where(scores > 0, batched_gather(ids, order), 0)
-        masks = self._masks(maps, boxes, ids)
+        masks = self._predict_masks(maps, boxes, ids)
         return {"boxes": boxes, "classes": ids, "scores": scores, "masks": ops.sigmoid(masks)}
 
-    def _masks(self, maps, boxes, ids):
+    def _predict_masks(self, maps, boxes, ids):
         """Logits ``(batch, R, mask_size, mask_size)`` of the mask of each box's class."""
         side = self.config.mask_size
-        logits = self.mask_head(self._regions(maps, boxes, side // 2))
+        logits = self.mask_head(self._pool_regions(maps, boxes, side // 2))
         own = ops.take_along_axis(logits, ops.reshape(ids, (-1, 1, 1, 1)), axis=-1)
         return ops.reshape(own, (-1, boxes.shape[1], side, side))
 
-    def _five_losses(self, inputs, training):
+    def _compute_losses(self, inputs, training):
         images, objects = inputs["image"], ops.cast(inputs["boxes"], "float32")
         classes = ops.cast(inputs["classes"], "int32")
         maps, logits, offsets, frames = self._judge_anchors(images, training)
-        found = self._proposal_losses(logits, offsets, frames, objects, classes)
-        proposals, real = self._proposals(logits, offsets, frames, images, self.config.train_proposals)
-        return found | self._head_losses(maps, proposals, real, objects, classes, inputs["masks"])
+        found = self._compute_proposal_losses(logits, offsets, frames, objects, classes)
+        proposals, real = self._propose(logits, offsets, frames, images, self.config.train_proposals)
+        return found | self._compute_head_losses(maps, proposals, real, objects, classes, inputs["masks"])
 
-    def _proposal_losses(self, logits, offsets, frames, objects, classes):
+    def _compute_proposal_losses(self, logits, offsets, frames, objects, classes):
         config = self.config
         every = ops.broadcast_to(frames[None], ops.shape(offsets))
         labels, rows = assign(every, objects, classes, *config.anchor_overlaps, keep_best=True)
-        drawn, weights = subsample(labels, config.anchors_drawn, 0.5, self._random_like(labels))
+        drawn, weights = subsample(labels, config.anchors_drawn, 0.5, self._draw_like(labels))
         logits, offsets, labels, rows, frames = (
             batched_gather(values, drawn) for values in (logits, offsets, labels, rows, every)
         )
@@ -183,18 +183,18 @@ class MaskRCNN(keras.Model):
             "proposal_box": losses.box_loss(offsets, targets, positive, weights, beta=1 / 9),
         }
 
-    def _head_losses(self, maps, proposals, real, objects, classes, masks):
+    def _compute_head_losses(self, maps, proposals, real, objects, classes, masks):
         """The losses of the proposals drawn. The objects' own boxes join them, so that no step lacks objects."""
         config = self.config
         boxes = ops.concatenate([proposals, objects], axis=1)
         real = ops.concatenate([real, classes > 0], axis=1)
         labels, rows = assign(boxes, objects, classes, *config.region_overlaps)
         labels = ops.where(real, labels, -1)
-        drawn, weights = subsample(labels, config.regions_drawn, config.positive_share, self._random_like(labels))
+        drawn, weights = subsample(labels, config.regions_drawn, config.positive_share, self._draw_like(labels))
         boxes, rows, labels = (batched_gather(values, drawn) for values in (boxes, rows, labels))
         positive = weights * ops.cast(labels == 1, "float32")
         ids = ops.where(positive > 0, batched_gather(classes, rows), 0)
-        logits, offsets = self.box_head(self._regions(maps, boxes, 7))
+        logits, offsets = self.box_head(self._pool_regions(maps, boxes, 7))
         own = ops.take_along_axis(offsets, ops.reshape(ids, (-1, 1, 1)), axis=1)
         targets = encode(batched_gather(objects, rows), boxes, config.box_scale)
         shape = (-1, config.regions_drawn)
@@ -204,10 +204,10 @@ class MaskRCNN(keras.Model):
         }
         first = int(config.regions_drawn * config.positive_share)  # the boxes of objects come first
         boxes, rows, ids, positive = (x[:, :first] for x in (boxes, rows, ids, positive))
-        truth = mask_targets(masks, boxes, rows, config.mask_size)
-        return found | {"mask": losses.mask_loss(self._masks(maps, boxes, ids), truth, positive)}
+        truth = make_mask_targets(masks, boxes, rows, config.mask_size)
+        return found | {"mask": losses.mask_loss(self._predict_masks(maps, boxes, ids), truth, positive)}
 
-    def _random_like(self, labels):
+    def _draw_like(self, labels):
         return keras.random.uniform(ops.shape(labels), seed=self.random)
 
     def get_config(self):
@@ -227,7 +227,7 @@ class MaskRCNN(keras.Model):
         return cls(**config | {"backbone": keras.saving.deserialize_keras_object(config["backbone"])})
 
 
-def mask_targets(masks, boxes, rows, size=28):
+def make_mask_targets(masks, boxes, rows, size=28):
     """Computes what the mask of each box should be: the mask of its object below the box.
 
     It is resampled with `roi_align`, as the maps are.
@@ -244,7 +244,7 @@ def mask_targets(masks, boxes, rows, size=28):
     Example:
 
     >>> square = ops.pad(ops.ones((1, 1, 4, 4)), ((0, 0), (0, 0), (0, 0), (0, 4)))  # the left half of 4 × 8
-    >>> mask_targets(square, ops.array([[[0.0, 0, 4, 8]]]), ops.array([[0]]), size=4)[0, 0, 0].numpy()
+    >>> make_mask_targets(square, ops.array([[[0.0, 0, 4, 8]]]), ops.array([[0]]), size=4)[0, 0, 0].numpy()
     array([1., 1., 0., 0.], dtype=float32)
     """
     count, (height, width) = boxes.shape[1], ops.shape(masks)[2:4]

@@ -48,7 +48,7 @@ def roi_align(maps, geometries, boxes, size, samples=2, levels=None):
         _Points(boxes[..., axis], boxes[..., axis + 2], geometries, sides, levels, size * samples)
         for axis, sides in enumerate((heights, widths))
     )
-    width, start = (_of_level(values, levels)[..., None, None] for values in (widths, starts))
+    width, start = (_take_level(values, levels)[..., None, None] for values in (widths, starts))
     total = 0.0
     for row, row_share in rows.neighbours:
         for column, column_share in columns.neighbours:
@@ -89,7 +89,7 @@ class _Points:
 
     def __init__(self, low, high, geometries, sides, levels, count):
         offsets, strides = [g.offset for g in geometries], [g.stride for g in geometries]
-        offset, stride, side = (_of_level(values, levels)[..., None] for values in (offsets, strides, sides))
+        offset, stride, side = (_take_level(values, levels)[..., None] for values in (offsets, strides, sides))
         steps = (ops.arange(count, dtype="float32") + 0.5) / count
         pixels = low[..., None] + (high - low)[..., None] * steps - 0.5  # from edges to centres
         last = ops.cast(side - 1, "float32")
@@ -100,7 +100,7 @@ class _Points:
         self.neighbours = (first, 1 - share), (second, share)
 
 
-def _of_level(values, levels):
+def _take_level(values, levels):
     return ops.take(ops.stack([ops.convert_to_tensor(value) for value in values]), levels)
 
 

@@ -24,7 +24,7 @@ class Source:
 
     Example:
 
-    >>> source = of_builder("shapes", "validation")
+    >>> source = open_prepared("shapes", "validation")
     >>> sorted(source.decode(next(iter(source.undecoded))))
     ['classes', 'image', 'masks']
     """
@@ -35,7 +35,7 @@ class Source:
     identity: dict
 
 
-def of_builder(name, split, **where):
+def open_prepared(name, split, **where):
     """Opens a data set that has instance masks.
 
     The class of an object is that of the class mask below it.
@@ -53,7 +53,7 @@ def of_builder(name, split, **where):
 
     Example:
 
-    >>> of_builder("shapes", "validation").class_names[:2]
+    >>> open_prepared("shapes", "validation").class_names[:2]
     ['background', 'disc']
     """
     builder = datasets.prepare(name, **{"config": datasets.config_of(name, split), **where})

@@ -65,7 +65,7 @@ class InstanceRun(Run):
         from .. import visualization
 
         lines = {"training loss": [entry["loss"] for entry in history]}
-        figures = {"curves.png": visualization.learning_curves(lines)}
+        figures = {"curves.png": visualization.plot_learning_curves(lines)}
         images = [np.asarray(image) for batch in self.validation.take(1) for image in batch["image"][: self.samples]]
         found = [segment_instances(model, image) for image in images]
         figures["samples.png"] = visualization.show_instances(images, found, self.class_names)

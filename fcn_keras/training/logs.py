@@ -166,7 +166,7 @@ def draw(run, model, history):
         predictions.append(segment(model, images[-1], progress=False))
     columns = {"truth": truth, "prediction": predictions}
     figures = {
-        "curves.png": visualization.learning_curves(lines),
+        "curves.png": visualization.plot_learning_curves(lines),
         "samples.png": visualization.compare(images, columns, run.class_names, run.palette),
     }
     figures["curves.png"].supxlabel("dashed: training, solid: validation", fontsize=9)

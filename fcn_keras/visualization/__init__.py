@@ -4,25 +4,25 @@ Every function that draws returns a Matplotlib `Figure`. A notebook shows it if 
 a script, save it with ``figure.savefig(path)``.
 """
 
-from .charts import confusion_matrix, learning_curves
+from .charts import plot_confusion_matrix, plot_learning_curves
 from .colors import colorize, voc_palette
-from .diagrams import units_over_pixels
+from .diagrams import plot_units_over_pixels
 from .explorer import Explorer
 from .instances import show_instances
 from .overlays import overlay
-from .panels import compare, error_map, heat_maps, show
+from .panels import compare, plot_error_map, plot_heat_maps, show
 
 __all__ = [
     "Explorer",
     "colorize",
     "compare",
-    "confusion_matrix",
-    "error_map",
-    "heat_maps",
-    "learning_curves",
     "overlay",
+    "plot_confusion_matrix",
+    "plot_error_map",
+    "plot_heat_maps",
+    "plot_learning_curves",
+    "plot_units_over_pixels",
     "show",
     "show_instances",
-    "units_over_pixels",
     "voc_palette",
 ]

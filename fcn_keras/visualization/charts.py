@@ -10,7 +10,7 @@ from .style import MAX_WIDTH, canvas
 LINE_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 
 
-def learning_curves(history, metrics=None):
+def plot_learning_curves(history, metrics=None):
     """Draws loss and metrics by epoch, with the name of each line at its end.
 
     Args:
@@ -26,11 +26,11 @@ def learning_curves(history, metrics=None):
 
     Example:
 
-    >>> figure = learning_curves({"loss": [2.0, 1.0], "val_loss": [2.1, 1.4]})
+    >>> figure = plot_learning_curves({"loss": [2.0, 1.0], "val_loss": [2.1, 1.4]})
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['training', 'validation']
     """
-    runs = _runs(history)
+    runs = _collect_runs(history)
     recorded = list(dict.fromkeys(key.removeprefix("val_") for run in runs.values() for key in run))
     for metric in metrics or ():
         if metric not in recorded:
@@ -51,7 +51,7 @@ def learning_curves(history, metrics=None):
     return figure
 
 
-def confusion_matrix(confusion, class_names=None, ax=None):
+def plot_confusion_matrix(confusion, class_names=None, ax=None):
     """Draws a confusion matrix, in percent of the true class.
 
     Args:
@@ -68,7 +68,7 @@ def confusion_matrix(confusion, class_names=None, ax=None):
 
     Example:
 
-    >>> figure = confusion_matrix([[3, 1], [0, 2]], ["background", "cat"])
+    >>> figure = plot_confusion_matrix([[3, 1], [0, 2]], ["background", "cat"])
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['75', '25', '100']
     """
@@ -84,7 +84,7 @@ def confusion_matrix(confusion, class_names=None, ax=None):
         side = max(3.2, 0.36 * len(counts))
         margin = 0.09 * max(map(len, names))
         with canvas(min(MAX_WIDTH, side + margin + 0.6), side + margin + 0.8) as figure:
-            return confusion_matrix(counts, names, figure.subplots())
+            return plot_confusion_matrix(counts, names, figure.subplots())
     total = counts.sum(axis=1, keepdims=True)
     percent = np.divide(100 * counts, total, out=np.zeros_like(counts), where=total > 0)
     norm = PowerNorm(0.5, 0, 100)  # so that a few percent are visible
@@ -104,7 +104,7 @@ def confusion_matrix(confusion, class_names=None, ax=None):
     return ax.figure
 
 
-def _runs(history):
+def _collect_runs(history):
     """Dict from model name to dict from metric to array; a single model has the name ``''``."""
     values = getattr(history, "history", history)
     if not isinstance(values, dict):
@@ -148,11 +148,11 @@ def _spread(heights, gap):
     groups = []
     for height in heights:
         groups.append([height])
-        while len(groups) > 1 and _evenly_spaced(groups[-2], gap)[-1] + gap > _evenly_spaced(groups[-1], gap)[0]:
+        while len(groups) > 1 and _space_evenly(groups[-2], gap)[-1] + gap > _space_evenly(groups[-1], gap)[0]:
             last = groups.pop()
             groups[-1] = groups[-1] + last
-    return [height for group in groups for height in _evenly_spaced(group, gap)]
+    return [height for group in groups for height in _space_evenly(group, gap)]
 
 
-def _evenly_spaced(group, gap):
+def _space_evenly(group, gap):
     return list(np.mean(group) + gap * (np.arange(len(group)) - (len(group) - 1) / 2))

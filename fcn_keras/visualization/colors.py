@@ -27,17 +27,18 @@ def colorize(mask, palette=None):
     >>> colorize(np.array([[0, 1, 255]])).tolist()
     [[[0, 0, 0], [128, 0, 0], [224, 224, 192]]]
     """
-    ids, colors = class_ids(mask), color_table(palette)
-    unknown = np.setdiff1d(ids, known_ids(palette))
+    ids, colors = require_ids(mask), make_color_table(palette)
+    count = 256 if palette is None else len(palette)
+    unknown = np.unique(ids[(ids >= count) & (ids != VOID)])
     if unknown.size:
         raise ValueError(
-            f"Found the ids {_some(unknown)} in the mask: expected 0–{known_ids(palette)[:-1].max()}, for which the "
-            f"palette has colours, or {VOID} for void. Fix: pass the palette of this data set."
+            f"Found the ids {_list_some(unknown)} in the mask: expected 0–{count - 1}, for which the palette has "
+            f"colours, or {VOID} for void. Fix: pass the palette of this data set."
         )
     return colors[ids]
 
 
-def class_ids(mask, name="mask"):
+def require_ids(mask, name="mask"):
     """Returns a mask as an integer array ``(H, W)``, and raises a ValueError if it does not hold class ids.
 
     Args:
@@ -46,7 +47,7 @@ def class_ids(mask, name="mask"):
 
     Example:
 
-    >>> class_ids(np.float32([[[0.0], [1.0]]]), "truth")
+    >>> require_ids(np.float32([[[0.0], [1.0]]]), "truth")
     array([[0, 1]])
     """
     ids = to_numpy(mask)
@@ -61,14 +62,15 @@ def class_ids(mask, name="mask"):
         raise ValueError(f"Found a {name} of shape {ids.shape}: expected ids (H, W).{fix}")
     whole = ids.astype("int64") if np.isfinite(ids).all() else None
     if whole is None or (whole != ids).any() or whole.min() < 0:
+        wrong = _list_some(_find_wrong_values(ids))
         raise ValueError(
-            f"Found values in the {name} that are no class ids, such as {_some(_no_ids(ids))}: expected whole numbers "
-            "from 0 up. Fix: resize masks with nearest neighbour; take the argmax of probabilities."
+            f"The {name} has values that are not class ids, such as {wrong}: expected whole numbers from 0 up. Fix: "
+            "resize masks with nearest neighbour; take the argmax of probabilities."
         )
     return whole
 
 
-def color_table(palette=None):
+def make_color_table(palette=None):
     """Returns the colours of a palette by id, ``(max(C, 256), 3)``; ids without a colour get that of void."""
     palette = voc_palette() if palette is None else to_numpy(palette)
     if palette.ndim != 2 or palette.shape[1] != 3 or palette.size == 0:
@@ -80,13 +82,7 @@ def color_table(palette=None):
     return table
 
 
-def known_ids(palette=None):
-    """Returns the ids for which a palette has a colour, and void as the last."""
-    n = 256 if palette is None else len(palette)
-    return np.append(np.arange(n), VOID)
-
-
-def rgb(image):
+def read_rgb(image):
     """Reads an image, from a path or an array, as an array ``(H, W, 3)`` of ``uint8``."""
     return np.rint(read_image(image)).astype("uint8")
 
@@ -100,11 +96,11 @@ def check_same_size(a, b, name_a, name_b):
         )
 
 
-def _no_ids(values):
+def _find_wrong_values(values):
     with np.errstate(invalid="ignore"):
         return np.unique(values[~(values >= 0) | (values != np.floor(values))])
 
 
-def _some(values, most=4):
+def _list_some(values, most=4):
     text = ", ".join(f"{value:g}" for value in values[:most])
     return text + (", ..." if len(values) > most else "")

@@ -8,7 +8,7 @@ from .style import MAX_WIDTH, canvas
 PIXELS = "0.87"
 
 
-def units_over_pixels(geometries, pixels=64, windows=(), margin=0):
+def plot_units_over_pixels(geometries, pixels=64, windows=(), margin=0):
     """Draws one image axis as a row of pixels, and below it the centres of the units of each map, a row for each map.
 
     Args:
@@ -28,7 +28,7 @@ def units_over_pixels(geometries, pixels=64, windows=(), margin=0):
     Example:
 
     >>> from fcn_keras.geometry import Geometry
-    >>> figure = units_over_pixels({"pool4": Geometry(16, 100, 7.5), "fc7": Geometry(32, 404, 15.5)})
+    >>> figure = plot_units_over_pixels({"pool4": Geometry(16, 100, 7.5), "fc7": Geometry(32, 404, 15.5)})
     >>> [text.get_text() for text in figure.axes[0].texts if "i" in text.get_text()]
     ['16 i + 7.5', '32 i + 15.5']
 
@@ -50,7 +50,15 @@ def units_over_pixels(geometries, pixels=64, windows=(), margin=0):
             _draw_units(ax, geometry, -row, color, span)
             if name in windows:
                 _draw_window(ax, geometry, -row, color, span)
-            ax.text(span[1] + 0.02 * pixels, -row, _formula(geometry), va="center", ha="left", color=color, fontsize=10)
+            ax.text(
+                span[1] + 0.02 * pixels,
+                -row,
+                _write_formula(geometry),
+                va="center",
+                ha="left",
+                color=color,
+                fontsize=10,
+            )
         for edge in (-0.5, pixels - 0.5):
             ax.axvline(edge, color="0.7", linewidth=0.8, zorder=0)
         room = 0.01 * pixels
@@ -80,6 +88,6 @@ def _draw_window(ax, geometry, y, color, span):
     ax.text(np.clip(centre, *span), y - 0.3, text, color=color, ha="center", va="top", fontsize=9)
 
 
-def _formula(geometry):
+def _write_formula(geometry):
     sign = "+" if geometry.offset >= 0 else "−"
     return f"{geometry.stride:g} i {sign} {abs(geometry.offset):g}"

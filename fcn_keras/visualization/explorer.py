@@ -47,15 +47,15 @@ class Explorer:
         """The figure of the current `values`."""
         return self.draw(**self.values)
 
-    def widget(self):
+    def make_widget(self):
         """Returns the sliders above the picture, as an ipywidgets widget.
 
         Raises:
             ImportError: If ipywidgets is not installed.
         """
-        return self._widget(self._png())
+        return self._make_widget(self._draw_png())
 
-    def _widget(self, png):
+    def _make_widget(self, png):
         import ipywidgets
 
         picture = ipywidgets.Image(value=png, format="png")
@@ -69,19 +69,19 @@ class Explorer:
 
     def _turn(self, name, value, picture):
         self.values = self.values | {name: value}
-        picture.value = self._png()
+        picture.value = self._draw_png()
 
-    def _png(self):
+    def _draw_png(self):
         png = io.BytesIO()
         self.figure.savefig(png, format="png", bbox_inches="tight")
         return png.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         """The output of a cell: the widget for programs that can run it, the picture for all others."""
-        png = self._png()
+        png = self._draw_png()
         bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": repr(self)}
         try:
-            return self._widget(png)._repr_mimebundle_() | bundle
+            return self._make_widget(png)._repr_mimebundle_() | bundle
         except ImportError:
             return bundle
 

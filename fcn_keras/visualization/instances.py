@@ -5,8 +5,8 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from .colors import rgb
-from .style import class_name, draw_image, panel_grid
+from .colors import read_rgb
+from .style import draw_image, get_class_name, panel_grid
 
 # Paul Tol's "bright" and "vibrant", used in turn; their lightness also tells them apart.
 COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#EE7733", "#009988", "#BBBBBB")
@@ -49,7 +49,7 @@ def show_instances(images, found, class_names=None, title=None, columns=3, title
         raise ValueError(
             f"Found {len(images)} images and {len(found)} sets of objects: expected one set for each image."
         )
-    images = [rgb(image) for image in images]
+    images = [read_rgb(image) for image in images]
     columns = min(columns, len(images))
     rows = [images[start].shape for start in range(0, len(images), columns)]
     with panel_grid(rows, columns, title) as (figure, axes):
@@ -71,21 +71,21 @@ def _draw(ax, image, objects, class_names, title):
     picture = image.astype("float32")
     for i in there:
         mask = np.asarray(objects["masks"][i], bool)
-        picture[mask] = (1 - OPACITY) * picture[mask] + OPACITY * 255 * np.array(_color(i))
+        picture[mask] = (1 - OPACITY) * picture[mask] + OPACITY * 255 * np.array(_choose_color(i))
     draw_image(ax, picture.round().astype("uint8"), title)
     for i in there:
         top, left, bottom, right = np.asarray(objects["boxes"][i], float) - 0.5  # imshow centres pixels on integers
-        box = Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=_color(i), linewidth=1.5)
+        box = Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=_choose_color(i), linewidth=1.5)
         ax.add_patch(box)
-        name = "crowd" if classes[i] < 0 else class_name(int(classes[i]), class_names)
+        name = "crowd" if classes[i] < 0 else get_class_name(int(classes[i]), class_names)
         score = f" {objects['scores'][i]:.2f}" if "scores" in objects else ""
         below = top < 0.08 * image.shape[0]
         place = {"va": "top"} if below else {"va": "bottom"}
         side = {"ha": "right"} if left > 0.7 * image.shape[1] else {"ha": "left"}
         x = right if left > 0.7 * image.shape[1] else left
         text = ax.text(x, max(top, -0.5), name + score, color="white", fontsize=9, clip_on=True, **place, **side)
-        text.set_path_effects([withStroke(linewidth=2.5, foreground=_color(i))])
+        text.set_path_effects([withStroke(linewidth=2.5, foreground=_choose_color(i))])
 
 
-def _color(i):
+def _choose_color(i):
     return matplotlib.colors.to_rgb(COLORS[i % len(COLORS)])

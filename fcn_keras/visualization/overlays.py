@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..layers.labels import VOID
-from .colors import check_same_size, class_ids, colorize, rgb
+from .colors import check_same_size, colorize, read_rgb, require_ids
 
 
 def overlay(image, mask, alpha=0.55, outline=True, palette=None):
@@ -34,13 +34,13 @@ def overlay(image, mask, alpha=0.55, outline=True, palette=None):
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"Found alpha={alpha}: expected a number from 0 to 1.")
-    image, ids, colors = rgb(image), class_ids(mask), colorize(mask, palette)
+    image, ids, colors = read_rgb(image), require_ids(mask), colorize(mask, palette)
     check_same_size(image, ids, "image", "mask")
     colored = (colors.any(axis=-1) & (ids != VOID))[..., None]
     blend = np.where(colored, (1.0 - alpha) * image + alpha * colors, image.astype("float64"))
     if outline:
         colored = colored[..., 0]
-        edge = _boundary(np.where(colored, ids, -1))
+        edge = _find_boundary(np.where(colored, ids, -1))
         for _ in range(max(ids.shape) // 600):  # wider in larger pictures
             edge |= _grow(edge) & ~colored
         blend[_grow(edge) & ~edge & ~colored] *= 0.4
@@ -48,7 +48,7 @@ def overlay(image, mask, alpha=0.55, outline=True, palette=None):
     return np.rint(blend).astype("uint8")
 
 
-def _boundary(ids):
+def _find_boundary(ids):
     """Pixels next to a region of a higher id: they lie just outside of every coloured region."""
     edge = np.zeros(ids.shape, bool)
     padded = np.pad(ids, 1, mode="edge")

@@ -3,18 +3,18 @@
 import numpy as np
 
 from ..layers.labels import VOID, to_numpy
-from .colors import check_same_size, class_ids, colorize, rgb
+from .colors import check_same_size, colorize, read_rgb, require_ids
 from .style import (
     LEGEND,
     annotate_regions,
     canvas,
-    class_name,
-    class_patches,
+    compute_panel_height,
     draw_image,
     draw_panel,
+    get_class_name,
+    make_class_patches,
+    make_swatch,
     panel_grid,
-    panel_height,
-    swatch,
 )
 
 RIGHT, WRONG, UNSCORED = (0.82, 0.82, 0.82), (0.84, 0.19, 0.0), (1.0, 1.0, 1.0)
@@ -55,12 +55,12 @@ def show(
 
     Reference: Long, Shelhamer & Darrell, CVPR 2015, figure 6.
     """
-    image = rgb(image)
+    image = read_rgb(image)
     masks = {"truth": mask, "prediction": prediction}
-    masks = {name: class_ids(ids, name) for name, ids in masks.items() if ids is not None}
+    masks = {name: require_ids(ids, name) for name, ids in masks.items() if ids is not None}
     for name, ids in masks.items():
         check_same_size(image, ids, "image", name)
-    legend = class_patches(list(masks.values()), class_names, palette)
+    legend = make_class_patches(list(masks.values()), class_names, palette)
     with panel_grid([image.shape], 1 + len(masks), title, legend) as (figure, axes):
         draw_image(axes[0, 0], image, "image" if masks else None)
         for ax, (name, ids) in zip(axes[0, 1:], masks.items(), strict=True):
@@ -97,8 +97,8 @@ def compare(images, masks, class_names=None, palette=None, title=None):
     """
     if not isinstance(masks, dict):
         raise ValueError(f"Found masks of type {type(masks).__name__}: expected a dict from column title to masks.")
-    images = [rgb(image) for image in images]
-    columns = {name: [class_ids(ids, name) for ids in column] for name, column in masks.items()}
+    images = [read_rgb(image) for image in images]
+    columns = {name: [require_ids(ids, name) for ids in column] for name, column in masks.items()}
     if not images or not columns:
         raise ValueError(f"Found {len(images)} images and {len(columns)} columns: expected at least one of each.")
     for name, column in columns.items():
@@ -106,7 +106,7 @@ def compare(images, masks, class_names=None, palette=None, title=None):
             raise ValueError(f"Found {len(column)} masks in {name!r} for {len(images)} images: expected one for each.")
         for image, ids in zip(images, column, strict=True):
             check_same_size(image, ids, "image", f"mask of {name}")
-    legend = class_patches([ids for column in columns.values() for ids in column], class_names, palette)
+    legend = make_class_patches([ids for column in columns.values() for ids in column], class_names, palette)
     shapes = [image.shape for image in images]
     with panel_grid(shapes, 1 + len(columns), title, legend) as (figure, axes):
         for row, image in enumerate(images):
@@ -116,7 +116,7 @@ def compare(images, masks, class_names=None, palette=None, title=None):
     return figure
 
 
-def error_map(truth, prediction, ax=None):
+def plot_error_map(truth, prediction, ax=None):
     """Draws where a prediction is wrong, with its pixel accuracy.
 
     Args:
@@ -132,15 +132,15 @@ def error_map(truth, prediction, ax=None):
 
     Example:
 
-    >>> figure = error_map(np.array([[0, 1, 255]]), np.array([[0, 2, 2]]))
+    >>> figure = plot_error_map(np.array([[0, 1, 255]]), np.array([[0, 2, 2]]))
     >>> figure.axes[0].get_title()
     'pixel accuracy 50.0 %'
     """
-    truth, prediction = class_ids(truth, "truth"), class_ids(prediction, "prediction")
+    truth, prediction = require_ids(truth, "truth"), require_ids(prediction, "prediction")
     check_same_size(truth, prediction, "truth", "prediction")
     if ax is None:
-        with canvas(3.6, panel_height(3.6, truth.shape) + 1.2) as figure:
-            return error_map(truth, prediction, figure.subplots())
+        with canvas(3.6, compute_panel_height(3.6, truth.shape) + 1.2) as figure:
+            return plot_error_map(truth, prediction, figure.subplots())
     void = truth == VOID
     wrong = (truth != prediction) & ~void
     picture = np.select([void[..., None], wrong[..., None]], [UNSCORED, WRONG], RIGHT)
@@ -150,12 +150,12 @@ def error_map(truth, prediction, ax=None):
     parts = {"right": (RIGHT, scored - wrong.sum()), "wrong": (WRONG, wrong.sum())}
     if void.any():
         parts["void, not scored"] = (UNSCORED, void.sum())
-    patches = [swatch(color, f"{name}: {count:,}") for name, (color, count) in parts.items()]
+    patches = [make_swatch(color, f"{name}: {count:,}") for name, (color, count) in parts.items()]
     ax.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), **LEGEND)
     return ax.figure
 
 
-def heat_maps(image, scores, class_names=None, classes=None, label="score"):
+def plot_heat_maps(image, scores, class_names=None, classes=None, label="score"):
     """Draws an image and the score maps of some classes, all with one colour scale.
 
     Each map is enlarged to the size of the image. Its own size is given next to the colour scale.
@@ -176,19 +176,19 @@ def heat_maps(image, scores, class_names=None, classes=None, label="score"):
     Example:
 
     >>> scores = np.random.default_rng(0).normal(size=(2, 3, 10))
-    >>> figure = heat_maps(np.zeros((64, 96, 3), "uint8"), scores, classes=[7])
+    >>> figure = plot_heat_maps(np.zeros((64, 96, 3), "uint8"), scores, classes=[7])
     >>> figure.axes[1].get_title()
     'class 7'
 
     Reference: Long, Shelhamer & Darrell, CVPR 2015, figure 2.
     """
-    image, scores = rgb(image), to_numpy(scores).astype("float32")
+    image, scores = read_rgb(image), to_numpy(scores).astype("float32")
     if scores.ndim != 3 or scores.size == 0:
         fix = " Fix: for a batch, pass scores[i]." if scores.ndim == 4 else ""
         raise ValueError(f"Found scores of shape {scores.shape}: expected (h, w, classes).{fix}")
     if classes is None:
         classes = np.argsort(-scores.max(axis=(0, 1)), kind="stable")[:4]
-    ids = [_class_id(c, class_names, scores.shape[-1]) for c in classes]
+    ids = [_find_class_id(c, class_names, scores.shape[-1]) for c in classes]
     if not ids:
         raise ValueError("Found no classes to draw. Fix: name one, or leave `classes` out.")
     height, width = image.shape[:2]
@@ -200,7 +200,7 @@ def heat_maps(image, scores, class_names=None, classes=None, label="score"):
         draw_image(panels[0], image, "image")
         for ax, i in zip(panels[1:], ids, strict=False):
             frame = (-0.5, width - 0.5, height - 0.5, -0.5)
-            name = class_name(i, class_names)
+            name = get_class_name(i, class_names)
             drawn = draw_panel(ax, scores[..., i], name, extent=frame, **shared)
         for ax in panels[1 + len(ids) :]:
             ax.set_visible(False)
@@ -209,7 +209,7 @@ def heat_maps(image, scores, class_names=None, classes=None, label="score"):
     return figure
 
 
-def _class_id(c, class_names, count):
+def _find_class_id(c, class_names, count):
     if isinstance(c, str):
         if class_names is None or c not in list(class_names):
             raise ValueError(f"Found class {c!r}: expected one of class_names.")

@@ -9,7 +9,7 @@ from matplotlib.patheffects import withStroke
 from scipy import ndimage
 
 from ..layers.labels import VOID
-from .colors import color_table
+from .colors import make_color_table
 
 MAX_WIDTH = 7.6  # inches at 96 dpi: the text width of the site, which would shrink wider figures
 PANEL_WIDTH = 2.8
@@ -63,14 +63,14 @@ def panel_grid(row_shapes, columns, title=None, legend=()):
         row_shapes: For each row, the shape ``(H, W, ...)`` of its pictures.
         columns: Number of columns.
         title: Title of the figure.
-        legend: Matplotlib patches with labels, such as `class_patches` returns.
+        legend: Matplotlib patches with labels, such as `make_class_patches` returns.
 
     Yields:
         The figure, and its axes as an array ``(rows, columns)``.
     """
     width = min(PANEL_WIDTH, MAX_WIDTH / columns)
-    heights = [panel_height(width, shape) for shape in row_shapes]
-    legend_columns = _legend_columns(width * columns, legend)
+    heights = [compute_panel_height(width, shape) for shape in row_shapes]
+    legend_columns = _count_legend_columns(width * columns, legend)
     legend_height = 0.24 * -(-len(legend) // legend_columns) + 0.15 * bool(legend)
     height = sum(heights) + 0.3 + 0.35 * bool(title) + legend_height
     with canvas(width * columns, height) as figure:
@@ -84,7 +84,7 @@ def panel_grid(row_shapes, columns, title=None, legend=()):
         yield figure, axes
 
 
-def panel_height(width, shape):
+def compute_panel_height(width, shape):
     """The height in inches of a picture of shape ``(H, W, ...)`` that is `width` inches wide, between bounds."""
     return width * float(np.clip(shape[0] / shape[1], 0.15, 1.8))
 
@@ -92,27 +92,27 @@ def panel_height(width, shape):
 LEGEND = {"frameon": False, "handlelength": 1.4, "handleheight": 1.1, "columnspacing": 1.2}
 
 
-def _legend_columns(width, patches):
+def _count_legend_columns(width, patches):
     longest = max((len(patch.get_label()) for patch in patches), default=0)
     fitting = max(1, int(width / (0.085 * longest + 0.45)))
     rows = max(1, -(-len(patches) // fitting))
     return max(1, -(-len(patches) // rows))  # rows of equal length
 
 
-def class_patches(masks, class_names, palette):
+def make_class_patches(masks, class_names, palette):
     """Legend entries for the classes that occur in `masks`, void last."""
     ids = np.unique(np.concatenate([np.unique(ids) for ids in masks])) if masks else []
     ids = sorted(ids, key=lambda i: (i == VOID, i))
-    colors = color_table(palette) / 255
-    return [swatch(colors[i], class_name(i, class_names)) for i in ids]
+    colors = make_color_table(palette) / 255
+    return [make_swatch(colors[i], get_class_name(i, class_names)) for i in ids]
 
 
-def swatch(color, label):
+def make_swatch(color, label):
     """A legend entry: a rectangle of a colour, and its label."""
     return Patch(facecolor=color, edgecolor="0.4", linewidth=0.8, label=label)
 
 
-def class_name(i, class_names):
+def get_class_name(i, class_names):
     """The name of class `i`: from `class_names` or, if that is None, such as ``class 7``; 255 is ``void``."""
     if i == VOID:
         return "void"
@@ -143,16 +143,16 @@ def draw_image(ax, image, title=None):
 
 def annotate_regions(ax, ids, class_names, palette):
     """Writes the class names on the regions that are large enough, except black ones and void."""
-    colors = color_table(palette)
-    for label, (x, y) in region_centers(ids):
+    colors = make_color_table(palette)
+    for label, (x, y) in find_region_centers(ids):
         if label != VOID and colors[label].any():
             side = {0: "left", 5: "right"}.get(int(6 * x / ids.shape[1]), "center")
-            text = ax.text(x, y, class_name(label, class_names), color="white", fontsize=9)
+            text = ax.text(x, y, get_class_name(label, class_names), color="white", fontsize=9)
             text.set(ha=side, va="center", clip_on=True)
             text.set_path_effects([withStroke(linewidth=2, foreground="black")])
 
 
-def region_centers(ids, smallest=0.008):
+def find_region_centers(ids, smallest=0.008):
     """Finds the innermost point of each large region of one class.
 
     Args:
@@ -164,7 +164,7 @@ def region_centers(ids, smallest=0.008):
 
     Example:
 
-    >>> region_centers(np.pad(np.ones((3, 3), int), 2), smallest=0.15)[1]
+    >>> find_region_centers(np.pad(np.ones((3, 3), int), 2), smallest=0.15)[1]
     (np.int64(1), (3.0, 3.0))
     """
     step = -(-max(ids.shape) // 128)  # fine enough to place a name
@@ -175,12 +175,12 @@ def region_centers(ids, smallest=0.008):
         sizes = np.bincount(regions.ravel())
         for number in np.flatnonzero(sizes >= smallest * coarse.size):
             if number:  # 0 stands for other labels
-                row, col = _innermost(regions == number)
+                row, col = _find_innermost(regions == number)
                 centers.append((label, (float(col * step), float(row * step))))
     return centers
 
 
-def _innermost(region):
+def _find_innermost(region):
     """The pixel farthest from the border of a region; of several, the one nearest to their mean."""
     depth = ndimage.distance_transform_cdt(np.pad(region, 1), "taxicab")[1:-1, 1:-1]
     rows, cols = np.nonzero(depth == depth.max())

@@ -22,7 +22,7 @@ def test_table_and_picture(benchmark, few_scenes):
         | {"scores": np.ones((scene["classes"] > 0).sum())}
         for scene in scenes
     ]
-    by_components = [benchmark.instances.components(benchmark.perfect(scene["labels"])) for scene in scenes]
+    by_components = [benchmark.instances.find_components(benchmark.perfect(scene["labels"])) for scene in scenes]
     results = {"truth": benchmark.measured(scenes, everything), "components": benchmark.measured(scenes, by_components)}
     assert results["truth"]["scenes"] == len(scenes)
     for kind in ("masks", "boxes", "masks_touching"):

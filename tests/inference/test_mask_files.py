@@ -104,9 +104,9 @@ def test_a_mask_file_holds_ids_and_shows_colors(tmp_path, palette):
 @pytest.mark.parametrize(
     ("mask", "palette", "told"),
     [
-        ([[0, -1]], None, "no class ids, such as -1"),
+        ([[0, -1]], None, "not class ids, such as -1"),
         ([[0, 256]], None, "ids up to 256 in the mask: expected 0–255"),
-        ([[0, 0.5]], None, "no class ids, such as 0.5"),
+        ([[0, 0.5]], None, "not class ids, such as 0.5"),
         (np.zeros((4, 4, 3)), None, r"shape \(4, 4, 3\): expected ids \(H, W\)"),
         ([[0, 1]], [(0, 0), (1, 1)], r"palette of shape \(2, 2\)"),
     ],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.inference.resize import resize_span, source_span
+from fcn_keras.inference.resize import find_source_span, resize_span
 
 SIDES = [(10, 10), (10, 13), (13, 10), (40, 9), (9, 40), (1, 7), (7, 1), (100, 75), (60, 75)]
 
@@ -21,7 +21,7 @@ def test_every_span_is_that_of_the_whole(old, new, axis):
     for _ in range(10):
         start = int(generator.integers(new))
         span = (start, int(generator.integers(start, new)) + 1)
-        first, last = source_span(span, old, new)
+        first, last = find_source_span(span, old, new)
         assert 0 <= first < last <= old
         part = np.moveaxis(lines[first:last], 0, axis)
         found = np.moveaxis(np.asarray(resize_span(part, axis, span, old, new, start=first)), axis, 0)
@@ -30,6 +30,6 @@ def test_every_span_is_that_of_the_whole(old, new, axis):
 
 def test_no_more_is_read_than_needed():
     """Halved, a pixel is a mean of four; doubled, of two."""
-    assert source_span((5, 6), old=100, new=50) == (9, 13)
-    assert source_span((5, 6), old=50, new=100) == (2, 4)
-    assert source_span((5, 9), old=50, new=50) == (5, 9)
+    assert find_source_span((5, 6), old=100, new=50) == (9, 13)
+    assert find_source_span((5, 6), old=50, new=100) == (2, 4)
+    assert find_source_span((5, 9), old=50, new=50) == (5, 9)

@@ -10,7 +10,7 @@ from PIL import Image
 
 import fcn_keras
 from fcn_keras.inference import predictor
-from fcn_keras.inference.segment import logits, probabilities, segment
+from fcn_keras.inference.segment import predict_logits, predict_probabilities, segment
 
 
 def brightest_channel(num_classes=3):
@@ -217,7 +217,7 @@ def composed(model, image, scales, flips):
 def test_averages_over_scales_and_flips(scales, flip, tile):
     model, image = score_net(), photo(41, 53)
     expected = composed(model, image, scales, [False, True] if flip else [False])
-    found = probabilities(model, image, tile, scales, flip, progress=False)
+    found = predict_probabilities(model, image, tile, scales, flip, progress=False)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     mask = segment(model, image, tile, scales, flip, progress=False)
     assert mask.dtype == np.uint8
@@ -228,20 +228,20 @@ def test_averages_over_scales_and_flips(scales, flip, tile):
 def test_logits_and_probabilities_of_one_pass():
     model, image = score_net(), photo(30, 41)
     expected = keras.ops.convert_to_numpy(model(image[None].astype("float32")))[0]
-    np.testing.assert_allclose(logits(model, image), expected, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(probabilities(model, image).sum(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(predict_logits(model, image), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(predict_probabilities(model, image).sum(-1), 1, atol=1e-5)
     np.testing.assert_array_equal(segment(model, image), expected.argmax(-1))
 
 
 def test_averaging_a_net_that_cannot_be_tiled():
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Lambda(lambda x: x / 50)(image))
-    found = probabilities(model, photo(9, 12), scales=(1, 2), flip=True, progress=False)
+    found = predict_probabilities(model, photo(9, 12), scales=(1, 2), flip=True, progress=False)
     np.testing.assert_allclose(found, composed(model, photo(9, 12), (1, 2), (False, True)), rtol=0, atol=1e-5)
 
 
 def test_tiny_images_at_small_scales():
-    found = probabilities(score_net(), photo(1, 2), scales=(0.1,), progress=False)
+    found = predict_probabilities(score_net(), photo(1, 2), scales=(0.1,), progress=False)
     np.testing.assert_allclose(found.sum(-1), np.ones((1, 2)), atol=1e-5)
 
 

@@ -9,7 +9,7 @@ import pytest
 import fcn_keras
 from fcn_keras import geometry, paper
 from fcn_keras.inference import predictor
-from fcn_keras.inference.segment import logits, segment
+from fcn_keras.inference.segment import predict_logits, segment
 from fcn_keras.inference.tiling import Tiling
 from fcn_keras.layers.padding import CropLike
 from fcn_keras.models import backbones
@@ -55,9 +55,9 @@ def thin_vgg16(net):
 def assert_seamless(model, size, tile, tiles):
     """Checks the logits, and that the image really went through the model in so many rows and columns of tiles."""
     image = photo(*size)
-    tiling = Tiling.of(model, tile)
-    assert tuple(len(tiling.tiles(side, axis)) for axis, side in enumerate(size)) == tiles
-    whole, tiled = logits(model, image), logits(model, image, tile, progress=False)
+    tiling = Tiling.for_model(model, tile)
+    assert tuple(len(tiling.cut(side, axis)) for axis, side in enumerate(size)) == tiles
+    whole, tiled = predict_logits(model, image), predict_logits(model, image, tile, progress=False)
     assert whole.dtype == tiled.dtype == np.float32
     scale = np.ptp(whole, axis=(0, 1)).min()  # over positions: no class is constant
     assert scale > 0
@@ -130,16 +130,16 @@ def test_both_axes():
 def test_less_halo_leaves_seams():
     """What the tests above would show if the halo were too small."""
     model, image = randomized(fcn_keras.FCN8s(5, "mini_vgg", weights=None)), photo(33, 478)
-    whole = logits(model, image)
-    tiling = predictor.get_predictor(model).tiling(model, 64)
+    whole = predict_logits(model, image)
+    tiling = predictor.get_predictor(model).get_tiling(model, 64)
     predictor.get_predictor(model).tilings["64"] = dataclasses.replace(tiling, halo=(64, 64))
-    assert np.abs(logits(model, image, 64, progress=False) - whole).max() > 0.01 * np.ptp(whole)
+    assert np.abs(predict_logits(model, image, 64, progress=False) - whole).max() > 0.01 * np.ptp(whole)
 
 
 def test_halo_of_the_authors_fcn32s():
     """Unit i of fc7 is centred on 32 i + 12.5 and sees 404 pixels; its kernel of 64 paints up to 31.5 pixels away."""
     assert (404 - 1) / 2 + (64 - 1) / 2 == 233
-    assert Tiling.of(paper.CaffeFCN32s(21, width=1 / 32), 512) == Tiling((512, 512), (32, 32), (256, 256))
+    assert Tiling.for_model(paper.CaffeFCN32s(21, width=1 / 32), 512) == Tiling((512, 512), (32, 32), (256, 256))
 
 
 def random_net(seed):
@@ -184,10 +184,10 @@ def random_net(seed):
 def test_random_nets(seed):
     """None pads its image to the stride: ``same`` padding falls by the size of the image."""
     model = random_net(seed)
-    tiling = Tiling.of(model, 16)
+    tiling = Tiling.for_model(model, 16)
     size = tuple(4 * halo + 70 + seed for halo in tiling.halo)
-    assert_seamless(model, size, 16, tuple(len(tiling.tiles(side, axis)) for axis, side in enumerate(size)))
-    assert all(len(tiling.tiles(side, axis)) > 1 for axis, side in enumerate(size))
+    assert_seamless(model, size, 16, tuple(len(tiling.cut(side, axis)) for axis, side in enumerate(size)))
+    assert all(len(tiling.cut(side, axis)) > 1 for axis, side in enumerate(size))
 
 
 def test_windows_of_random_tilings():
@@ -196,8 +196,8 @@ def test_windows_of_random_tilings():
         stride = int(generator.choice([1, 2, 6, 8, 32]))
         halo, tile, side = stride * generator.integers(6), generator.integers(stride, 300), generator.integers(1, 1200)
         tiling = Tiling((int(tile),) * 2, (stride,) * 2, (int(halo),) * 2)
-        tiles = tiling.tiles(int(side))
-        windows = tiling.windows(tiles, int(side))
+        tiles = tiling.cut(int(side))
+        windows = tiling.find_windows(tiles, int(side))
         assert [start for start, _ in tiles] == [0, *(stop for _, stop in tiles[:-1])] and tiles[-1][1] == side
         assert len(set(windows)) == len(windows) and len({stop - start for start, stop in windows}) == 1
         assert windows[0][1] - windows[0][0] <= tile + 2 * halo + stride

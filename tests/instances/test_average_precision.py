@@ -73,17 +73,17 @@ def test_images_without_objects():
 def test_components_are_one_where_twins_touch():
     labels = np.zeros((20, 30), int)
     labels[2:8, 2:8], labels[10:18, 5:12], labels[10:18, 12:20], labels[3, 20] = 1, 2, 2, 1
-    found = instances.components(np.eye(3)[labels] * 0.8 + 0.2 / 3)
+    found = instances.find_components(np.eye(3)[labels] * 0.8 + 0.2 / 3)
     assert found["classes"].tolist() == [1, 2]  # the single pixel is too small, the two squares of class 2 are one
     assert found["boxes"].tolist() == [[2, 2, 8, 8], [10, 5, 18, 20]]
     assert found["scores"] == pytest.approx([0.8 + 0.2 / 3] * 2)
-    assert instances.components(np.eye(3)[np.zeros((4, 4), int)])["masks"].shape == (0, 4, 4)
+    assert instances.find_components(np.eye(3)[np.zeros((4, 4), int)])["masks"].shape == (0, 4, 4)
 
 
 def test_objects_lie_on_each_other_by_score():
     masks = np.stack([square(0, 0), square(5, 5)]).astype(bool)
     found = instances.Instances(np.zeros((2, 4)), np.array([1, 1]), np.array([0.9, 0.8]), masks)
-    ids = found.id_mask()
+    ids = found.draw_ids()
     assert ids[7, 7] == 1 and ids[12, 12] == 2 and ids[30, 30] == 0 and len(found) == 2
 
 

@@ -132,11 +132,11 @@ def test_maps_lie_where_the_geometry_says(backbone):
 
 def test_levels_are_laid_on_each_other():
     """Laterals that pass a ramp on: the sum of all levels is the ramp times the number of levels above, in the middle."""
-    from fcn_keras.instances.fpn import top_down
+    from fcn_keras.instances.fpn import add_top_down
 
     places = [geometry.Geometry(stride, 1, (stride - 1) / 2) for stride in (4, 8, 16)]
     maps = [keras.Input((64 // place.stride, 64 // place.stride, 1)) for place in places]
-    sums, found = top_down(maps, places, channels=1)
+    sums, found = add_top_down(maps, places, channels=1)
     net = keras.Model(maps, sums)
     for layer in net.layers:
         if isinstance(layer, keras.layers.Conv2D):

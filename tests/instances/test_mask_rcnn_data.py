@@ -13,7 +13,7 @@ from stand_ins import ids_of, write_voc
 
 from fcn_keras import datasets, instances
 from fcn_keras.instances import coco
-from fcn_keras.instances.data import _fit, _rows
+from fcn_keras.instances.data import _fit, _make_rows
 
 
 def arrays(dataset):
@@ -161,12 +161,14 @@ def test_the_smallest_objects_are_left_out_and_lost_ones_forgotten():
     masks = np.zeros((4, 8, 8), "uint8")
     masks[0, :2, :2], masks[1, :, :3], masks[3, 3, 4:7] = 1, 1, 1  # of the third nothing is left
     found = {
-        name: value.numpy() for name, value in _rows(tf.constant(masks), tf.constant([5, 6, 7, 8]), 2, (8, 8)).items()
+        name: value.numpy()
+        for name, value in _make_rows(tf.constant(masks), tf.constant([5, 6, 7, 8]), 2, (8, 8)).items()
     }
     assert found["classes"].tolist() == [6, 5]
     assert found["boxes"].tolist() == [[0, 0, 8, 3], [0, 0, 2, 2]]
     found = {
-        name: value.numpy() for name, value in _rows(tf.constant(masks), tf.constant([5, 6, 7, 8]), 5, (8, 8)).items()
+        name: value.numpy()
+        for name, value in _make_rows(tf.constant(masks), tf.constant([5, 6, 7, 8]), 5, (8, 8)).items()
     }
     assert found["classes"].tolist() == [6, 5, 8, 0, 0]
 
@@ -193,7 +195,7 @@ def write_coco(folder, **changes):
 def test_coco(tmp_path):
     pytest.importorskip("pycocotools", reason="pycocotools is not installed")
     path = write_coco(tmp_path)
-    source = coco.of_file(path, tmp_path)
+    source = coco.open_coco(path, tmp_path)
     assert source.class_names == ["background", "car", "cup"]
     first, second = source.undecoded.map(source.decode).as_numpy_iterator()
     assert first["classes"].tolist() == [2, 1, -1] and first["masks"].shape == (3, 20, 30)
@@ -217,15 +219,15 @@ def test_coco(tmp_path):
 def test_what_is_wrong_in_cocos_file_is_named(tmp_path, changes, message):
     path = write_coco(tmp_path, **changes)
     with pytest.raises(ValueError, match=message):
-        coco.of_file(path, tmp_path)
+        coco.open_coco(path, tmp_path)
 
 
 def test_no_coco_file(tmp_path):
     with pytest.raises(ValueError, match=r"could not be read as COCO's JSON"):
-        coco.of_file(tmp_path / "none.json", tmp_path)
+        coco.open_coco(tmp_path / "none.json", tmp_path)
     (tmp_path / "list.json").write_text('{"images": []}')
     with pytest.raises(ValueError, match="lacks categories, annotations"):
-        coco.of_file(tmp_path / "list.json", tmp_path)
+        coco.open_coco(tmp_path / "list.json", tmp_path)
 
 
 def test_augmentation_wants_a_seed_and_instances_are_needed(few_scenes):

@@ -8,11 +8,11 @@ from keras import ops
 
 from fcn_keras.geometry import Geometry
 from fcn_keras.instances import losses
-from fcn_keras.instances.anchors import anchors
+from fcn_keras.instances.anchors import make_anchors
 from fcn_keras.instances.boxes import batched_gather, clip, decode, encode, intersection_over_area, iou
 from fcn_keras.instances.inference import paste_mask
 from fcn_keras.instances.matching import CROWD, assign, subsample
-from fcn_keras.instances.model import mask_targets
+from fcn_keras.instances.model import make_mask_targets
 from fcn_keras.instances.nms import non_max_suppression
 from fcn_keras.instances.roi_align import assign_levels, roi_align
 
@@ -105,7 +105,7 @@ def test_what_is_cut_out_is_pasted_back():
     y, x = np.mgrid[:64, :80] + 0.5
     disc = ((y - 30.3) ** 2 + (x - 41.7) ** 2 < 17.2**2).astype("uint8")
     box = np.array([12.4, 23.1, 48.9, 60.3], "float32")
-    target = numpy(mask_targets(disc[None, None], ops.array(box[None, None]), np.array([[0]])))[0, 0]
+    target = numpy(make_mask_targets(disc[None, None], ops.array(box[None, None]), np.array([[0]])))[0, 0]
     pasted = paste_mask(target, box, disc.shape)
     assert (pasted & (disc > 0)).sum() / (pasted | (disc > 0)).sum() > 0.95
     rows, columns = (np.average(axis, weights=pasted) for axis in (y, x))
@@ -114,7 +114,7 @@ def test_what_is_cut_out_is_pasted_back():
 
 def test_anchors_lie_around_their_units():
     places, sizes = [Geometry(4, 1, 1.5), Geometry(64, 1, -3.0)], [(3, 5), (1, 2)]
-    found = numpy(anchors(places, sizes, scale=8, ratios=(0.5, 1, 2)))
+    found = numpy(make_anchors(places, sizes, scale=8, ratios=(0.5, 1, 2)))
     assert found.shape == ((15 + 2) * 3, 4)
     centres = (found[:, :2] + found[:, 2:]) / 2
     expected = [(2 + 4 * i, 2 + 4 * j) for i in range(3) for j in range(5)] + [(-2.5, -2.5 + 64 * j) for j in range(2)]

@@ -118,7 +118,7 @@ def test_a_run_knows_its_data_and_its_backbone(few_scenes, tmp_path):
         (tmp_path / name).write_text(json.dumps(content))
 
     def known(annotations, images="photos"):
-        return json.dumps(coco.of_file(tmp_path / annotations, tmp_path / images).identity)
+        return json.dumps(coco.open_coco(tmp_path / annotations, tmp_path / images).identity)
 
     assert known("a.json") == known("same.json")
     assert len({known("a.json"), known("b.json"), known("a.json", "other")}) == 3

@@ -45,7 +45,7 @@ def test_segmenting_takes_the_sign():
     score = np.asarray(model(image[None].astype("float32")))[0, :, :, 0]
     np.testing.assert_array_equal(fcn_keras.segment(model, image), score > 0)
     np.testing.assert_allclose(
-        fcn_keras.inference.probabilities(model, image)[..., 1], 1 / (1 + np.exp(-score)), atol=1e-5
+        fcn_keras.inference.predict_probabilities(model, image)[..., 1], 1 / (1 + np.exp(-score)), atol=1e-5
     )
 
 

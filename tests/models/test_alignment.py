@@ -186,7 +186,7 @@ def test_logits_are_those_of_a_generous_padding_but_near_the_border(trunk, befor
     keras.utils.set_random_seed(0)
     model = randomized(FCN8s(3, own(strided(3 if trunk == "on pixels" else 2))))
     generous = padded_by(model, PadToStride(32, before, after, MEAN_COLOR))
-    (halo, _) = Tiling.of(model, 64).halo
+    (halo, _) = Tiling.for_model(model, 64).halo
     for height, width in [(2 * halo + 45, 2 * halo + 70), (2 * halo + 64, 2 * halo + 33)]:
         found, expected = (np.array(net(photo(height, width))) for net in (model, generous))
         inside = (slice(None), slice(halo, -halo), slice(halo, -halo))

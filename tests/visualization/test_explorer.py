@@ -25,7 +25,7 @@ def pixels(png):
 def test_sliders_change_the_picture():
     pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
     explorer = Explorer(square, side=(1, 2, 4), grey=np.linspace(0, 1, 5))
-    side, grey, picture = explorer.widget().children
+    side, grey, picture = explorer.make_widget().children
     assert (side.value, grey.value) == (2, 0.5)
     before = pixels(picture.value)
     side.value = 4

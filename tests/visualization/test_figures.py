@@ -11,7 +11,7 @@ from PIL import Image
 
 from fcn_keras import visualization
 from fcn_keras.geometry import Geometry
-from fcn_keras.visualization.style import region_centers
+from fcn_keras.visualization.style import find_region_centers
 
 NAMES = ["background", "disc", "box", "pole"]
 PALETTE = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233], [0, 158, 115]], "uint8")
@@ -117,7 +117,7 @@ def test_masks_of_any_type(mask, cast):
     ("bad", "message"),
     [
         ([[0, 4, 9]], "ids 4, 9 in the mask: expected 0–3"),
-        ([[0, -1]], "no class ids, such as -1"),
+        ([[0, -1]], "not class ids, such as -1"),
         ([[0, 0.5]], "0.5.*nearest neighbour"),
         ([[np.nan]], "nan"),
         (np.zeros((4, 4, 3), int), "palette PNG"),
@@ -210,7 +210,7 @@ def test_region_centers_of_touching_hollow_and_large_regions():
     ids[50:90, 50:90] = 2  # a frame of class 1 around class 2
     ids[200:280, 300:390] = 1
     ids[0, 0] = 3  # too small for a name
-    centers = region_centers(ids)
+    centers = find_region_centers(ids)
     assert sorted(label for label, _ in centers) == [0, 1, 1, 2]
     assert all(ids[int(y), int(x)] == label for label, (x, y) in centers)
 
@@ -245,7 +245,7 @@ def test_compare_says_what_is_missing(image, columns, message):
 
 def test_error_map_counts_as_numpy_does(mask):
     prediction = np.roll(mask, 2, axis=1)
-    figure = visualization.error_map(mask, prediction)
+    figure = visualization.plot_error_map(mask, prediction)
     valid = mask != 255
     wrong = valid & (mask != prediction)
     colors, counts = np.unique(drawn(figure.axes[0]).reshape(-1, 3), axis=0, return_counts=True)
@@ -259,21 +259,21 @@ def test_error_map_counts_as_numpy_does(mask):
 
 
 def test_error_map_of_void_alone():
-    figure = visualization.error_map(np.full((3, 3), 255), np.zeros((3, 3), int))
+    figure = visualization.plot_error_map(np.full((3, 3), 255), np.zeros((3, 3), int))
     assert figure.axes[0].get_title() == "pixel accuracy undefined"
 
 
 def test_given_axes_are_drawn_on(mask):
     figure = Figure()
     left, right = figure.subplots(1, 2)
-    assert visualization.error_map(mask, mask, ax=left) is figure
-    assert visualization.confusion_matrix(np.eye(3), ax=right) is figure
+    assert visualization.plot_error_map(mask, mask, ax=left) is figure
+    assert visualization.plot_confusion_matrix(np.eye(3), ax=right) is figure
     assert left.get_title() == "pixel accuracy 100.0 %"
 
 
 def test_heat_maps_share_a_scale(image):
     scores = np.random.default_rng(1).normal(size=(3, 5, 4))
-    figure = visualization.heat_maps(image, scores, NAMES, ["pole", 1])
+    figure = visualization.plot_heat_maps(image, scores, NAMES, ["pole", 1])
     pictures = [ax for ax in figure.axes if ax.get_images()]
     assert [ax.get_title() for ax in pictures] == ["image", "pole", "disc"]
     np.testing.assert_allclose(drawn(pictures[1]), scores[..., 3], rtol=1e-6)
@@ -285,9 +285,9 @@ def test_heat_maps_share_a_scale(image):
 def test_heat_maps_choose_the_highest_peaks(image):
     scores = np.zeros((2, 2, 9))
     scores[1, 1] = [0, 7, 1, 9, 2, 8, 3, 4, 5]
-    figure = visualization.heat_maps(image, scores)
+    figure = visualization.plot_heat_maps(image, scores)
     assert titles_of(figure)[1:5] == ["class 3", "class 5", "class 1", "class 8"]
-    png(visualization.heat_maps(image, scores, classes=range(9)))
+    png(visualization.plot_heat_maps(image, scores, classes=range(9)))
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_heat_maps_choose_the_highest_peaks(image):
 )
 def test_bad_heat_maps(image, scores, classes, message):
     with pytest.raises(ValueError, match=message):
-        visualization.heat_maps(image, scores, NAMES, classes)
+        visualization.plot_heat_maps(image, scores, NAMES, classes)
 
 
 # Charts
@@ -316,7 +316,7 @@ HISTORY = {
 
 
 def test_learning_curves_name_each_line_at_its_end():
-    figure = visualization.learning_curves(HISTORY)
+    figure = visualization.plot_learning_curves(HISTORY)
     assert titles_of(figure) == ["loss", "mean IoU"]
     loss, mean_iou = figure.axes
     assert [text.get_text() for text in loss.texts] == ["training", "validation"]
@@ -328,7 +328,7 @@ def test_learning_curves_name_each_line_at_its_end():
 def test_learning_curves_of_a_keras_history():
     history = keras.callbacks.History()
     history.history = HISTORY
-    figure = visualization.learning_curves({"FCN-32s": history, "FCN-8s": HISTORY}, ["mean_iou"])
+    figure = visualization.plot_learning_curves({"FCN-32s": history, "FCN-8s": HISTORY}, ["mean_iou"])
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert sorted(texts) == ["FCN-32s", "FCN-32s training", "FCN-8s", "FCN-8s training"]
     heights = sorted(text.get_position()[1] for text in figure.axes[0].texts)
@@ -336,21 +336,21 @@ def test_learning_curves_of_a_keras_history():
 
 
 def test_learning_curves_of_one_epoch_and_of_none():
-    figure = visualization.learning_curves({"loss": [1.0]})
+    figure = visualization.plot_learning_curves({"loss": [1.0]})
     assert figure.axes[0].lines[0].get_marker() == "o"
     png(figure)
-    assert titles_of(visualization.learning_curves({"loss": 2.0})) == ["loss"]
+    assert titles_of(visualization.plot_learning_curves({"loss": 2.0})) == ["loss"]
     with pytest.raises(ValueError, match="empty"):
-        visualization.learning_curves({})
+        visualization.plot_learning_curves({})
     with pytest.raises(ValueError, match="Found metric 'accuracy', which was not recorded: expected some of loss"):
-        visualization.learning_curves(HISTORY, ["accuracy"])
+        visualization.plot_learning_curves(HISTORY, ["accuracy"])
     with pytest.raises(ValueError, match="list"):
-        visualization.learning_curves([1.0, 0.5])
+        visualization.plot_learning_curves([1.0, 0.5])
 
 
 def test_confusion_matrix_in_percent_of_the_truth():
     counts = [[6, 2, 0], [0, 0, 0], [1, 0, 999]]
-    figure = visualization.confusion_matrix(counts, NAMES[:3])
+    figure = visualization.plot_confusion_matrix(counts, NAMES[:3])
     ax = figure.axes[0]
     np.testing.assert_allclose(drawn(ax), [[75, 25, 0], [0, 0, 0], [0.1, 0, 99.9]])
     cells = {text.get_position(): text.get_text() for text in ax.texts}
@@ -362,7 +362,7 @@ def test_confusion_matrix_in_percent_of_the_truth():
 
 def test_confusion_matrix_of_21_classes_fits_the_page():
     names = ["a class name"] * 21
-    figure = visualization.confusion_matrix(np.ones((21, 21), int), names)
+    figure = visualization.plot_confusion_matrix(np.ones((21, 21), int), names)
     assert png(figure).width <= 96 * 9.6
     assert min(text.get_fontsize() for text in figure.axes[0].texts) >= 9
 
@@ -377,7 +377,7 @@ def test_confusion_matrix_of_21_classes_fits_the_page():
 )
 def test_bad_confusion_matrices(counts, names, message):
     with pytest.raises(ValueError, match=message):
-        visualization.confusion_matrix(counts, names)
+        visualization.plot_confusion_matrix(counts, names)
 
 
 def test_figures_leave_the_readers_settings_alone(image):
@@ -388,7 +388,7 @@ def test_figures_leave_the_readers_settings_alone(image):
 
 def test_units_lie_where_the_geometry_says():
     maps = {"fine": Geometry(8, 44, 3.5), "coarse": Geometry(32, 404, 12.5)}
-    ax = visualization.units_over_pixels(maps, pixels=96).axes[0]
+    ax = visualization.plot_units_over_pixels(maps, pixels=96).axes[0]
     fine, coarse = (line for line in ax.lines if line.get_marker() == "o")
     np.testing.assert_array_equal(fine.get_xdata(), np.arange(3.5, 96, 8))
     np.testing.assert_array_equal(coarse.get_xdata(), [12.5, 44.5, 76.5])
@@ -398,7 +398,7 @@ def test_units_lie_where_the_geometry_says():
 
 def test_units_outside_the_image_and_a_receptive_field():
     padded = {"pool4": Geometry(16, 100, -91.5)}
-    ax = visualization.units_over_pixels(padded, pixels=64, windows=["pool4"], margin=100).axes[0]
+    ax = visualization.plot_units_over_pixels(padded, pixels=64, windows=["pool4"], margin=100).axes[0]
     (line,) = (line for line in ax.lines if line.get_marker() == "o")
     np.testing.assert_array_equal(line.get_xdata(), np.arange(-91.5, 164, 16))
     bar = ax.patches[-1]
@@ -408,6 +408,6 @@ def test_units_outside_the_image_and_a_receptive_field():
 
 def test_units_of_no_map():
     with pytest.raises(ValueError, match="no maps to draw"):
-        visualization.units_over_pixels({})
+        visualization.plot_units_over_pixels({})
     with pytest.raises(ValueError, match="no map 'fc7': expected one of pool4"):
-        visualization.units_over_pixels({"pool4": Geometry(16)}, windows=["fc7"])
+        visualization.plot_units_over_pixels({"pool4": Geometry(16)}, windows=["fc7"])

@@ -6,20 +6,21 @@ from matplotlib.colors import PowerNorm
 from ..layers.labels import to_numpy
 from .style import MAX_WIDTH, canvas
 
-# Wong, Nature Methods 8 (2011): colour-blind readers can also tell them apart
+# From Wong, Nature Methods 8 (2011). Colour-blind readers can also distinguish them.
 LINE_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 
 
 def plot_learning_curves(history, metrics=None):
-    """Draws loss and metrics by epoch, with the name of each line at its end.
+    """Draws the loss and the metrics of each epoch, and writes the name of each line at its end.
 
     Args:
-        history: The object that `fit` returned, or its dict from metric to values, or a dict from the name of a model
-            to either of them.
+        history: The object that `fit` returned, or its dict from metric to values. To compare models, pass a dict from
+            the name of a model to one of these.
         metrics: Names of the metrics to draw, without ``val_``; by default all that were recorded.
 
     Returns:
-        Matplotlib `Figure` with a panel for each metric. Lines of validation are solid, those of training dashed.
+        Matplotlib `Figure` with a panel for each metric. The lines of the validation data are solid, those of the
+        training data are dashed.
 
     Raises:
         ValueError: If there is nothing to draw, or if a metric was not recorded.
@@ -39,7 +40,7 @@ def plot_learning_curves(history, metrics=None):
             )
     metrics = list(metrics or recorded)
     if not metrics:
-        raise ValueError("Found an empty history: expected what model.fit returned.")
+        raise ValueError("Found an empty history: expected the object that model.fit returns.")
     columns = min(len(metrics), 3)
     rows = -(-len(metrics) // columns)
     with canvas(min(MAX_WIDTH, 4.6 * columns), 2.9 * rows) as figure:
@@ -57,14 +58,14 @@ def plot_confusion_matrix(confusion, class_names=None, ax=None):
     Args:
         confusion: Array or tensor ``(C, C)`` of counts: rows are the truth, columns the prediction.
         class_names: Name of each class, from class 0 on.
-        ax: Matplotlib `Axes` to draw on; by default those of a new figure.
+        ax: Matplotlib `Axes` to draw on; by default the axes of a new figure.
 
     Returns:
-        Matplotlib `Figure`. Shares below half a percent are left blank. The row of a class that does not occur is
-        hatched.
+        Matplotlib `Figure`. Cells below half a percent stay empty. The row of a class that does not occur in the truth
+        is hatched.
 
     Raises:
-        ValueError: If `confusion` is not square or has negative counts, or if there are not as many names as classes.
+        ValueError: If `confusion` is not square or has negative counts, or if the number of names is wrong.
 
     Example:
 
@@ -105,10 +106,12 @@ def plot_confusion_matrix(confusion, class_names=None, ax=None):
 
 
 def _collect_runs(history):
-    """Dict from model name to dict from metric to array; a single model has the name ``''``."""
+    """Returns a dict from model name to a dict from metric to array. A single model has the name ``''``."""
     values = getattr(history, "history", history)
     if not isinstance(values, dict):
-        raise ValueError(f"Found a history of type {type(history).__name__}: expected what model.fit returned.")
+        raise ValueError(
+            f"Found a history of type {type(history).__name__}: expected the object that model.fit returns."
+        )
     if not any(isinstance(run, dict) or hasattr(run, "history") for run in values.values()):
         values = {"": values}
     return {
@@ -135,7 +138,7 @@ def _draw_metric(ax, metric, runs):
 
 
 def _label_ends(ax, ends):
-    """Writes the name of each line to the right of its end; names that would overlap are moved apart."""
+    """Writes the name of each line to the right of its end, and moves names apart that would overlap."""
     ends = sorted(ends)
     low, high = ax.get_ylim()
     heights = _spread([(value - low) / (high - low) for value, _, _ in ends], gap=0.09)
@@ -144,7 +147,7 @@ def _label_ends(ax, ends):
 
 
 def _spread(heights, gap):
-    """Moves heights, in rising order, so that they are at least `gap` apart; close ones keep their mean."""
+    """Moves sorted heights so that they are at least `gap` apart. Heights that are close keep their mean."""
     groups = []
     for height in heights:
         groups.append([height])

@@ -20,7 +20,7 @@ def colorize(mask, palette=None):
         Array ``(H, W, 3)`` of ``uint8``. Void is ``(224, 224, 192)``, unless the palette has a row 255.
 
     Raises:
-        ValueError: If `mask` does not hold ids, or if an id has no colour.
+        ValueError: If `mask` does not contain ids, or if an id has no colour.
 
     Example:
 
@@ -39,11 +39,11 @@ def colorize(mask, palette=None):
 
 
 def require_ids(mask, name="mask"):
-    """Returns a mask as an integer array ``(H, W)``, and raises a ValueError if it does not hold class ids.
+    """Returns a mask as an integer array ``(H, W)``, or raises a ValueError if it does not contain class ids.
 
     Args:
-        mask: Array or tensor ``(H, W)`` or ``(H, W, 1)`` of whole numbers from 0 up, of any type.
-        name: Name of the mask in the message.
+        mask: Array or tensor ``(H, W)`` or ``(H, W, 1)`` of any type. Its values must be whole numbers from 0 up.
+        name: Name of the mask in the error message.
 
     Example:
 
@@ -56,7 +56,7 @@ def require_ids(mask, name="mask"):
     if ids.ndim != 2 or ids.size == 0:
         fix = ""
         if ids.ndim == 3 and ids.shape[-1] in (3, 4):
-            fix = " Fix: read the ids of a palette PNG with PIL.Image.open; this is a mask in colours."
+            fix = " Fix: this mask holds colours. Read the ids of a palette PNG with PIL.Image.open."
         elif ids.ndim == 3:
             fix = " Fix: for logits, take the argmax over the last axis; for a batch, pass mask[i]."
         raise ValueError(f"Found a {name} of shape {ids.shape}: expected ids (H, W).{fix}")
@@ -71,7 +71,7 @@ def require_ids(mask, name="mask"):
 
 
 def make_color_table(palette=None):
-    """Returns the colours of a palette by id, ``(max(C, 256), 3)``; ids without a colour get that of void."""
+    """Returns the colours of a palette by id, ``(max(C, 256), 3)``. Ids without a colour get the colour of void."""
     palette = voc_palette() if palette is None else to_numpy(palette)
     if palette.ndim != 2 or palette.shape[1] != 3 or palette.size == 0:
         raise ValueError(f"Found a palette of shape {palette.shape}: expected (C, 3), a colour for each class.")
@@ -88,11 +88,11 @@ def read_rgb(image):
 
 
 def check_same_size(a, b, name_a, name_b):
-    """Raises a `ValueError` when two pictures differ in height or width."""
+    """Raises a `ValueError` if two pictures differ in height or width."""
     if a.shape[:2] != b.shape[:2]:
         raise ValueError(
             f"The {name_a} has {a.shape[0]} x {a.shape[1]} pixels, the {name_b} {b.shape[0]} x {b.shape[1]}: expected "
-            "the same size, as of an image and its mask from fcn_keras.segment."
+            "the same size. The masks that fcn_keras.segment returns have the size of their images."
         )
 
 

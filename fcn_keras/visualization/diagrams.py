@@ -9,18 +9,17 @@ PIXELS = "0.87"
 
 
 def plot_units_over_pixels(geometries, pixels=64, windows=(), margin=0):
-    """Draws one image axis as a row of pixels, and below it the centres of the units of each map, a row for each map.
+    """Draws one axis of an image as a row of pixels and, below it, a row with the centres of the units of each map.
 
     Args:
         geometries: Dict from the name of a map to its `fcn_keras.geometry.Geometry`, top row first.
-        pixels: Number of pixels of the image, drawn as grey squares.
-        windows: Names of maps for which the receptive field of one unit, the one nearest to the middle, is drawn as a
-            bar.
-        margin: Pixels to the left and right of the image where units are also drawn, for maps of padded nets.
+        pixels: Number of pixels of the image, which are drawn as grey squares.
+        windows: Names of maps. For each of them, a bar shows the receptive field of the unit nearest to the middle.
+        margin: Number of pixels to the left and right of the image where units are also drawn. Padded nets have units
+            there.
 
     Returns:
-        Matplotlib `Figure`. The units of a map are numbered from its first one, 0. The formula of their centres is at
-        the right.
+        Matplotlib `Figure`. The first unit of a map has number 0. The formula of the centres is at the right.
 
     Raises:
         ValueError: If there is nothing to draw, or if `windows` names a map that is not among `geometries`.

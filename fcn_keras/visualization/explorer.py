@@ -1,4 +1,4 @@
-"""A figure with sliders; where sliders do not work, a still picture of the same figure."""
+"""A figure with sliders, and a picture of the same figure for viewers that cannot show sliders."""
 
 import base64
 import inspect
@@ -8,12 +8,12 @@ import io
 class Explorer:
     """A figure, and the sliders that change it.
 
-    The output of a notebook cell holds both the sliders and a picture. JupyterLab shows the sliders. GitHub, the site,
-    paper, and a computer without ipywidgets show the picture, drawn with the first values.
+    The output of a notebook cell contains both the sliders and a picture with the first values. JupyterLab shows the
+    sliders. GitHub, the site and printed pages show the picture, and so does a computer without ipywidgets.
 
     Args:
-        draw: Function of the values of the sliders that returns a Matplotlib `Figure`. Its defaults are the first
-            values.
+        draw: Function from the values of the sliders to a Matplotlib `Figure`. The defaults of its arguments are the
+            first values.
         **choices: For each argument of `draw`, the values of its slider, in order.
 
     Raises:
@@ -48,17 +48,14 @@ class Explorer:
         return self.draw(**self.values)
 
     def make_widget(self):
-        """Returns the sliders above the picture, as an ipywidgets widget.
+        """Returns an ipywidgets widget: the sliders, and the picture below them.
 
         Raises:
             ImportError: If ipywidgets is not installed.
         """
-        return self._make_widget(self._draw_png())
-
-    def _make_widget(self, png):
         import ipywidgets
 
-        picture = ipywidgets.Image(value=png, format="png")
+        picture = ipywidgets.Image(value=self._draw_png(), format="png")
         sliders = []
         for name, values in self.choices.items():
             options = {"options": list(values), "value": self.values[name], "continuous_update": False}
@@ -77,13 +74,13 @@ class Explorer:
         return png.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        """The output of a cell: the widget for programs that can run it, the picture for all others."""
-        png = self._draw_png()
-        bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": repr(self)}
+        """Returns the output of a cell: the widget for programs that can run it, and the picture for all others."""
         try:
-            return self._make_widget(png)._repr_mimebundle_() | bundle
+            widget = self.make_widget()
+            bundle, png = widget._repr_mimebundle_(), widget.children[-1].value
         except ImportError:
-            return bundle
+            bundle, png = {}, self._draw_png()
+        return bundle | {"image/png": base64.b64encode(png).decode(), "text/plain": repr(self)}
 
     def __repr__(self):
         return f"Explorer({', '.join(f'{name}={value!r}' for name, value in self.values.items())})"

@@ -1,4 +1,4 @@
-"""Objects drawn on their image, each with a colour, a box and a name."""
+"""Draws objects on their image, each with a colour, a box and a name."""
 
 import matplotlib
 import numpy as np
@@ -8,7 +8,7 @@ from matplotlib.patheffects import withStroke
 from .colors import read_rgb
 from .style import draw_image, get_class_name, panel_grid
 
-# Paul Tol's "bright" and "vibrant", used in turn; their lightness also tells them apart.
+# From Paul Tol's palettes "bright" and "vibrant". The colours also differ in lightness.
 COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#EE7733", "#009988", "#BBBBBB")
 OPACITY = 0.55
 
@@ -18,9 +18,9 @@ def show_instances(images, found, class_names=None, title=None, columns=3, title
 
     Args:
         images: One image ``(H, W, 3)``, RGB, 0–255, or a sequence of images.
-        found: The `fcn_keras.instances.Instances` of the image, or one for each image. Dicts are also possible, for the
-            truth: ``boxes`` ``(N, 4)``, ``classes`` ``(N,)``, ``masks`` ``(N, H, W)``, and ``scores`` ``(N,)`` if
-            known. Rows of class 0 are left out.
+        found: The `fcn_keras.instances.Instances` of the image, or one for each image. For the truth, it can also be a
+            dict of ``boxes`` ``(N, 4)``, ``classes`` ``(N,)``, ``masks`` ``(N, H, W)`` and, if known, ``scores``
+            ``(N,)``. Rows of class 0 are not drawn.
         class_names: Name of each class, from class 0, the background, on.
         title: Title of the figure.
         columns: Largest number of images in a row.
@@ -30,7 +30,7 @@ def show_instances(images, found, class_names=None, title=None, columns=3, title
         Matplotlib `Figure`.
 
     Raises:
-        ValueError: If there are not as many sets of objects as images, or if a set lacks boxes, classes or masks.
+        ValueError: If the number of sets is not the number of images, or if a set has no boxes, classes or masks.
 
     Example:
 
@@ -62,7 +62,7 @@ def show_instances(images, found, class_names=None, title=None, columns=3, title
 
 
 def _draw(ax, image, objects, class_names, title):
-    """Draws masks, then boxes and names, the best object last."""
+    """Draws the masks, then the boxes and names. The best object is drawn last, on top of the others."""
     missing = [name for name in ("boxes", "classes", "masks") if name not in objects]
     if missing:
         raise ValueError(f"Found objects without {', '.join(missing)}: expected boxes, classes and masks.")
@@ -79,11 +79,9 @@ def _draw(ax, image, objects, class_names, title):
         ax.add_patch(box)
         name = "crowd" if classes[i] < 0 else get_class_name(int(classes[i]), class_names)
         score = f" {objects['scores'][i]:.2f}" if "scores" in objects else ""
-        below = top < 0.08 * image.shape[0]
-        place = {"va": "top"} if below else {"va": "bottom"}
-        side = {"ha": "right"} if left > 0.7 * image.shape[1] else {"ha": "left"}
-        x = right if left > 0.7 * image.shape[1] else left
-        text = ax.text(x, max(top, -0.5), name + score, color="white", fontsize=9, clip_on=True, **place, **side)
+        x, side = (right, "right") if left > 0.7 * image.shape[1] else (left, "left")
+        place = {"ha": side, "va": "top" if top < 0.08 * image.shape[0] else "bottom", "clip_on": True}
+        text = ax.text(x, max(top, -0.5), name + score, color="white", fontsize=9, **place)
         text.set_path_effects([withStroke(linewidth=2.5, foreground=_choose_color(i))])
 
 

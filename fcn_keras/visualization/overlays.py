@@ -9,22 +9,22 @@ from .colors import check_same_size, colorize, read_rgb, require_ids
 def overlay(image, mask, alpha=0.55, outline=True, palette=None):
     """Draws the classes of an image over it, in transparent colours with an outline.
 
-    Void, and classes that are black in the palette, as VOC's background is, leave the image as it is.
+    The image stays as it is where the mask is void, and where the class is black in the palette, like VOC's background.
 
     Args:
         image: Path, array or tensor ``(H, W, 3)``, RGB, 0–255.
         mask: Integer array or tensor ``(H, W)`` or ``(H, W, 1)`` of class ids, 255 for void.
         alpha: Weight of the class colour, from 0 (only the image) to 1 (only the colour).
-        outline: Whether to draw a white line with a dark outer edge around each coloured region, so that the region is
-            visible without colour. The line lies outside the region, which also keeps thin objects visible.
+        outline: Whether to draw a white line with a dark outer edge around each coloured region, for
+            readers who cannot see the colour. It lies outside the region, so it does not hide thin objects.
         palette: Array ``(C, 3)`` of colours in 0–255; by default VOC's.
 
     Returns:
         Array ``(H, W, 3)`` of ``uint8``.
 
     Raises:
-        ValueError: If `image` is not an image, if `mask` does not hold ids, if their sizes differ, or if `alpha` is not
-            in 0–1.
+        ValueError: If `image` is not an image, if `mask` does not contain ids, if their sizes differ, or if `alpha` is
+            not in 0–1.
 
     Example:
 
@@ -41,7 +41,7 @@ def overlay(image, mask, alpha=0.55, outline=True, palette=None):
     if outline:
         colored = colored[..., 0]
         edge = _find_boundary(np.where(colored, ids, -1))
-        for _ in range(max(ids.shape) // 600):  # wider in larger pictures
+        for _ in range(max(ids.shape) // 600):  # the line is wider in larger pictures
             edge |= _grow(edge) & ~colored
         blend[_grow(edge) & ~edge & ~colored] *= 0.4
         blend[edge] = 255
@@ -49,7 +49,7 @@ def overlay(image, mask, alpha=0.55, outline=True, palette=None):
 
 
 def _find_boundary(ids):
-    """Pixels next to a region of a higher id: they lie just outside of every coloured region."""
+    """Finds the pixels next to a region of a higher id. They lie just outside the coloured regions."""
     edge = np.zeros(ids.shape, bool)
     padded = np.pad(ids, 1, mode="edge")
     for rows, cols in ((0, 1), (2, 1), (1, 0), (1, 2)):

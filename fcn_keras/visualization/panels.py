@@ -20,15 +20,7 @@ from .style import (
 RIGHT, WRONG, UNSCORED = (0.82, 0.82, 0.82), (0.84, 0.19, 0.0), (1.0, 1.0, 1.0)
 
 
-def show(
-    image,
-    mask=None,
-    prediction=None,
-    class_names=None,
-    palette=None,
-    title=None,
-    annotate=False,
-):
+def show(image, mask=None, prediction=None, class_names=None, palette=None, title=None, annotate=False):
     """Draws an image next to its mask and its prediction, with a legend of the classes that occur.
 
     Args:
@@ -38,13 +30,13 @@ def show(
         class_names: Name of each class, from class 0 on; by default ``class 0``, ``class 1``, ...
         palette: Array ``(C, 3)`` of colours in 0–255; by default VOC's.
         title: Title of the figure.
-        annotate: Whether to write the class names also on the larger regions.
+        annotate: Whether to also write the class names on the larger regions.
 
     Returns:
         Matplotlib `Figure`.
 
     Raises:
-        ValueError: If `image` is not an image, if a mask does not hold ids, or if sizes differ.
+        ValueError: If `image` is not an image, if a mask does not contain ids, or if sizes differ.
 
     Example:
 
@@ -117,18 +109,18 @@ def compare(images, masks, class_names=None, palette=None, title=None):
 
 
 def plot_error_map(truth, prediction, ax=None):
-    """Draws where a prediction is wrong, with its pixel accuracy.
+    """Draws where a prediction is wrong, and writes its pixel accuracy above.
 
     Args:
         truth: Integer array or tensor ``(H, W)`` or ``(H, W, 1)`` of ids. Void, 255, is not scored.
         prediction: As `truth`.
-        ax: Matplotlib `Axes` to draw on; by default those of a new figure.
+        ax: Matplotlib `Axes` to draw on; by default the axes of a new figure.
 
     Returns:
-        Matplotlib `Figure`: right pixels are grey, wrong ones orange red, void is white.
+        Matplotlib `Figure`: pixels that are right are grey, wrong ones are orange, and void is white.
 
     Raises:
-        ValueError: If `truth` or `prediction` does not hold ids, or if their sizes differ.
+        ValueError: If `truth` or `prediction` does not contain ids, or if their sizes differ.
 
     Example:
 
@@ -156,9 +148,9 @@ def plot_error_map(truth, prediction, ax=None):
 
 
 def plot_heat_maps(image, scores, class_names=None, classes=None, label="score"):
-    """Draws an image and the score maps of some classes, all with one colour scale.
+    """Draws an image and the score maps of some classes, all with the same colour scale.
 
-    Each map is enlarged to the size of the image. Its own size is given next to the colour scale.
+    Each map is enlarged to the size of the image. The label of the colour scale gives the size of the maps.
 
     Args:
         image: Path, array or tensor ``(H, W, 3)``, RGB, 0–255.
@@ -171,7 +163,7 @@ def plot_heat_maps(image, scores, class_names=None, classes=None, label="score")
         Matplotlib `Figure`.
 
     Raises:
-        ValueError: If `scores` is not ``(h, w, C)``, or if a class is not among the C.
+        ValueError: If the shape of `scores` is not ``(h, w, C)``, or if a class is not one of the C.
 
     Example:
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from ..layers.labels import VOID
 from .colors import make_color_table
 
-MAX_WIDTH = 7.6  # inches at 96 dpi: the text width of the site, which would shrink wider figures
+MAX_WIDTH = 7.6  # inches, at 96 dpi the width of the text of the site, which would shrink wider figures
 PANEL_WIDTH = 2.8
 STYLE = {
     "font.size": 10,
@@ -28,10 +28,10 @@ STYLE = {
 
 @contextlib.contextmanager
 def canvas(width, height):
-    """A context with a new figure in the style of the package, which is closed when the context ends.
+    """A context with a new figure in the style of the package. The figure is closed when the context ends.
 
-    A closed figure can still be shown and saved. A notebook shows it once, as the value of its cell, and figures do not
-    pile up in memory.
+    A closed figure can still be shown and saved. It takes no memory once nothing refers to it, and a notebook shows it
+    only once, as the value of its cell.
 
     Args:
         width: Width in inches.
@@ -57,7 +57,7 @@ def canvas(width, height):
 
 @contextlib.contextmanager
 def panel_grid(row_shapes, columns, title=None, legend=()):
-    """A `canvas` with a grid of panels, and below them one legend for all.
+    """A `canvas` with a grid of panels, and one legend below them.
 
     Args:
         row_shapes: For each row, the shape ``(H, W, ...)`` of its pictures.
@@ -85,7 +85,7 @@ def panel_grid(row_shapes, columns, title=None, legend=()):
 
 
 def compute_panel_height(width, shape):
-    """The height in inches of a picture of shape ``(H, W, ...)`` that is `width` inches wide, between bounds."""
+    """Computes the height in inches of a panel for pictures ``(H, W, ...)``: 0.15 to 1.8 times `width`."""
     return width * float(np.clip(shape[0] / shape[1], 0.15, 1.8))
 
 
@@ -100,7 +100,7 @@ def _count_legend_columns(width, patches):
 
 
 def make_class_patches(masks, class_names, palette):
-    """Legend entries for the classes that occur in `masks`, void last."""
+    """Makes legend entries for the classes that occur in `masks`, void last."""
     ids = np.unique(np.concatenate([np.unique(ids) for ids in masks])) if masks else []
     ids = sorted(ids, key=lambda i: (i == VOID, i))
     colors = make_color_table(palette) / 255
@@ -108,26 +108,26 @@ def make_class_patches(masks, class_names, palette):
 
 
 def make_swatch(color, label):
-    """A legend entry: a rectangle of a colour, and its label."""
+    """Makes a legend entry: a rectangle of a colour, and its label."""
     return Patch(facecolor=color, edgecolor="0.4", linewidth=0.8, label=label)
 
 
 def get_class_name(i, class_names):
-    """The name of class `i`: from `class_names` or, if that is None, such as ``class 7``; 255 is ``void``."""
+    """Returns the name of class `i`: from `class_names` or, if they are None, a name such as ``class 7``."""
     if i == VOID:
         return "void"
     if class_names is None:
         return f"class {i}"
     if i >= len(class_names):
         raise ValueError(
-            f"Class {i} has no name: class_names has {len(class_names)} of them. Fix: pass one for each class, from "
-            "class 0, the background, on."
+            f"Class {i} has no name: class_names has {len(class_names)} names. Fix: pass one for each class, starting "
+            "with class 0, the background."
         )
     return str(class_names[i])
 
 
 def draw_panel(ax, picture, title=None, **options):
-    """Draws a picture without ticks, every pixel as a square unless `interpolation` is given."""
+    """Draws a picture without ticks. Every pixel is a square, unless `interpolation` says otherwise."""
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     if title:
@@ -136,13 +136,13 @@ def draw_panel(ax, picture, title=None, **options):
 
 
 def draw_image(ax, image, title=None):
-    """Draws a photograph: smoothed if it is large, every pixel as a square if it is small."""
+    """Draws a photograph. If it is small, every pixel is a square; if it is large, Matplotlib smooths it."""
     small = max(image.shape) <= 256
     return draw_panel(ax, image, title, interpolation="nearest" if small else "auto")
 
 
 def annotate_regions(ax, ids, class_names, palette):
-    """Writes the class names on the regions that are large enough, except black ones and void."""
+    """Writes the class names on the regions that are large enough. Regions that are black or void get no name."""
     colors = make_color_table(palette)
     for label, (x, y) in find_region_centers(ids):
         if label != VOID and colors[label].any():
@@ -157,7 +157,7 @@ def find_region_centers(ids, smallest=0.008):
 
     Args:
         ids: Integer array ``(H, W)``.
-        smallest: Share of the pixels that a region needs.
+        smallest: Smallest share of the pixels that makes a region large.
 
     Returns:
         List of ``(id, (x, y))``, in pixels.
@@ -181,7 +181,7 @@ def find_region_centers(ids, smallest=0.008):
 
 
 def _find_innermost(region):
-    """The pixel farthest from the border of a region; of several, the one nearest to their mean."""
+    """Finds the pixel farthest from the border of a region or, of several, the one nearest to their mean."""
     depth = ndimage.distance_transform_cdt(np.pad(region, 1), "taxicab")[1:-1, 1:-1]
     rows, cols = np.nonzero(depth == depth.max())
     nearest = np.argmin((rows - rows.mean()) ** 2 + (cols - cols.mean()) ** 2)

@@ -11,8 +11,8 @@ import numpy as np
 
 from ...layers.labels import VOID
 from ..progress import track
+from .finding_kinds import KINDS, finding
 from .inspect import inspect_pair
-from .kinds import KINDS, finding
 from .layouts import UNLISTED, read_layout
 from .report import SEVERITIES, Report
 

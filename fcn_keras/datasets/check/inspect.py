@@ -23,7 +23,7 @@ class View:
 
     Args:
         pair: The `fcn_keras.datasets.check.layouts.Pair`.
-        problems: Triples ``(kind, path, detail)``, of the kinds in `fcn_keras.datasets.check.kinds`.
+        problems: Triples ``(kind, path, detail)``, of the kinds in `fcn_keras.datasets.check.finding_kinds`.
         size: Height and width of the image. This and the following values are None if the file cannot be read.
         digest: Hash of the decoded pixels.
         thumbnail: See `thumbnail`.

@@ -14,8 +14,8 @@ from ..classes import Classes, read_classes, read_lines
 from ..images import SUFFIXES, walk
 from ..voc import layout as voc
 from ..voc.lists import read_list
+from .finding_kinds import finding
 from .inspect import require_file, without_path
-from .kinds import finding
 
 LISTS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.2

@@ -13,8 +13,8 @@ import keras
 from .. import geometry
 from ..layers._keras import outputs_inside
 from ..models import backbones, fusion
-from ..models.alignment import on_image
 from ..models.feature_layers import find_feature_layers
+from ..models.image_input import apply_to_image
 
 STRIDES = (4, 8, 16, 32)
 
@@ -45,7 +45,7 @@ def feature_pyramid(backbone="mobilenet_v2", weights="pretrained", channels=256,
         return backbone, geometry.of_outputs(backbone)
     backbone = backbones.get(backbone)
     network = _with_stride_4(backbone.feature_extractor(weights, head=None))
-    image, maps, geometries = on_image(network, backbone.preprocessing)
+    image, maps, geometries = apply_to_image(network, backbone.preprocessing)
     sums, geometries = top_down(maps, geometries, channels)
     outputs = [keras.layers.Conv2D(channels, 3, padding="same", name=f"p{i}")(x) for i, x in enumerate(sums, start=2)]
     outputs.append(keras.layers.MaxPooling2D(1, 2, name="p6")(outputs[-1]))

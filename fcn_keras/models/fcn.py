@@ -7,8 +7,8 @@ import keras
 
 from .. import geometry
 from . import backbones, fusion
-from .alignment import on_image
 from .cloning import any_size, copy_weights
+from .image_input import apply_to_image
 
 STRIDES = (8, 16, 32)
 
@@ -180,7 +180,7 @@ def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales
 def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name, pad=None):
     """Connects padding, preprocessing, the backbone, and the layers of Figure 3 that score and fuse its maps."""
     _require_maps(backbone)
-    image, maps, geometries = on_image(backbone, preprocessing, pad)
+    image, maps, geometries = apply_to_image(backbone, preprocessing, pad)
     options = {"finest": finest, "upsampling": upsampling, "skip_scales": skip_scales}
     return keras.Model(image, fusion.fuse(maps, geometries, image, num_classes, **options), name=name)
 

@@ -16,10 +16,10 @@ from ..geometry import Geometry
 from ..layers._keras import outputs_inside
 from ..layers.padding import CropLike
 from . import fusion
-from .alignment import on_image
 from .backbones import unfreeze
 from .cloning import any_size, copy_weights
 from .feature_layers import find_feature_layers
+from .image_input import apply_to_image
 
 
 def super_resolution_fcn(model, factor=1, features=32, name=None):
@@ -63,7 +63,7 @@ def super_resolution_fcn(model, factor=1, features=32, name=None):
     if not {"score_pool3", "backbone", "preprocessing", "pad"} <= set(layers):
         raise ValueError(f"Cannot continue model {model.name!r}: expected an FCN-8s, made by FCN8s or upgrade.")
     backbone, lower = _with_lower_maps(layers["backbone"])
-    image, maps, geometries = on_image(backbone, layers["preprocessing"].mode, layers["pad"])
+    image, maps, geometries = apply_to_image(backbone, layers["preprocessing"].mode, layers["pad"])
     classes = layers["score_fr"].filters
     options = {"finest": 8, "upsampling": fusion.upsampling_of(model), "skip_scales": _scales(layers)}
     scores, geometry = fusion.fuse_maps(maps[-3:], geometries[-3:], classes, **options)

@@ -15,8 +15,8 @@ from fcn_keras.inference.tiling import Tiling
 from fcn_keras.layers.padding import PadToStride
 from fcn_keras.layers.preprocessing import MEAN_COLOUR
 from fcn_keras.models import BACKBONES, Backbone, FCN8s, FCN16s, FCN32s, fusion, upgrade
-from fcn_keras.models.alignment import least_padding, on_image
 from fcn_keras.models.cloning import any_size, places_units_by_size
+from fcn_keras.models.image_input import apply_to_image, make_least_padding
 
 layers = keras.layers
 SIZES = [*range(1, 98), 128, 129, 224, 241, 242, 256, 257, 300, 384, 500, 511, 512, 513, 600]
@@ -102,7 +102,7 @@ def covers(geometries, counts, side):
 def test_every_size_is_covered_and_every_crop_fits(name):
     """By arithmetic alone: what is painted by one map reaches as far as the next, and by the last as far as the image."""
     network = network_of(name)
-    pad = least_padding(network)
+    pad = make_least_padding(network)
     geometries = geometry.of_outputs(network, incoming=Geometry(offset=-pad.before))
     for side in SIZES:
         padded = pad.compute_output_shape((1, side, side, 3))[1]
@@ -121,7 +121,7 @@ def test_every_size_is_covered_and_every_crop_fits(name):
 def test_no_smaller_padding_covers_the_image(name):
     """Against a search through all sizes, from the image's own on, and through all paddings in front."""
     network = network_of(name)
-    pad = least_padding(network)
+    pad = make_least_padding(network)
     for before in range(pad.before):
         shifted = geometry.of_outputs(network, incoming=Geometry(offset=-before))
         assert not any(covers(shifted, units(name, s), 1) for s in range(before + 1, 100))
@@ -147,7 +147,7 @@ def test_no_smaller_padding_covers_the_image(name):
 def test_pixels_that_are_computed(names, before, sides):
     """The table of the module; VGG16 and VGG19 have MiniVGG's poolings."""
     for name in names:
-        pad = least_padding(network_of(name))
+        pad = make_least_padding(network_of(name))
         found = [pad.compute_output_shape((1, side, side, 3))[1] for side in (224, 256, 384, 500, 512)]
         assert (pad.before, found) == (before, sides)
     vgg16 = geometry.of_outputs(BACKBONES["vgg16"].feature_extractor(None, head=None))
@@ -168,7 +168,7 @@ def photo(height, width):
 
 def padded_by(model, pad):
     """The same FCN-8s with another padding in front of it."""
-    image, maps, geometries = on_image(any_size(model.get_layer("backbone")), "none", pad)
+    image, maps, geometries = apply_to_image(any_size(model.get_layer("backbone")), "none", pad)
     logits = fusion.fuse(maps, geometries, image, num_classes=3, finest=8)
     other = keras.Model(image, logits)
     for name in ("score_fr", "score_pool4", "score_pool3"):
@@ -233,7 +233,7 @@ def test_a_network_whose_poolings_move_is_left_alone():
 
 def test_an_upgrade_keeps_the_padding_that_its_net_was_trained_with():
     """A net of the first edition pads to multiples of 32 plus a margin, and so do the nets made of it."""
-    image, maps, geometries = on_image(
+    image, maps, geometries = apply_to_image(
         any_size(strided_maps()), "none", PadToStride(32, 0, 16, MEAN_COLOUR, name="pad")
     )
     old = keras.Model(image, fusion.fuse(maps, geometries, image, num_classes=3, finest=32), name="fcn32s")
@@ -290,7 +290,7 @@ def test_the_padding_of_the_first_edition_is_loaded_as_it_was():
     pad = PadToStride.from_config(config)
     for side in range(1, 100):
         assert pad.compute_output_shape((1, side, 1, 3))[1] == math.ceil((side + 19) / 32) * 32
-    again = PadToStride.from_config(least_padding(network_of("odd kernels")).get_config())
+    again = PadToStride.from_config(make_least_padding(network_of("odd kernels")).get_config())
     assert [again.compute_output_shape((1, side, side, 3))[1] for side in (1, 2, 17, 18, 33, 34, 50)] == [
         1,
         17,

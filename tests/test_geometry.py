@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fcn_keras.geometry import Geometry, of_outputs, trace
-from fcn_keras.layers.padding import CropLike, PadToStride
+from fcn_keras.layers.cropping import CropLike
+from fcn_keras.layers.padding import PadToStride
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
 VGG16_CONVOLUTIONS = (2, 2, 3, 3, 3)  # before each of the five poolings

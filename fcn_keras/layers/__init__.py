@@ -1,8 +1,9 @@
 """Layers that Keras lacks: bilinear upsampling, padding and cropping, dilated pooling, and preprocessing."""
 
 from .bilinear import Bilinear
+from .cropping import CropLike
 from .depthwise import BilinearDepthwiseConv2DTranspose
-from .padding import CropLike, PadEdges, PadToStride
+from .padding import PadEdges, PadToStride
 from .pooling import DilatedPooling2D
 from .preprocessing import Preprocessing
 from .upsampling import BilinearConv2DTranspose, BilinearUpsampling2D

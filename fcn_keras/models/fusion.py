@@ -9,8 +9,8 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2, Figure 3.
 import keras
 
 from ..geometry import Geometry
+from ..layers.cropping import CropLike
 from ..layers.depthwise import BilinearDepthwiseConv2DTranspose
-from ..layers.padding import CropLike
 from ..layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
 # Whether the kernels of the inner transposed convolutions, and the kernel of the last one, are learned.

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from ..geometry import Geometry, of_outputs
-from ..layers.padding import CropLike, PadEdges
+from ..layers.cropping import CropLike
+from ..layers.padding import PadEdges
 from .fusion import upsampled
 
 FACTORS = (2, 3, 4)

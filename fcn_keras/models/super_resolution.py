@@ -14,7 +14,7 @@ import keras
 
 from ..geometry import Geometry
 from ..layers._keras import outputs_inside
-from ..layers.padding import CropLike
+from ..layers.cropping import CropLike
 from . import fusion
 from .backbones import unfreeze
 from .cloning import any_size, copy_weights

@@ -11,7 +11,7 @@ from fcn_keras import geometry, paper
 from fcn_keras.inference import predictor
 from fcn_keras.inference.segment import logits, segment
 from fcn_keras.inference.tiling import Tiling
-from fcn_keras.layers.padding import CropLike
+from fcn_keras.layers.cropping import CropLike
 from fcn_keras.models import backbones
 from fcn_keras.models.cloning import any_size
 from fcn_keras.models.feature_layers import find_feature_layers

@@ -1,16 +1,15 @@
 """FCN-32s, FCN-16s and FCN-8s on any backbone, and functions that turn one network into another."""
 
-from . import image_super_resolution, super_resolution
 from .backbones import BACKBONES, Backbone
 from .convolutionalize import convolutionalize
 from .dilation import dilate, shift_and_stitch
 from .fcn import FCN8s, FCN16s, FCN32s, upgrade
 from .feature_layers import find_feature_layers
+from .fine_fcn import make_fine_fcn
 from .flops import macs
-from .image_super_resolution import as_image, interpolated, pairs, quality, reduced, super_resolver
 from .loading import load_model
 from .mini_vgg import MiniVGG
-from .super_resolution import super_resolution_fcn
+from .super_resolution import SuperResolver
 
 __all__ = [
     "BACKBONES",
@@ -19,20 +18,13 @@ __all__ = [
     "FCN16s",
     "FCN32s",
     "MiniVGG",
-    "as_image",
+    "SuperResolver",
     "convolutionalize",
     "dilate",
     "find_feature_layers",
-    "image_super_resolution",
-    "interpolated",
     "load_model",
     "macs",
-    "pairs",
-    "quality",
-    "reduced",
+    "make_fine_fcn",
     "shift_and_stitch",
-    "super_resolution",
-    "super_resolution_fcn",
-    "super_resolver",
     "upgrade",
 ]

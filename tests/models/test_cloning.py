@@ -11,7 +11,7 @@ from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.models import BACKBONES, Backbone, FCN8s, FCN16s, FCN32s, dilate, fusion, upgrade
 from fcn_keras.models.cloning import any_size, copy_weights
-from fcn_keras.models.super_resolution import super_resolution_fcn
+from fcn_keras.models.fine_fcn import make_fine_fcn
 
 UPSAMPLINGS = ("frozen", "learned_inner", "learned", "learned_depthwise")
 NETS = {"32s": FCN32s, "16s": FCN16s, "8s": FCN8s}
@@ -85,16 +85,16 @@ def test_the_finer_net_predicts_what_the_coarser_does(kernel, upsampling):
 @pytest.mark.parametrize(("kernel", "factor"), [(2, 2), (3, 1)])
 def test_the_nets_finer_than_8s_predict_what_it_does(kernel, upsampling, factor):
     net = trained(FCN8s(CLASSES, backbone(kernel), upsampling=upsampling), but=LAST)
-    finest = super_resolution_fcn(net, factor, features=4)
+    finest = make_fine_fcn(net, factor, features=4)
     for name in ("fuse_pool4", "fuse_pool3"):
         np.testing.assert_array_equal(run(at(finest, name), photo()), run(at(net, name), photo()))
     if kernel == 3:
         assert_same(run(finest, photo()), run(net, photo()))
     assert_same(
-        run(super_resolution_fcn(finest, factor, features=4), photo()), run(finest, photo())
+        run(make_fine_fcn(finest, factor, features=4), photo()), run(finest, photo())
     )  # its own steps are carried, too
     with pytest.raises(ValueError, match=r"features4.*with \(3, 3, .*, 5\).*\. Fix: "):
-        super_resolution_fcn(finest, factor, features=5)
+        make_fine_fcn(finest, factor, features=5)
 
 
 @pytest.mark.parametrize("upsampling", ["learned", "learned_depthwise"])
@@ -104,7 +104,7 @@ def test_a_last_kernel_that_was_learned_is_named(upsampling):
     for last, make in nets.items():
         net = trained(make(CLASSES, backbone(2), upsampling=upsampling))
         with pytest.warns(UserWarning, match=rf"learned the kernel of '{last}'.*start bilinear.*first predictions"):
-            super_resolution_fcn(net) if last == "upscore8" else upgrade(net)
+            make_fine_fcn(net) if last == "upscore8" else upgrade(net)
 
 
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
@@ -203,7 +203,7 @@ def test_an_fcn_32s_fixed_is_trained_whole_after_the_upgrade():
     fixed = upgrade(upgrade(net))
     for layer in fixed.layers:
         layer.trainable = False
-    assert len(super_resolution_fcn(fixed, features=4).get_layer("backbone").trainable_weights) == 5 * 2
+    assert len(make_fine_fcn(fixed, features=4).get_layer("backbone").trainable_weights) == 5 * 2
 
 
 def test_copies_keep_what_was_frozen():

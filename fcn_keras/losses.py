@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from .layers._xla import compile_with_xla
 from .layers.arguments import Renamed
 from .layers.labels import class_ids, mask_of_logits, require, two_class_logits
-from .layers.xla import by_xla_where_it_pays
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -118,7 +118,7 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         return config | {name: value for name, value in optional.items() if value}
 
 
-@by_xla_where_it_pays
+@compile_with_xla
 def _pixel_losses(labels, logits, class_weights, smoothing):
     """The loss of each pixel, and its weight in the mean. Both are 0 if the label is negative."""
     classes = logits.shape[-1]

@@ -19,9 +19,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from .layers._xla import compile_with_xla
 from .layers.arguments import Renamed
 from .layers.labels import argmax_labels, class_ids, mask_of_logits, require
-from .layers.xla import by_xla_where_it_pays
 
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
@@ -78,7 +78,7 @@ def _counted(cells, num_classes):
     return ops.reshape(counts[:-1], (num_classes, num_classes))
 
 
-@by_xla_where_it_pays
+@compile_with_xla
 def _cells_of_logits(truth, logits, num_classes, ignore_class):
     """The cell for each pixel, and whether any logit of a labelled pixel is NaN."""
     labels = class_ids(truth, num_classes, ignore_class)

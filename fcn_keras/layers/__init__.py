@@ -1,4 +1,8 @@
-"""Layers that Keras lacks: bilinear upsampling, padding and cropping, dilated pooling, and preprocessing."""
+"""Layers that Keras lacks: bilinear upsampling, padding and cropping, dilated pooling, and preprocessing.
+
+Two modules hold no layers but code that the whole package uses: ``_keras`` the private parts of Keras, and ``_xla`` the
+compilation of losses and metrics.
+"""
 
 from .bilinear import Bilinear
 from .cropping import CropLike

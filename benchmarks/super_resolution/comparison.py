@@ -13,7 +13,7 @@ from keras import ops
 from fcn_keras import metrics
 from fcn_keras._files import atomic_write
 from fcn_keras.datasets import load, prepare
-from fcn_keras.datasets.images import image_files, read_image
+from fcn_keras.datasets.images import list_images, read_image
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.models.fine_fcn import make_fine_fcn
 from fcn_keras.models.loading import load_model
@@ -183,7 +183,7 @@ def photographs(folder, smallest=96, seed=0):
 
     >>> photographs("~/Pictures")  # doctest: +SKIP
     """
-    files = image_files(folder)
+    files = list_images(folder)
     found = [image for image in map(read_image, files) if min(image.shape[:2]) >= smallest]
     if not found:
         raise ValueError(

@@ -42,9 +42,9 @@ class CropLike(keras.layers.Layer):
         scores, reference = input_shape
         return (scores[0], *(None if side is None else self.factor * side for side in reference[1:3]), scores[3])
 
-    def geometry(self, incoming):
+    def compute_geometry(self, incoming):
         """Geometry of the output, for `fcn_keras.geometry.trace`."""
-        return incoming[0].shifted(self.offset)
+        return incoming[0].shift(self.offset)
 
     def get_config(self):
         return {**super().get_config(), "offset": self.offset, "factor": self.factor}

@@ -61,9 +61,9 @@ class PadToStride(keras.layers.Layer):
         batch, *sides, channels = input_shape
         return (batch, *(None if side is None else self._padded(side) for side in sides), channels)
 
-    def geometry(self, incoming):
+    def compute_geometry(self, incoming):
         """Geometry of the output, for `fcn_keras.geometry.trace`."""
-        return incoming[0].shifted(-self.before)
+        return incoming[0].shift(-self.before)
 
     def get_config(self):
         own = {"stride": self.stride, "before": self.before, "after": self.after, "colour": self.colour}
@@ -108,9 +108,9 @@ class PadEdges(keras.layers.Layer):
         batch, *sides, channels = input_shape
         return (batch, *(None if side is None else side + 2 * self.margin for side in sides), channels)
 
-    def geometry(self, incoming):
+    def compute_geometry(self, incoming):
         """Geometry of the output, for `fcn_keras.geometry.trace`."""
-        return incoming[0].shifted(-self.margin)
+        return incoming[0].shift(-self.margin)
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}

@@ -13,11 +13,12 @@ size of the image.
 import keras
 
 from ..geometry import Geometry
-from ..layers._keras import outputs_inside
+from ..layers._keras import get_outputs
 from ..layers.cropping import CropLike
 from . import fusion
+from .any_size import allow_any_size
 from .backbones import unfreeze
-from .cloning import any_size, copy_weights
+from .cloning import copy_weights
 from .feature_layers import find_feature_layers
 from .image_input import apply_to_image
 
@@ -65,7 +66,7 @@ def make_fine_fcn(model, factor=1, features=32, name=None):
     backbone, lower = _with_lower_maps(layers["backbone"])
     image, maps, geometries = apply_to_image(backbone, layers["preprocessing"].mode, layers["pad"])
     classes = layers["score_fr"].filters
-    options = {"finest": 8, "upsampling": fusion.upsampling_of(model), "skip_scales": _scales(layers)}
+    options = {"finest": 8, "upsampling": fusion.find_upsampling(model), "skip_scales": _scales(layers)}
     scores, geometry = fusion.fuse_maps(maps[-3:], geometries[-3:], classes, **options)
     hidden = None
     for lower_map, target in zip(maps[:lower], geometries[:lower], strict=True):
@@ -90,8 +91,8 @@ def _with_lower_maps(backbone):
         names = find_feature_layers(trunk, (4, 2, 1))
     except ValueError:  # the first layer of this backbone already halves the size
         names = find_feature_layers(trunk, (4, 2))
-    found = [outputs_inside(trunk.get_layer(name), trunk)[-1] for name in names]
-    return unfreeze(any_size(backbone, [*found, *backbone.outputs[-3:]], name="backbone")), len(found)
+    found = [get_outputs(trunk.get_layer(name), trunk)[-1] for name in names]
+    return unfreeze(allow_any_size(backbone, [*found, *backbone.outputs[-3:]], name="backbone")), len(found)
 
 
 def _scales(layers):
@@ -115,7 +116,7 @@ def _step(scores, hidden, geometry, lower_map, target, classes, features):
 
 
 def _upsampled_to(x, geometry, reference, target, name):
-    canvas, crop = fusion.upsampled(x, geometry, target, learned=False, name=name)
+    canvas, crop = fusion.upsample(x, geometry, target, learned=False, name=name)
     return CropLike(crop, dtype="float32", name=f"{name}_crop")([canvas, reference])
 
 
@@ -124,5 +125,5 @@ def _beyond_the_image(scores, hidden, geometry, image, classes, factor):
         return CropLike(round(-geometry.offset), dtype="float32", name="logits")([scores, image])
     fine = Geometry(1 / factor, 1, (1 / factor - 1) / 2)
     both = keras.layers.Concatenate(dtype="float32", name="scores_and_features")([scores, hidden])
-    canvas, crop = fusion.upsampled(both, geometry, fine, learned=True, name=f"upscore_fine{factor}", channels=classes)
+    canvas, crop = fusion.upsample(both, geometry, fine, learned=True, name=f"upscore_fine{factor}", channels=classes)
     return CropLike(crop, factor, dtype="float32", name="logits")([canvas, image])

@@ -27,10 +27,10 @@ import math
 import keras
 
 from .. import geometry
-from ..layers._keras import all_layers
+from ..layers._keras import get_all_layers
 from ..layers.padding import PadToStride
 from ..layers.preprocessing import MEAN_COLOUR, Preprocessing
-from .cloning import places_units_by_size
+from .any_size import places_units_by_size
 from .fusion import upsampling_sizes
 
 #: Pixels of an image that is large enough for every network and a multiple of its total stride.
@@ -59,7 +59,7 @@ def apply_to_image(network, preprocessing, pad=None):
     pad = make_least_padding(network) if pad is None else type(pad).from_config(pad.get_config())
     image = keras.Input((None, None, 3), name="image")
     x = Preprocessing(preprocessing, name="preprocessing")(pad(image))
-    return image, network(x), geometry.of_outputs(network, incoming=geometry.Geometry(offset=-pad.before))
+    return image, network(x), geometry.trace_outputs(network, incoming=geometry.Geometry(offset=-pad.before))
 
 
 def make_least_padding(network):
@@ -80,12 +80,12 @@ def make_least_padding(network):
     >>> [make_least_padding(network).compute_output_shape((1, side, side, 3))[1] for side in (1, 224, 225, 241, 242)]
     [1, 225, 225, 241, 257]
     """
-    geometries = geometry.of_outputs(network)
+    geometries = geometry.trace_outputs(network)
     outside = [*map(_outside, geometries[:-1], geometries[1:]), geometries[-1].stride / 2]
     before = max(0, *(math.ceil(g.offset - pixels) for g, pixels in zip(geometries, outside, strict=True)))
     after = [math.ceil(g.stride - 1 - pixels - g.offset) for g, pixels in zip(geometries, outside, strict=True)]
     options = {"colour": MEAN_COLOUR, "name": "pad"}
-    if any(map(places_units_by_size, all_layers(network))):
+    if any(map(places_units_by_size, get_all_layers(network))):
         return PadToStride(geometries[-1].stride, before, max(0, *after), **options)
     spare = [_spare(network, i, g.stride) for i, g in enumerate(geometries)]
     pairs = itertools.pairwise(zip(geometries, spare, strict=True))

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..geometry import Geometry, of_outputs
+from ..geometry import Geometry, trace_outputs
 from ..layers.cropping import CropLike
 from ..layers.padding import PadEdges
-from .fusion import upsampled
+from .fusion import upsample
 
 FACTORS = (2, 3, 4)
 
@@ -55,9 +55,9 @@ def SuperResolver(factor, features=32, depth=3, name=None):
         x = keras.layers.Conv2D(features, 3, activation="relu", kernel_initializer="he_normal", name=f"conv{i}")(x)
     colours = keras.layers.Cropping2D(depth, name="colours")(features_of)
     both = keras.layers.Concatenate(name="colours_and_features")([colours, x])
-    (geometry,) = of_outputs(keras.Model(image, both))
+    (geometry,) = trace_outputs(keras.Model(image, both))
     fine = Geometry(1 / factor, 1, (1 / factor - 1) / 2)  # pixel q of the result lies at (q + 0.5) / factor - 0.5
-    canvas, crop = upsampled(both, geometry, fine, learned=True, name="upscore", channels=3)
+    canvas, crop = upsample(both, geometry, fine, learned=True, name="upscore", channels=3)
     x = CropLike(crop, factor, name="upscore_crop")([canvas, image])
     x = keras.layers.Rescaling(127.5, offset=127.5, dtype="float32", name="colours_out")(x)
     return keras.Model(image, x, name=name or f"super_resolver_x{factor}")

@@ -41,7 +41,7 @@ def test_sizes_and_geometries(backbone, factor, request):
     model = make_fine_fcn(request.getfixturevalue(backbone), factor)
     for size in [(1, 1), (33, 47), (64, 31)]:
         assert model(photo(*size)).shape == (1, *(factor * side for side in size), CLASSES)
-    (place,) = geometry.of_outputs(model)
+    (place,) = geometry.trace_outputs(model)
     assert (place.stride, place.offset) == (1 / factor, (1 / factor - 1) / 2)
 
 

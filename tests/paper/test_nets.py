@@ -66,7 +66,7 @@ def test_crops_and_kernels_are_those_of_the_released_nets(name, crops, kernels):
     }
     assert found == crops
     assert [layer.kernel_size[0] for layer in model.layers if layer.name.startswith("upscore") and "crop" not in layer.name] == kernels  # fmt: skip
-    (logits,) = geometry.of_outputs(model)
+    (logits,) = geometry.trace_outputs(model)
     assert (logits.stride, logits.offset) == (1, 0)  # a pixel's logits lie on the pixel
 
 

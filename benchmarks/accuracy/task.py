@@ -10,7 +10,7 @@ from fcn_keras.metrics import METRICS, SegmentationMetrics
 from fcn_keras.training import Recipe
 from fcn_keras.training.data import load_splits, prepare_splits
 
-SHARED = ("backbone", "weights", "epochs", "batch", "size", "scales", "colour", "augmentation")
+SHARED = ("backbone", "weights", "epochs", "batch", "size", "scales", "color", "augmentation")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -208,7 +208,7 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
         cache: Whether to keep the bytes of the files in memory after the first pass. Later calls of `load` with the
             same split, in the same process, use them again. This helps with slow disks. Shuffling and augmentation are
             not cached.
-        **options: ``size``, ``augment``, ``scales``, ``colour``, ``batch``, ``seed``: see
+        **options: ``size``, ``augment``, ``scales``, ``color``, ``batch``, ``seed``: see
             `fcn_keras.datasets.pipeline.make_pipeline`.
 
     Returns:

@@ -7,7 +7,7 @@ from .builders import make_class_metadata, make_features, record_source, require
 from .classes import Classes
 from .masks import find_pairs, read_mask, require_same_size
 
-COLOURS = {
+COLORS = {
     "sky": (128, 128, 128),
     "building": (128, 0, 0),
     "pole": (192, 192, 128),
@@ -20,7 +20,7 @@ COLOURS = {
     "pedestrian": (64, 64, 0),
     "bicyclist": (0, 128, 192),
 }
-CLASSES = Classes(tuple(COLOURS), void_id=len(COLOURS))  # in the files, void is 11
+CLASSES = Classes(tuple(COLORS), void_id=len(COLORS))  # in the files, void is 11
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # split → folder
 
 
@@ -48,7 +48,7 @@ class CamVid(tfds.core.GeneratorBasedBuilder):
             description="Road scenes, 360×480, with masks of 11 classes.",
             features=make_features(encoding_format=None),
             supervised_keys=("image", "segmentation_mask"),
-            metadata=make_class_metadata(list(COLOURS), np.array(list(COLOURS.values()))),
+            metadata=make_class_metadata(list(COLORS), np.array(list(COLORS.values()))),
         )
 
     def _split_generators(self, dl_manager):

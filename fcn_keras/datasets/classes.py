@@ -15,8 +15,8 @@ class Classes:
 
     Args:
         names: One name for each id. If there is a background, it comes first.
-        colours: RGB in 0–255, one triple for each name; None if masks hold ids.
-        void_colour: RGB of the pixels that belong to no class; None if there is no such colour.
+        colors: RGB in 0–255, one triple for each name; None if masks hold ids.
+        void_color: RGB of the pixels that belong to no class; None if there is no such colour.
         void_id: Id that means void in the mask files, in addition to 255. The ids above it move down by one, so that
             the class ids have no gap.
 
@@ -27,14 +27,14 @@ class Classes:
     """
 
     names: tuple
-    colours: tuple | None = None
-    void_colour: tuple | None = None
+    colors: tuple | None = None
+    void_color: tuple | None = None
     void_id: int | None = None
 
     @property
     def palette(self):
         """uint8 array ``(C, 3)``: the colours, or those of PASCAL VOC if the classes have none."""
-        return voc_palette(len(self.names)) if self.colours is None else np.array(self.colours, "uint8")
+        return voc_palette(len(self.names)) if self.colors is None else np.array(self.colors, "uint8")
 
     @property
     def id_of_level(self):
@@ -112,7 +112,7 @@ def read_classes(path):
     ('ground', 'road')
     >>> _ = user_path("classes.txt").write_text("void\nground\nroad")
     >>> read_classes("classes.txt")
-    Classes(names=('ground', 'road'), colours=None, void_colour=None, void_id=0)
+    Classes(names=('ground', 'road'), colors=None, void_color=None, void_id=0)
     """
     path = user_path(path)
     found, first_lines = {}, {}
@@ -120,28 +120,28 @@ def read_classes(path):
         line = line.partition("#")[0].strip()
         if not line:
             continue
-        name, colour = _parsed(line, f"{path}, line {number}")
+        name, color = _parsed(line, f"{path}, line {number}")
         name = "void" if name.lower() == "void" else name
-        for kind, value in (("name", name), ("colour", colour)):
+        for kind, value in (("name", name), ("colour", color)):
             before = first_lines.setdefault((kind, value), number) if value is not None else number
             if before != number:
                 raise ValueError(f"{path}, line {number}: found the {kind} {value}, which line {before} already has.")
-        found[name] = colour
+        found[name] = color
     void_id = list(found).index("void") if "void" in found and found["void"] is None else None
     void = found.pop("void", None)
-    coloured = [name for name, colour in found.items() if colour is not None]
+    colored = [name for name, color in found.items() if color is not None]
     if not found:
         raise ValueError(f"{path} names no class: expected a line for each, such as `road` or `road 128 64 128`.")
     most = VOID - (void_id is not None)
     if len(found) > most:
         raise ValueError(f"{path} names {len(found)} classes: expected at most {most}, because the id {VOID} is void.")
-    if coloured and len(coloured) < len(found):
-        bare = next(name for name in found if name not in coloured)
+    if colored and len(colored) < len(found):
+        bare = next(name for name in found if name not in colored)
         raise ValueError(
             f"{path}, line {first_lines['name', bare]}: {bare!r} has no colour, but other lines have one: expected a "
             "colour for every class, or for none. Fix: name its colour; if the line is a heading, delete it."
         )
-    return Classes(tuple(found), tuple(found.values()) if coloured else None, void, void_id)
+    return Classes(tuple(found), tuple(found.values()) if colored else None, void, void_id)
 
 
 def read_lines(path, content):
@@ -177,7 +177,7 @@ def _parsed(line, place):
     return name, tuple(int(n) for n in numbers) or None
 
 
-def colours_to_ids(mask, classes):
+def colors_to_ids(mask, classes):
     """Turns the colours of a mask into class ids.
 
     Args:
@@ -193,22 +193,22 @@ def colours_to_ids(mask, classes):
 
     Example:
 
-    >>> classes = Classes(("ground", "road"), ((0, 0, 0), (128, 64, 128)), void_colour=(255, 255, 255))
-    >>> colours_to_ids(np.array([[[0, 0, 0], [128, 64, 128], [255, 255, 255]]], "uint8"), classes).tolist()
+    >>> classes = Classes(("ground", "road"), ((0, 0, 0), (128, 64, 128)), void_color=(255, 255, 255))
+    >>> colors_to_ids(np.array([[[0, 0, 0], [128, 64, 128], [255, 255, 255]]], "uint8"), classes).tolist()
     [[0, 1, 255]]
     """
     mask = np.asarray(mask)
     if mask.dtype != np.uint8 or mask.ndim != 3 or mask.shape[-1] != 3:
         raise ValueError(f"The mask is {mask.dtype} {mask.shape}: expected uint8 (H, W, 3), RGB.")
-    if classes.colours is None:
+    if classes.colors is None:
         raise ValueError(
             "The mask is written in colours, but the classes have none. Fix: write them into classes.txt, one line for "
             "each class, such as `road 128 64 128`."
         )
     codes = _codes(mask)
-    table = {int(_codes(np.array(colour))): id_ for id_, colour in enumerate(classes.colours)}
-    if classes.void_colour is not None:
-        table[int(_codes(np.array(classes.void_colour)))] = VOID
+    table = {int(_codes(np.array(color))): id_ for id_, color in enumerate(classes.colors)}
+    if classes.void_color is not None:
+        table[int(_codes(np.array(classes.void_color)))] = VOID
     present, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
     unknown = [i for i in np.argsort(-counts) if int(present[i]) not in table]
     if unknown:

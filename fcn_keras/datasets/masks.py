@@ -5,7 +5,7 @@ import PIL.Image
 
 from .._files import user_path
 from ..layers.labels import VOID
-from .classes import Classes, colours_to_ids
+from .classes import Classes, colors_to_ids
 from .images import FORMATS, list_images
 
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # the endings of mask files in a user's folder
@@ -40,14 +40,14 @@ def read_mask(path, classes=None):
     path = path if opened else user_path(path)
     if isinstance(classes, int):
         classes = Classes(tuple(f"class {id_}" for id_ in range(classes)))
-    coloured = classes is not None and classes.colours is not None
+    colored = classes is not None and classes.colors is not None
     if not (opened or path.is_file()):
         raise ValueError(f"{path} is not a file: expected a PNG, BMP or TIFF image.")
     try:
         with PIL.Image.open(path, formats=FORMATS) as file:
-            if file.mode in ("RGB", "RGBA") or (file.mode == "P" and coloured):
-                _require_colours(file, coloured)
-                return colours_to_ids(np.asarray(file.convert("RGB")), classes)
+            if file.mode in ("RGB", "RGBA") or (file.mode == "P" and colored):
+                _require_colors(file, colored)
+                return colors_to_ids(np.asarray(file.convert("RGB")), classes)
             ids = _levels(file)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -68,10 +68,10 @@ def read_mask(path, classes=None):
     return ids
 
 
-def _require_colours(file, coloured):
+def _require_colors(file, colored):
     if file.mode == "RGBA" and file.getextrema()[3] != (255, 255):
         raise ValueError("the mask is transparent in places: expected opaque colours.")
-    if not coloured:
+    if not colored:
         raise ValueError(
             f"the mask is written in colours (mode {file.mode}), and no classes.txt names them: expected one id for "
             "each pixel. Fix: write a classes.txt, one line for each class, such as `road 128 64 128`."

@@ -9,15 +9,15 @@ import math
 
 import tensorflow as tf
 
-from ..layers.preprocessing import MEAN_COLOUR
+from ..layers.preprocessing import MEAN_COLOR
 
 # The largest changes of the colours at strength 1: of brightness (where white is 1), of contrast and saturation
 # (relative to their values), and of hue (where the full circle is 1).
-COLOUR_RANGES = (0.25, 0.4, 0.4, 0.05)
+COLOR_RANGES = (0.25, 0.4, 0.4, 0.05)
 
 
 def make_pipeline(
-    examples, *, size=None, augment=False, scales=(0.5, 2.0), colour=0.0, batch=None, seed=None, ignore_class=255
+    examples, *, size=None, augment=False, scales=(0.5, 2.0), color=0.0, batch=None, seed=None, ignore_class=255
 ):
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
 
@@ -26,9 +26,9 @@ def make_pipeline(
             also be the bytes of JPEG and PNG files, which keeps the shuffle buffer small.
         size: ``(height, width)`` to which every image is cropped or padded. With `augment` the crop has a random
             position, without it the crop is centred. None keeps the size of each image.
-        augment: Whether to scale, crop and flip (left to right) at random, and to vary the colours by `colour`.
+        augment: Whether to scale, crop and flip (left to right) at random, and to vary the colours by `color`.
         scales: Smallest and largest factor of the random scale. The logarithm of the factor is uniform between them.
-        colour: How much colours vary with `augment`, in units of `COLOUR_RANGES`: 0 not at all, 1 strongly.
+        color: How much colours vary with `augment`, in units of `COLOR_RANGES`: 0 not at all, 1 strongly.
         batch: Number of images in a batch. They must all have the same size. None gives single examples.
         seed: An integer that determines the order of the examples and all random numbers. Use a different one for each
             epoch. None keeps the order.
@@ -39,7 +39,7 @@ def make_pipeline(
 
     Raises:
         ValueError: If `augment` is True and there is no seed; if `scales` are not two positive numbers in order; if
-            `colour` is outside 0–2; or if the examples must be shuffled, but their number is not known.
+            `color` is outside 0–2; or if the examples must be shuffled, but their number is not known.
 
     Example:
 
@@ -54,8 +54,8 @@ def make_pipeline(
         raise ValueError(
             f"Found scales={tuple(scales)}: expected the smallest and the largest factor, such as (0.5, 2)."
         )
-    if not 0 <= colour <= 2:
-        raise ValueError(f"Found colour={colour}: expected 0 (colours as they are) to 2.")
+    if not 0 <= color <= 2:
+        raise ValueError(f"Found color={color}: expected 0 (colours as they are) to 2.")
     numbered = examples.enumerate()
     if seed is not None:
         length = int(examples.cardinality())
@@ -76,8 +76,8 @@ def make_pipeline(
         if augment:
             flip = draw.uniform() < 0.5
             image, mask = (tf.cond(flip, lambda x=x: tf.reverse(x, [1]), lambda x=x: x) for x in (image, mask))
-        if augment and colour:
-            image = _coloured(image, draw, colour)
+        if augment and color:
+            image = _colored(image, draw, color)
         if size is not None:
             image, mask = _padded(image, mask, size, ignore_class)
         return image, mask[..., 0]
@@ -128,17 +128,17 @@ def _cut(image, mask, size, draw):
 
 
 def _padded(image, mask, size, ignore_class):
-    """Pads image and mask on all sides to `size`: the image with `MEAN_COLOUR`, the mask with `ignore_class`."""
+    """Pads image and mask on all sides to `size`: the image with `MEAN_COLOR`, the mask with `ignore_class`."""
     more = [size[axis] - tf.shape(mask)[axis] for axis in (0, 1)]
     margins = [[n // 2, n - n // 2] for n in more] + [[0, 0]]
-    image = tf.pad(image - MEAN_COLOUR, margins) + MEAN_COLOUR
+    image = tf.pad(image - MEAN_COLOR, margins) + MEAN_COLOR
     mask = tf.pad(mask, margins, constant_values=tf.cast(ignore_class, mask.dtype))
     return tf.ensure_shape(image, [*size, 3]), tf.ensure_shape(mask, [*size, 1])
 
 
-def _coloured(image, draw, strength):
+def _colored(image, draw, strength):
     """Varies brightness, contrast, saturation and hue, as different weather, light and cameras do."""
-    brightness, contrast, saturation, hue = (draw.uniform(-1.0, 1.0) * strength * most for most in COLOUR_RANGES)
+    brightness, contrast, saturation, hue = (draw.uniform(-1.0, 1.0) * strength * most for most in COLOR_RANGES)
     image = tf.image.adjust_brightness(image / 255, brightness)
     image = tf.image.adjust_contrast(image, tf.maximum(1 + contrast, 0))
     image = tf.image.adjust_saturation(image, tf.maximum(1 + saturation, 0))

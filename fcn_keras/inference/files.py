@@ -76,10 +76,10 @@ def write_mask(path, mask, palette=None):
     if ids.max() > 255:
         raise ValueError(f"Found ids up to {ids.max()} in the mask: expected 0–255, as many as a PNG palette has.")
     picture = Image.fromarray(ids.astype("uint8"))
-    colours = voc_palette().copy()
+    colors = voc_palette().copy()
     if palette is not None:
-        colours[: len(palette)] = color_table(palette)[: min(len(palette), 256)]
-    picture.putpalette(colours.tobytes())
+        colors[: len(palette)] = color_table(palette)[: min(len(palette), 256)]
+    picture.putpalette(colors.tobytes())
     write_picture(path, picture)
 
 

@@ -7,7 +7,7 @@ and files in COCO's format (`fcn_keras.instances.coco`).
 
 import tensorflow as tf
 
-from ..layers.preprocessing import MEAN_COLOUR
+from ..layers.preprocessing import MEAN_COLOR
 from . import coco
 from .sources import Source, of_builder
 
@@ -104,7 +104,7 @@ def _fit(image, masks, size, draws):
     if draws is not None:
         factor *= 0.8 * (1.25 / 0.8) ** draws[0]
     fitted = tf.maximum(tf.cast(tf.round(sides * factor), tf.int32), 1)
-    image = tf.image.resize(image, fitted) - MEAN_COLOUR
+    image = tf.image.resize(image, fitted) - MEAN_COLOR
     masks = tf.image.resize(masks[..., None], fitted, method="nearest")
     free = tf.constant(size) - fitted
     share = (0.0, 0.0) if draws is None else (draws[1], draws[2])
@@ -117,7 +117,7 @@ def _fit(image, masks, size, draws):
         x = tf.slice(x, [0, *tf.unstack(cut), 0], [-1, *tf.unstack(kept), -1])
         return tf.pad(x, tf.concat([[[0, 0]], margins, [[0, 0]]], axis=0))
 
-    return frame(image[None])[0] + MEAN_COLOUR, frame(masks)[..., 0]
+    return frame(image[None])[0] + MEAN_COLOR, frame(masks)[..., 0]
 
 
 def _rows(masks, classes, objects, size):

@@ -3,14 +3,18 @@
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.1. The authors' nets pad by 100 pixels on each side.
 """
 
+from typing import ClassVar
+
 import keras
 from keras import ops
+
+from .arguments import Renamed
 
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 
 @register
-class PadToStride(keras.layers.Layer):
+class PadToStride(Renamed, keras.layers.Layer):
     """Pads images so that the maps of the next network get all the units that they need.
 
     The layer takes images ``(batch, H, W, channels)``. It adds ``before`` pixels at the top and left, and as few pixels
@@ -23,7 +27,7 @@ class PadToStride(keras.layers.Layer):
         before: Pixels that are added at the top and left.
         after: Number of pixels by which the units must reach beyond the end of the image; may be negative. Or a list,
             with one number for each stride.
-        colour: Colour of the added pixels, one number for each channel; by default 0.
+        color: Colour of the added pixels, one number for each channel; by default 0.
         spare: Number of pixels that the last unit of the map does not need; or a list, with one number for each stride.
         **kwargs: Arguments of `keras.layers.Layer`, such as ``name``.
 
@@ -38,16 +42,18 @@ class PadToStride(keras.layers.Layer):
     TensorShape([1, 241, 257, 3])
     """
 
-    def __init__(self, stride, before=0, after=0, colour=(0, 0, 0), spare=0, **kwargs):
+    RENAMED: ClassVar = {"colour": "color"}
+
+    def __init__(self, stride, before=0, after=0, color=(0, 0, 0), spare=0, **kwargs):
         super().__init__(**kwargs)
         self.stride, self.before, self.after = stride, before, after
-        self.colour, self.spare = tuple(colour), spare
+        self.color, self.spare = tuple(color), spare
 
     def call(self, images):
         _, height, width, _ = ops.shape(images)
-        colour = ops.convert_to_tensor(self.colour, dtype=images.dtype)
+        color = ops.convert_to_tensor(self.color, dtype=images.dtype)
         margins = [[self.before, self._padded(side) - side - self.before] for side in (height, width)]
-        return ops.pad(images - colour, [[0, 0], *margins, [0, 0]]) + colour
+        return ops.pad(images - color, [[0, 0], *margins, [0, 0]]) + color
 
     def _padded(self, side):
         larger = max if isinstance(side, int) else ops.maximum
@@ -66,7 +72,7 @@ class PadToStride(keras.layers.Layer):
         return incoming[0].shift(-self.before)
 
     def get_config(self):
-        own = {"stride": self.stride, "before": self.before, "after": self.after, "colour": self.colour}
+        own = {"stride": self.stride, "before": self.before, "after": self.after, "color": self.color}
         return {**super().get_config(), **own, "spare": self.spare}
 
 

@@ -4,7 +4,7 @@ import keras
 
 CAFFE_BGR = (104.00699, 116.66877, 122.67892)
 # The mean RGB of ImageNet. Images are padded with it, because preprocessing turns it into 0 for most networks.
-MEAN_COLOUR = (123.68, 116.779, 103.939)
+MEAN_COLOR = (123.68, 116.779, 103.939)
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 

@@ -53,13 +53,13 @@ def SuperResolver(factor, features=32, depth=3, name=None):
     x = features_of = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(x)
     for i in range(1, depth + 1):
         x = keras.layers.Conv2D(features, 3, activation="relu", kernel_initializer="he_normal", name=f"conv{i}")(x)
-    colours = keras.layers.Cropping2D(depth, name="colours")(features_of)
-    both = keras.layers.Concatenate(name="colours_and_features")([colours, x])
+    colors = keras.layers.Cropping2D(depth, name="colors")(features_of)
+    both = keras.layers.Concatenate(name="colors_and_features")([colors, x])
     (geometry,) = trace_outputs(keras.Model(image, both))
     fine = Geometry(1 / factor, 1, (1 / factor - 1) / 2)  # pixel q of the result lies at (q + 0.5) / factor - 0.5
     canvas, crop = upsample(both, geometry, fine, learned=True, name="upscore", channels=3)
     x = CropLike(crop, factor, name="upscore_crop")([canvas, image])
-    x = keras.layers.Rescaling(127.5, offset=127.5, dtype="float32", name="colours_out")(x)
+    x = keras.layers.Rescaling(127.5, offset=127.5, dtype="float32", name="colors_out")(x)
     return keras.Model(image, x, name=name or f"super_resolver_x{factor}")
 
 

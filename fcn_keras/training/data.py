@@ -26,8 +26,8 @@ def load_splits(recipe, builders, splits):
 
     The pixels of the classes are counted on the last.
     """
-    colour = 1.0 if recipe.colour is None else recipe.colour
-    augment = {} if recipe.scales is None else {"augment": True, "scales": recipe.scales, "colour": colour}
+    color = 1.0 if recipe.color is None else recipe.color
+    augment = {} if recipe.scales is None else {"augment": True, "scales": recipe.scales, "color": color}
     options = {"size": recipe.size, **augment, **recipe.augmentation}
 
     def batches(epoch_seed):

@@ -11,7 +11,7 @@ NETS = ("FCN-32s", "FCN-16s", "FCN-8s", "FCN-8s-at-once")
 OPTIMIZERS = ("adamw", "sgd", "caffe")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 #: Fields of a `Recipe` that say how batches are made. Data of the caller's come in batches already.
-DATA_FIELDS = ("batch", "validation_batch", "size", "scales", "colour", "augmentation")
+DATA_FIELDS = ("batch", "validation_batch", "size", "scales", "color", "augmentation")
 
 #: Table 2 of the paper, on 736 images of VOC2011 val, in percent: pixel accuracy, mean accuracy, mean IU,
 #: frequency-weighted IU.
@@ -39,7 +39,7 @@ class Recipe:
         size: ``(height, width)`` of the training crops: at random places with augmentation, else in the middle. None
             trains on whole images.
         scales: Smallest and largest factor of the random scale. None trains without augmentation.
-        colour: How much augmentation varies the colours, by default 1. See `fcn_keras.datasets.pipeline`.
+        color: How much augmentation varies the colours, by default 1. See `fcn_keras.datasets.pipeline`.
         augmentation: More arguments of `fcn_keras.datasets.load` for the training data, such as ``{"cache": True}``.
         optimizer: ``"adamw"`` or ``"sgd"``, both with polynomial decay, or ``"caffe"``, the authors' solver at a
             constant rate.
@@ -82,7 +82,7 @@ class Recipe:
     validation_batch: int = 1
     size: tuple[int, int] | None = (304, 400)
     scales: tuple[float, float] | None = (0.9, 2.2)
-    colour: float | None = None
+    color: float | None = None
     augmentation: Mapping = dataclasses.field(default_factory=dict)
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
@@ -111,7 +111,7 @@ class Recipe:
         if self.optimizer == "adamw":
             self._require('optimizer="adamw"', momentum=0.9)
         if self.scales is None:
-            self._require("scales=None, which is no augmentation", colour=None)
+            self._require("scales=None, which is no augmentation", color=None)
 
     def _require(self, what, **expected):
         found = {field: getattr(self, field) for field in expected}

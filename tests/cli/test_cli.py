@@ -198,7 +198,7 @@ def test_evaluate_averages_over_scales(data, tmp_path, capsys):
         assert (expected.sum(axis=0) > 0).sum() > 2  # it says several things
 
 
-def test_segment_writes_masks_in_the_colours_of_the_run(trained, tmp_path, capsys):
+def test_segment_writes_masks_in_the_colors_of_the_run(trained, tmp_path, capsys):
     photos, out = tmp_path / "photos", tmp_path / "masks"
     photos.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype("uint8")

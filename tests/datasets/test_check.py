@@ -113,8 +113,8 @@ def palettes(root):
 
 def grey_levels(root):
     for name in NAMES:
-        coloured = PIL.Image.fromarray(voc_palette()[blocks(name)])
-        coloured.convert("L").save(root / "masks" / f"{name}.png")
+        colored = PIL.Image.fromarray(voc_palette()[blocks(name)])
+        colored.convert("L").save(root / "masks" / f"{name}.png")
 
 
 def linked_folders(root):
@@ -248,7 +248,7 @@ def test_classes_by_file_by_argument_and_by_the_ids(root):
     assert "write 1 for the object" in str(check(root, progress=False))
 
 
-def test_colours_that_classes_txt_names(root):
+def test_colors_that_classes_txt_names(root):
     lines = [f"{name} {r} {g} {b}" for name, (r, g, b) in zip("abc", voc_palette(3), strict=True)]
     (root / "classes.txt").write_text("\n".join([*lines, "void 224 224 192"]))
     for name in NAMES:

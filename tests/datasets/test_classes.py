@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from fcn_keras.datasets.classes import Classes, colours_to_ids, read_classes, voc_palette
+from fcn_keras.datasets.classes import Classes, colors_to_ids, read_classes, voc_palette
 
 
 @pytest.mark.parametrize(
@@ -62,25 +62,25 @@ def test_no_file(tmp_path):
 
 
 @pytest.mark.parametrize("mask", [np.zeros((2, 2, 4), "uint8"), np.zeros((2, 2), "uint8"), np.zeros((2, 2, 3))])
-def test_no_mask_in_colours(mask):
+def test_no_mask_in_colors(mask):
     with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\), RGB"):
-        colours_to_ids(mask, Classes(("ground",), ((0, 0, 0),)))
+        colors_to_ids(mask, Classes(("ground",), ((0, 0, 0),)))
 
 
-def test_colours_become_the_ids_that_they_were_drawn_for():
+def test_colors_become_the_ids_that_they_were_drawn_for():
     ids = np.random.default_rng(0).integers(0, 21, (13, 17)).astype("uint8")
     ids[0] = 255
     palette = voc_palette()
     classes = Classes(tuple("abcdefghijklmnopqrstu"), tuple(map(tuple, palette[:21])), tuple(palette[255]))
-    np.testing.assert_array_equal(colours_to_ids(palette[ids], classes), ids)
+    np.testing.assert_array_equal(colors_to_ids(palette[ids], classes), ids)
 
 
-def test_colours_of_no_class_are_named_with_their_pixels():
+def test_colors_of_no_class_are_named_with_their_pixels():
     mask = np.zeros((4, 5, 3), "uint8")
     mask[0], mask[1, 0] = (1, 2, 3), (0, 0, 255)
     with pytest.raises(
         ValueError, match=r"holds 2 colours of no class: \(1, 2, 3\) \(5 pixels\), \(0, 0, 255\) \(1 pixels\)"
     ):
-        colours_to_ids(mask, Classes(("ground",), ((0, 0, 0),)))
+        colors_to_ids(mask, Classes(("ground",), ((0, 0, 0),)))
     with pytest.raises(ValueError, match="the classes have none. Fix: write them into classes.txt"):
-        colours_to_ids(mask, Classes(("ground",)))
+        colors_to_ids(mask, Classes(("ground",)))

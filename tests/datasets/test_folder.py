@@ -41,7 +41,7 @@ def load(root, split="train", **options):
     )
 
 
-def coloured(path, ids):
+def colored(path, ids):
     PIL.Image.fromarray(voc_palette()[ids]).save(path)
 
 
@@ -79,7 +79,7 @@ def test_every_kind_of_mask_gives_the_ids(kind, tmp_path):
         """Colours are right, indices are not: what many programs make of a coloured picture."""
         PIL.Image.fromarray(voc_palette()[ids]).quantize(16).save(path)
 
-    how = {"grey": None, "palette": stand_ins.write_palette_png, "colours": coloured}
+    how = {"grey": None, "palette": stand_ins.write_palette_png, "colours": colored}
     root = write_lists(write(tmp_path / "mine", write_mask=how.get(kind, shuffled)))
     if kind not in ("grey", "palette"):
         (root / "classes.txt").write_text(CLASSES)
@@ -163,7 +163,7 @@ def damaged(root):
     (root / "images" / "00.jpg").write_bytes((root / "images" / "00.jpg").read_bytes()[:200])
     (root / "masks" / "01.png").write_bytes(b"")
     PIL.Image.fromarray(np.zeros((3, 4), "uint8")).save(root / "masks" / "02.png")
-    coloured(root / "masks" / "03.png", stand_ins.ids_of("03", "own", 0, 4))
+    colored(root / "masks" / "03.png", stand_ins.ids_of("03", "own", 0, 4))
     PIL.Image.fromarray(np.full(stand_ins.size_of("04"), 300, "uint16")).save(root / "masks" / "04.png")
 
 

@@ -32,12 +32,12 @@ def test_grey_file_is_repeated(tmp_path):
 
 
 def test_palette_file_is_looked_up(tmp_path):
-    colours = np.array([[0, 0, 0], [10, 200, 30], [250, 1, 99]], "uint8")
+    colors = np.array([[0, 0, 0], [10, 200, 30], [250, 1, 99]], "uint8")
     ids = np.array([[0, 1, 2], [2, 1, 0]], "uint8")
     image = Image.fromarray(ids)
-    image.putpalette(colours.tobytes())
+    image.putpalette(colors.tobytes())
     image.save(tmp_path / "palette.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), colours[ids])
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), colors[ids])
 
 
 @pytest.mark.parametrize(("alpha", "expected"), [(255, 40), (0, 255)])

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras.datasets.pipeline import make_pipeline
-from fcn_keras.layers.preprocessing import MEAN_COLOUR
+from fcn_keras.layers.preprocessing import MEAN_COLOR
 
 VOID = 255
 IDS = np.random.default_rng(0).choice(np.array([0, 5, 20, VOID], "uint8"), (40, 60))
@@ -51,12 +51,12 @@ def test_a_crop_that_is_larger_than_the_image_invents_ids(make):
         assert (mask == VOID).sum() == (IDS == VOID).sum() + 64 * 96 - 40 * 60
 
 
-def test_one_fill_value_for_colours_and_ids():
+def test_one_fill_value_for_colors_and_ids():
     image, mask = layer(keras.layers.RandomTranslation((0.5, 0.5), 0.0, fill_mode="constant", fill_value=VOID))
     assert (mask[0, 0] == VOID).all() and (image[0, 0] == VOID).all()  # void in the mask, and white in the image
     for image, mask in ours(size=(64, 60)):
         assert (mask[0] == VOID).all()
-        np.testing.assert_allclose(image[0], np.broadcast_to(np.float32(MEAN_COLOUR), (60, 3)), rtol=1e-6)
+        np.testing.assert_allclose(image[0], np.broadcast_to(np.float32(MEAN_COLOR), (60, 3)), rtol=1e-6)
 
 
 def test_one_crop_for_a_whole_batch():

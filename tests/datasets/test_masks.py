@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from fcn_keras import datasets
 from fcn_keras.datasets.builders import require_folder
-from fcn_keras.datasets.camvid import COLOURS
+from fcn_keras.datasets.camvid import COLORS
 from fcn_keras.datasets.classes import Classes, voc_palette
 from fcn_keras.datasets.masks import find_pairs, read_mask, require_same_size
 
@@ -72,7 +72,7 @@ def test_masks_with_ids_that_are_no_classes(tmp_path):
         read_mask(tmp_path / "odd.png", Classes(tuple(map(str, range(20))), void_id=20))
 
 
-def test_masks_in_colour(tmp_path):
+def test_masks_in_color(tmp_path):
     write_photo(tmp_path / "rgb.png", 4, 4)
     with pytest.raises(
         ValueError, match=r"rgb\.png: the mask is written in colours \(mode RGB\).*expected one id for each pixel"
@@ -153,11 +153,11 @@ def camvid_stand_in(folder, counts):
     written = {}
     for split, count in counts.items():
         for i in range(count):
-            ids = some_ids(12, 16, len(COLOURS), void=len(COLOURS), seed=i)
+            ids = some_ids(12, 16, len(COLORS), void=len(COLORS), seed=i)
             write_photo(folder / split / f"{split}_{i}.png", 12, 16, seed=i)
             (folder / f"{split}annot").mkdir(parents=True, exist_ok=True)
             PIL.Image.fromarray(ids).save(folder / f"{split}annot" / f"{split}_{i}.png")
-            written[f"{split}_{i}.png"] = (photo(12, 16, seed=i), np.where(ids == len(COLOURS), 255, ids))
+            written[f"{split}_{i}.png"] = (photo(12, 16, seed=i), np.where(ids == len(COLORS), 255, ids))
     return written
 
 
@@ -204,7 +204,7 @@ def test_camvid(tmp_path, test_set):
     images, masks = next(iter(batches))
     assert images.shape == (2, 16, 16, 3) and masks.shape == (2, 16, 16)
     assert set(np.unique(masks)) <= {*range(11), 255}
-    assert datasets.get_class_names("camvid", data_dir=tmp_path / "data") == list(COLOURS)
+    assert datasets.get_class_names("camvid", data_dir=tmp_path / "data") == list(COLORS)
 
 
 @pytest.mark.parametrize("below", ["VOCdevkit/VOC2012", "VOC2012", "."])

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras.datasets.pipeline import make_pipeline
-from fcn_keras.layers.preprocessing import MEAN_COLOUR
+from fcn_keras.layers.preprocessing import MEAN_COLOR
 
 VOID = 255
 module = sys.modules[make_pipeline.__module__]
@@ -39,9 +39,7 @@ def drawn(examples, **options):
 def assert_aligned(image, mask):
     """Every pixel's mask is the one of the place that the image says it comes from; elsewhere void and the mean colour."""
     outside = mask == VOID
-    np.testing.assert_allclose(
-        image[outside], np.broadcast_to(np.float32(MEAN_COLOUR), image[outside].shape), rtol=1e-6
-    )
+    np.testing.assert_allclose(image[outside], np.broadcast_to(np.float32(MEAN_COLOR), image[outside].shape), rtol=1e-6)
     inside = np.round(image[~outside]).astype(int)
     np.testing.assert_allclose(image[~outside], inside, atol=1e-3)
     np.testing.assert_array_equal(mask[~outside], id_at(inside[:, 0], inside[:, 1]))
@@ -68,8 +66,8 @@ def test_scales_keep_image_and_mask_together(scales):
         windows = np.lib.stride_tricks.sliding_window_view(mask, (5, 5))
         uniform = (windows == windows[:, :, 2:3, 2:3]).all((2, 3))
         assert uniform.mean() > 0.2
-        middle, colours = mask[2:-2, 2:-2][uniform].astype(int), image[2:-2, 2:-2][uniform]
-        np.testing.assert_allclose(colours, np.stack([middle, 255 - middle, middle // 2], -1), atol=1e-3)
+        middle, colors = mask[2:-2, 2:-2][uniform].astype(int), image[2:-2, 2:-2][uniform]
+        np.testing.assert_allclose(colors, np.stack([middle, 255 - middle, middle // 2], -1), atol=1e-3)
 
 
 def test_the_random_scale_covers_its_range():
@@ -144,7 +142,7 @@ def test_batches():
     assert batches.element_spec[0].shape.as_list() == [None, 32, 48, 3]
 
 
-def pillow_coloured(image, brightness, contrast, saturation):
+def pillow_colored(image, brightness, contrast, saturation):
     """The same with arithmetic of its own: means per channel, and saturation in `colorsys`."""
     image = image / 255 + brightness
     image = (image - image.mean((0, 1))) * (1 + contrast) + image.mean((0, 1))
@@ -153,22 +151,22 @@ def pillow_coloured(image, brightness, contrast, saturation):
     return np.array([[colorsys.hsv_to_rgb(*pixel) for pixel in row] for row in hsv])
 
 
-def test_colours_vary_as_the_definitions_say(monkeypatch):
+def test_colors_vary_as_the_definitions_say(monkeypatch):
     draws = iter([0.0, 0.0, 1.0, 0.4, -0.5, 0.8, 0.0])  # place of the crop, no flip, colours
     monkeypatch.setattr(module._Draws, "uniform", lambda self, low=0.0, high=1.0: tf.constant(next(draws)))
     monkeypatch.setattr(module, "_scaled", lambda image, mask, draw, scales: (image, mask))
     pixels = np.random.default_rng(0).integers(60, 190, (5, 6, 3))
     (image, mask) = next(
-        iter(drawn(dataset([pixels], [np.zeros((5, 6, 1))]), size=(5, 6), augment=True, colour=1, seed=0))
+        iter(drawn(dataset([pixels], [np.zeros((5, 6, 1))]), size=(5, 6), augment=True, color=1, seed=0))
     )
-    expected = pillow_coloured(pixels, 0.4 * 0.25, -0.5 * 0.4, 0.8 * 0.4)
+    expected = pillow_colored(pixels, 0.4 * 0.25, -0.5 * 0.4, 0.8 * 0.4)
     np.testing.assert_allclose(image / 255, expected, atol=2e-6)
     assert (mask == 0).all()
 
 
-def test_colours_leave_masks_and_padding_alone():
+def test_colors_leave_masks_and_padding_alone():
     options = {"size": (96, 96), "augment": True, "scales": (1, 1), "seed": 4}
-    plain, varied = drawn(coordinates(), **options), drawn(coordinates(), colour=1, **options)
+    plain, varied = drawn(coordinates(), **options), drawn(coordinates(), color=1, **options)
     for (image, mask), (other, same) in zip(plain, varied, strict=True):
         np.testing.assert_array_equal(mask, same)
         np.testing.assert_array_equal(image[mask == VOID], other[mask == VOID])
@@ -176,9 +174,9 @@ def test_colours_leave_masks_and_padding_alone():
         assert (image != other).any()
 
 
-def test_colours_out_of_range():
-    with pytest.raises(ValueError, match="Found colour=-1: expected 0"):
-        make_pipeline(coordinates(1), augment=True, seed=0, colour=-1)
+def test_colors_out_of_range():
+    with pytest.raises(ValueError, match="Found color=-1: expected 0"):
+        make_pipeline(coordinates(1), augment=True, seed=0, color=-1)
 
 
 def test_augmentation_without_a_seed():

@@ -118,15 +118,15 @@ def test_coarse_strides_lose_what_fine_ones_keep(scenes):
     assert at_16 - at_32 > 0.1 and at_8 - at_16 > 0.1
 
 
-def test_colour_tells_nothing_about_the_class(scenes):
-    colours = {label: [] for label in range(1, 10)}
+def test_color_tells_nothing_about_the_class(scenes):
+    colors = {label: [] for label in range(1, 10)}
     for scene in scenes:
         for instance in np.setdiff1d(scene.instance_mask, [0, VOID]):
             own = scene.instance_mask == instance
-            colours[scene.segmentation_mask[own][0]].append(scene.image[own].mean(0))
-    everything = np.concatenate(list(colours.values()))
+            colors[scene.segmentation_mask[own][0]].append(scene.image[own].mean(0))
+    everything = np.concatenate(list(colors.values()))
     # Of the variance of the objects' mean colours, the class explains about 8 / n by chance (n objects).
-    explained = sum(len(c) * (np.mean(c, 0) - everything.mean(0)) ** 2 for c in colours.values())
+    explained = sum(len(c) * (np.mean(c, 0) - everything.mean(0)) ** 2 for c in colors.values())
     assert (explained / ((everything - everything.mean(0)) ** 2).sum(0)).max() < 0.1
 
 

@@ -96,7 +96,7 @@ def test_examples_depend_neither_on_the_number_nor_on_the_split(tmp_path, monkey
     assert len(set(images)) == 10
 
 
-def test_names_and_colours_travel_with_the_data(tmp_path):
+def test_names_and_colors_travel_with_the_data(tmp_path):
     folder = build(tmp_path).data_dir
     metadata = tfds.builder_from_directory(folder).info.metadata
     assert metadata["class_names"] == list(CLASS_NAMES)
@@ -125,6 +125,6 @@ def test_shared_features():
     assert both["instance_mask"].shape == both["segmentation_mask"].shape == (None, None, 1)
 
 
-def test_a_palette_that_misses_a_colour_is_refused():
+def test_a_palette_that_misses_a_color_is_refused():
     with pytest.raises(ValueError, match=r"palette has shape \(9, 3\), expected \(10, 3\)"):
         make_class_metadata(CLASS_NAMES, PALETTE[1:])

@@ -87,17 +87,17 @@ def test_what_is_not_there_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("palette", [None, [(1, 2, 3), (4, 5, 6)]])
-def test_a_mask_file_holds_ids_and_shows_colours(tmp_path, palette):
+def test_a_mask_file_holds_ids_and_shows_colors(tmp_path, palette):
     mask = np.array([[0, 1, 255], [1, 1, 0]])
     write_mask(tmp_path / "deep" / "mask.png", mask, palette)
     with Image.open(tmp_path / "deep" / "mask.png") as file:
         assert file.mode == "P"
         np.testing.assert_array_equal(np.asarray(file), mask)
-        colours = np.asarray(file.convert("RGB"))
+        colors = np.asarray(file.convert("RGB"))
     expected = voc_palette().copy()
     if palette:
         expected[:2] = palette
-    np.testing.assert_array_equal(colours, expected[mask])
+    np.testing.assert_array_equal(colors, expected[mask])
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["mask.png"]
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from fcn_keras.models.any_size import allow_any_size
 
 import fcn_keras
 from fcn_keras import geometry, paper
@@ -14,6 +13,7 @@ from fcn_keras.inference.segment import logits, segment
 from fcn_keras.inference.tiling import Tiling
 from fcn_keras.layers.cropping import CropLike
 from fcn_keras.models import backbones
+from fcn_keras.models.any_size import allow_any_size
 from fcn_keras.models.feature_layers import find_feature_layers
 
 EXACT = 1e-5  # of the range of the logits: float32 rounding

@@ -21,9 +21,9 @@ def model():
     return model
 
 
-def write_video(path, colours, size=(32, 48), codec="libx264", rate=10, **options):
+def write_video(path, colors, size=(32, 48), codec="libx264", rate=10, **options):
     """One frame of one colour each."""
-    write_pictures(path, [np.broadcast_to(np.uint8(colour), (*size, 3)) for colour in colours], codec, rate, **options)
+    write_pictures(path, [np.broadcast_to(np.uint8(color), (*size, 3)) for color in colors], codec, rate, **options)
 
 
 def write_pictures(path, pictures, codec="libx264", rate=10, pix_fmt="yuv420p", matrix=None, ratio=None, times=None):
@@ -162,8 +162,8 @@ def test_sound_and_a_still_picture_are_left_out(model, tmp_path):
         still.height, still.width, still.pix_fmt = 16, 16, "yuvj420p"
         stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
         container.mux(still.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), "uint8"), format="rgb24")))
-        for colour in RED_GREEN_BLUE:
-            picture = np.broadcast_to(np.uint8(colour), (32, 48, 3)).copy()
+        for color in RED_GREEN_BLUE:
+            picture = np.broadcast_to(np.uint8(color), (32, 48, 3)).copy()
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), "float32"), format="fltp", layout="mono")
         silence.rate = sound.rate

@@ -57,7 +57,7 @@ LAYERS = {
     "LocalResponseNormalization": ({"size": 3, "alpha": 0.1, "beta": 0.5}, SMALL, SMALL, 0),
     "PadEdges": ({"margin": 2}, IMAGE, (2, 9, 11, 3), 0),
     "PadToStride": (
-        {"stride": 4, "before": 1, "after": 2, "colour": (1.5, 2, 3), "spare": 3},
+        {"stride": 4, "before": 1, "after": 2, "color": (1.5, 2, 3), "spare": 3},
         IMAGE,
         (2, 6, 9, 3),
         0,

@@ -14,7 +14,7 @@ def photo(height, width):
 
 @pytest.mark.parametrize(("stride", "before", "after"), [(32, 0, 0), (32, 5, 7), (8, 0, 31), (1, 2, 0)])
 def test_every_size_is_padded_to_a_multiple_and_cropped_back(stride, before, after):
-    pad, crop = PadToStride(stride, before, after, colour=(124, 117, 104)), CropLike(before)
+    pad, crop = PadToStride(stride, before, after, color=(124, 117, 104)), CropLike(before)
     for size in range(1, 71):
         image = photo(size, 71 - size)
         padded = np.asarray(pad(image))
@@ -24,8 +24,8 @@ def test_every_size_is_padded_to_a_multiple_and_cropped_back(stride, before, aft
         np.testing.assert_allclose(crop([padded, image]), image, atol=1e-4)
 
 
-def test_the_padding_has_the_colour():
-    padded = np.array(PadToStride(8, 2, 1, colour=(10.5, 20, 30))(photo(3, 4)))
+def test_the_padding_has_the_color():
+    padded = np.array(PadToStride(8, 2, 1, color=(10.5, 20, 30))(photo(3, 4)))
     padded[:, 2:5, 2:6] = (10.5, 20, 30)
     np.testing.assert_array_equal(padded, np.broadcast_to(np.float32([10.5, 20, 30]), (1, 8, 8, 3)))
 

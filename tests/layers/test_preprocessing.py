@@ -33,7 +33,7 @@ def test_unknown_preprocessing():
         Preprocessing("imagenet")
 
 
-def test_the_mean_colour_of_the_fcn_authors():
+def test_the_mean_color_of_the_fcn_authors():
     """``fcn.berkeleyvision.org``: BGR minus (104.00699, 116.66877, 122.67892)."""
     expected = IMAGE[..., ::-1].astype("float64") - [104.00699, 116.66877, 122.67892]
     np.testing.assert_allclose(Preprocessing("berkeley")(IMAGE), expected, rtol=1e-5, atol=1e-4)

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from fcn_keras.models.any_size import allow_any_size
 
 import fcn_keras
 from fcn_keras.export.folding import fold_batch_norm, fold_bilinear
@@ -11,6 +10,7 @@ from fcn_keras.layers._keras import get_all_layers
 from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.models import BACKBONES, Backbone, FCN8s, FCN16s, FCN32s, dilate, fusion, upgrade
+from fcn_keras.models.any_size import allow_any_size
 from fcn_keras.models.cloning import copy_weights
 from fcn_keras.models.fine_fcn import make_fine_fcn
 

@@ -5,8 +5,8 @@ import gc
 import keras
 import numpy as np
 import pytest
-from fcn_keras.models.any_size import allow_any_size
 
+from fcn_keras.models.any_size import allow_any_size
 from fcn_keras.models.convolutionalize import convolutionalize
 from fcn_keras.models.mini_vgg import MiniVGG
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from fcn_keras import geometry
 from fcn_keras.layers._keras import get_layer_calls
 from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
-from fcn_keras.layers.preprocessing import MEAN_COLOUR
+from fcn_keras.layers.preprocessing import MEAN_COLOR
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.models.backbones import BACKBONES, Backbone
 from fcn_keras.models.fcn import FCN8s, FCN16s, FCN32s, upgrade
@@ -246,8 +246,8 @@ def test_every_pixel_of_a_flat_image_gets_a_score():
     for make in AVERAGES.values():
         model = FCN32s(2, make())
         model.get_layer("score_fr").set_weights([np.eye(3, 2)[None, None], np.zeros(2)])
-        image = np.broadcast_to(np.float32(MEAN_COLOUR), (1, 37, 70, 3))
-        assert run(model, image)[..., 0].min() > 0.249 * MEAN_COLOUR[0]  # half a stride along both axes
+        image = np.broadcast_to(np.float32(MEAN_COLOR), (1, 37, 70, 3))
+        assert run(model, image)[..., 0].min() > 0.249 * MEAN_COLOR[0]  # half a stride along both axes
 
 
 @pytest.mark.parametrize("net", NETS)

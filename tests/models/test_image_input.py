@@ -7,15 +7,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from fcn_keras.models.any_size import allow_any_size, places_units_by_size
 
 import fcn_keras
 from fcn_keras import geometry
 from fcn_keras.geometry import Geometry
 from fcn_keras.inference.tiling import Tiling
 from fcn_keras.layers.padding import PadToStride
-from fcn_keras.layers.preprocessing import MEAN_COLOUR
+from fcn_keras.layers.preprocessing import MEAN_COLOR
 from fcn_keras.models import BACKBONES, Backbone, FCN8s, FCN16s, FCN32s, fusion, upgrade
+from fcn_keras.models.any_size import allow_any_size, places_units_by_size
 from fcn_keras.models.image_input import apply_to_image, make_least_padding
 
 layers = keras.layers
@@ -185,7 +185,7 @@ def test_logits_are_those_of_a_generous_padding_but_near_the_border(trunk, befor
     """
     keras.utils.set_random_seed(0)
     model = randomized(FCN8s(3, own(strided(3 if trunk == "on pixels" else 2))))
-    generous = padded_by(model, PadToStride(32, before, after, MEAN_COLOUR))
+    generous = padded_by(model, PadToStride(32, before, after, MEAN_COLOR))
     (halo, _) = Tiling.of(model, 64).halo
     for height, width in [(2 * halo + 45, 2 * halo + 70), (2 * halo + 64, 2 * halo + 33)]:
         found, expected = (np.array(net(photo(height, width))) for net in (model, generous))
@@ -234,7 +234,7 @@ def test_a_network_whose_poolings_move_is_left_alone():
 def test_an_upgrade_keeps_the_padding_that_its_net_was_trained_with():
     """A net of the first edition pads to multiples of 32 plus a margin, and so do the nets made of it."""
     image, maps, geometries = apply_to_image(
-        allow_any_size(strided_maps()), "none", PadToStride(32, 0, 16, MEAN_COLOUR, name="pad")
+        allow_any_size(strided_maps()), "none", PadToStride(32, 0, 16, MEAN_COLOR, name="pad")
     )
     old = keras.Model(image, fusion.fuse(maps, geometries, image, num_classes=3, finest=32), name="fcn32s")
     weights = old.get_layer("score_fr").get_weights()

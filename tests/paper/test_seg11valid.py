@@ -59,7 +59,7 @@ def few(tmp_path):
     return tmp_path / "VOCdevkit", write_list(tmp_path / "few.txt", VAL[:7])
 
 
-def colour_scorer(seed=0):
+def color_scorer(seed=0):
     """Logits linear in the colour, with whole numbers: exact in float32, so that argmax is NumPy's."""
     generator = np.random.default_rng(seed)
     image = keras.Input((None, None, 3))
@@ -73,9 +73,9 @@ def oracle(model, root, names):
     kernel, bias = model.get_weights()
     confusion = np.zeros((21, 21), "int64")
     for name in names:
-        colours = np.asarray(PIL.Image.open(root / "JPEGImages" / f"{name}.jpg")).astype("float64")
+        colors = np.asarray(PIL.Image.open(root / "JPEGImages" / f"{name}.jpg")).astype("float64")
         truth = np.asarray(PIL.Image.open(root / "SegmentationClass" / f"{name}.png"))
-        found = (colours @ kernel[0, 0] + bias).argmax(-1)
+        found = (colors @ kernel[0, 0] + bias).argmax(-1)
         np.add.at(confusion, (truth[truth < 21], found[truth < 21]), 1)
     rows, columns, hits = confusion.sum(1), confusion.sum(0), np.diag(confusion)
     iu = hits / (rows + columns - hits)
@@ -102,7 +102,7 @@ def test_wherever_the_folders_begin(whole, voc, sbd):
 
 def test_metrics_of_all_736_equal_numpys(whole):
     """Counts exactly, metrics to 1e-6."""
-    model = colour_scorer()
+    model = color_scorer()
     found = evaluate_seg11valid(model, whole / "VOCdevkit", whole / "benchmark_RELEASE")
     confusion, metrics, iu = oracle(model, whole / "VOCdevkit" / "VOC2011", SEG11VALID)
     np.testing.assert_array_equal(found.confusion, confusion)
@@ -173,7 +173,7 @@ def test_a_name_written_twice_counts_once(few, tmp_path):
 
 def test_a_list_of_ones_own_is_not_compared(few):
     voc, names = few
-    model = colour_scorer()
+    model = color_scorer()
     found = evaluate_seg11valid(model, voc, list_file=names, subset=True, verbose=False)
     np.testing.assert_array_equal(found.confusion, oracle(model, voc / "VOC2012", VAL[:7])[0])
     assert not found.comparable
@@ -197,7 +197,7 @@ class Stop:
 
 def test_stopped_it_goes_on_behind_the_last_image(few, tmp_path, monkeypatch, capsys):
     voc, names = few
-    model, record = colour_scorer(), tmp_path / "runs" / "record.json"
+    model, record = color_scorer(), tmp_path / "runs" / "record.json"
     evaluate = functools.partial(evaluate_seg11valid, model, voc, list_file=names, subset=True, record=record)
     with monkeypatch.context() as patch:
         patch.setattr(seg11valid, "segment", Stop(at=3))
@@ -223,25 +223,25 @@ def test_a_record_of_another_run_is_refused(few, tmp_path, other):
     voc, names = few
     record = tmp_path / "record.json"
     options = {"subset": True, "record": record, "verbose": False}
-    evaluate_seg11valid(colour_scorer(), voc, list_file=names, **options)
+    evaluate_seg11valid(color_scorer(), voc, list_file=names, **options)
     if other == "list":
         names = write_list(tmp_path / "other.txt", VAL[1:8])
     with pytest.raises(ValueError, match=r"record\.json keeps a run with another net.*Fix: delete it, or .*record="):
-        evaluate_seg11valid(colour_scorer(seed=int(other == "weights")), voc, list_file=names, **options)
+        evaluate_seg11valid(color_scorer(seed=int(other == "weights")), voc, list_file=names, **options)
 
 
 def test_progress_is_told_on_a_terminal(few, monkeypatch, capsys):
     voc, names = few
     monkeypatch.setenv("FORCE_COLOR", "1")
-    evaluate_seg11valid(colour_scorer(), voc, list_file=names, subset=True)
+    evaluate_seg11valid(color_scorer(), voc, list_file=names, subset=True)
     assert "7/7" in capsys.readouterr().err
-    evaluate_seg11valid(colour_scorer(), voc, list_file=names, subset=True, verbose=False)
+    evaluate_seg11valid(color_scorer(), voc, list_file=names, subset=True, verbose=False)
     assert capsys.readouterr().err == ""
 
 
 def test_masks_of_another_size_and_masks_with_other_ids(few):
     voc, names = few
-    evaluate = functools.partial(evaluate_seg11valid, colour_scorer(), voc, list_file=names, subset=True, verbose=False)
+    evaluate = functools.partial(evaluate_seg11valid, color_scorer(), voc, list_file=names, subset=True, verbose=False)
     mask = voc / "VOC2012" / "SegmentationClass" / f"{VAL[2]}.png"
     PIL.Image.fromarray(np.zeros((3, 3), "uint8")).save(mask)
     with pytest.raises(ValueError, match=rf"{VAL[2]}\.jpg is .*, its mask 3×3"):
@@ -259,7 +259,7 @@ def test_nets_and_weights_that_do_not_fit(few, tmp_path):
     with pytest.raises(ValueError, match=r"Found net 'fcn8s' without weights.*--weights"):
         evaluate("fcn8s")
     with pytest.raises(ValueError, match="a model and weights='x.npz'"):
-        evaluate(colour_scorer(), weights="x.npz")
+        evaluate(color_scorer(), weights="x.npz")
     image = keras.Input((None, None, 3))
     with pytest.raises(ValueError, match=r"outputs of shape \(None, None, None, 5\), expected logits .*21"):
         evaluate(keras.Model(image, keras.layers.Conv2D(5, 1)(image)))

@@ -72,8 +72,8 @@ def test_a_run_on_a_data_set_by_name(tmp_path, monkeypatch):
 
 def test_crops_have_the_size_that_was_asked_for_with_and_without_augmentation(few_scenes):
     images = {}
-    for scales, colour in ((None, None), ((0.5, 1.5), 1)):
-        recipe = dataclasses.replace(SMALL, size=(64, 96), scales=scales, colour=colour)
+    for scales, color in ((None, None), ((0.5, 1.5), 1)):
+        recipe = dataclasses.replace(SMALL, size=(64, 96), scales=scales, color=color)
         builders = prepare_splits("shapes", ("train", "validation"), data_dir=few_scenes)
         batches, _, _ = load_splits(recipe, builders, ("train", "validation"))
         images[scales], masks = next(iter(batches(1)))
@@ -203,7 +203,7 @@ def test_class_weights_by_power_and_by_list():
         ({"optimizer": "caffe", "backbone_rate": 1, "warmup": 10}, "'warmup': 10.* have no effect"),
         ({"optimizer": "caffe", "backbone_rate": 1, "power": 1}, "'power': 1,? ?.*have no effect"),
         ({"momentum": 0.99}, "{'momentum': 0.99} with optimizer=\"adamw\""),
-        ({"scales": None, "colour": 1.0}, "{'colour': 1.0} with scales=None.*: expected {'colour': None}"),
+        ({"scales": None, "color": 1.0}, "{'color': 1.0} with scales=None.*: expected {'color': None}"),
     ],
 )
 def test_fields_that_cannot_be(fields, message):

@@ -150,13 +150,13 @@ def _likenesses(views):
 
 def _palettes(views):
     """Finds ids that have different colours in different files. They may mean different classes there."""
-    colours = collections.defaultdict(collections.Counter)
+    colors = collections.defaultdict(collections.Counter)
     for view in views:
-        for id_, colour in view.palette.items():
-            colours[id_][colour] += 1
-    usual = {id_: counted.most_common(1)[0][0] for id_, counted in colours.items()}
+        for id_, color in view.palette.items():
+            colors[id_][color] += 1
+    usual = {id_: counted.most_common(1)[0][0] for id_, counted in colors.items()}
     for view in views:
-        other = next((id_ for id_, colour in view.palette.items() if colour != usual[id_]), None)
+        other = next((id_ for id_, color in view.palette.items() if color != usual[id_]), None)
         if other is not None:
             yield "palettes", view.pair.mask, f"id {other} is {view.palette[other]}, elsewhere {usual[other]}"
 

@@ -216,13 +216,13 @@ def _image(path, layout, add):
 
 def _mask(path, layout, view, add):
     classes = layout.classes
-    coloured = classes is not None and classes.colours is not None
+    colored = classes is not None and classes.colors is not None
     try:
         require_file(path)
-        ids = read_mask(path, classes if coloured else None)
+        ids = read_mask(path, classes if colored else None)
         with PIL.Image.open(path) as file:
             kind, frames, turn = file.format, _frames(file), read_orientation(file)
-            palette = file.getpalette("RGB") if file.mode == "P" and not coloured else None
+            palette = file.getpalette("RGB") if file.mode == "P" and not colored else None
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         detail = strip_path(error, path)
         return add("colours" if "colours" in detail and "has mode" not in detail else "mask", detail)
@@ -237,13 +237,13 @@ def _mask(path, layout, view, add):
             "interpolated",
             f"{measure_interpolation(ids)[0]:.0%} of its borders pass through ids between those of their sides",
         )
-    class_of = np.arange(256) if coloured or classes is None else classes.id_of_level
+    class_of = np.arange(256) if colored or classes is None else classes.id_of_level
     ids = class_of[ids].astype("uint8")
     view.pixels = np.array(PIL.Image.fromarray(ids).histogram())  # np.bincount would need eight bytes for each pixel
     if palette:
-        colours = np.array(palette).reshape(-1, 3)[:256].tolist()
-        view.palette = {int(class_of[id_]): tuple(colour) for id_, colour in enumerate(colours)}
-        view.palette = {id_: colour for id_, colour in view.palette.items() if view.pixels[id_]}
+        colors = np.array(palette).reshape(-1, 3)[:256].tolist()
+        view.palette = {int(class_of[id_]): tuple(color) for id_, color in enumerate(colors)}
+        view.palette = {id_: color for id_, color in view.palette.items() if view.pixels[id_]}
     if classes is not None:
         unknown = [id_ for id_ in np.nonzero(view.pixels[:VOID])[0].tolist() if id_ >= len(classes.names)]
         if unknown:

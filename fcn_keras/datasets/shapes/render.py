@@ -94,13 +94,13 @@ class Renderer:
         pattern = (0 * stripes, stripes, checks)[rng.integers(3)]
         mix = 0.35 * rough + rng.uniform(0.1, 0.45) * pattern + rng.uniform(-0.6, 0.6) * along / self.size
         lightness = self.lightness + rng.choice([-1, 1]) * rng.uniform(0.08, 0.16)
-        first = _colour(self.lightness, rng.uniform(0.02, 0.1), self.hue)
-        second = _colour(lightness, rng.uniform(0.02, 0.1), self.hue + rng.normal(0, 0.7))
-        colour = first + np.clip(0.5 + mix, 0, 1)[..., None] * (second - first)
+        first = _color(self.lightness, rng.uniform(0.02, 0.1), self.hue)
+        second = _color(lightness, rng.uniform(0.02, 0.1), self.hue + rng.normal(0, 0.7))
+        color = first + np.clip(0.5 + mix, 0, 1)[..., None] * (second - first)
         relief = np.gradient(rough, 1 / self.scale)
         lamp = ((xs / self.size - 0.5) * self.light[0] + (ys / self.size - 0.5) * self.light[1]) * 0.5
         shade = 1 + lamp - rng.uniform(0.1, 0.5) * (relief[1] * self.light[0] + relief[0] * self.light[1])
-        return (colour * np.clip(shade, 0.3, 1.8)[..., None]).astype(np.float32)
+        return (color * np.clip(shade, 0.3, 1.8)[..., None]).astype(np.float32)
 
     def paint(self, rng, thing, form, instance=0):
         """Paints the shadow of an object, its texture in the light of the lamp, and its ids in the masks.
@@ -113,7 +113,7 @@ class Renderer:
         """
         shape, texture = form
         distance, height = shape(rng, thing.radius), rng.uniform(1.5, 4)
-        first, second = self._two_colours(rng)
+        first, second = self._two_colors(rng)
         rows, columns, ys, xs = self._window(thing.x, thing.y, 1.15 * thing.radius + 6)
         x, y = xs - thing.x, ys - thing.y
         cos, sin = math.cos(thing.angle), math.sin(thing.angle)
@@ -128,24 +128,24 @@ class Renderer:
         near = (d < 1) | (cast < 0.6 * height)  # the rest of the window does not change
         u, v, noise = u[near], v[near], self.grain[rows, columns][near]
         ink = texture(u, v, noise, thing.radius, self.scale)
-        colour = first + ink[:, None] * (second - first)
-        colour = colour * (shade[near] * (1 + 0.05 * noise))[:, None] + gloss[near][:, None]
+        color = first + ink[:, None] * (second - first)
+        color = color * (shade[near] * (1 + 0.05 * noise))[:, None] + gloss[near][:, None]
         shadow = 1 - 0.6 * np.clip(0.5 - cast[near] / (1.2 * height), 0, 1) ** 1.5
         below = self.pixels[rows, columns][near] * shadow[:, None]
         alpha = np.clip(0.5 - d[near] * self.scale, 0, 1)[:, None]
-        self.pixels[rows, columns][near] = below + alpha * (colour - below)
+        self.pixels[rows, columns][near] = below + alpha * (color - below)
         if instance:
             for mask, inside in ((self.segmentation_mask, thing.label), (self.instance_mask, instance)):
                 mask[rows, columns][d < self.rim] = VOID
                 mask[rows, columns][d < 0] = inside
 
-    def _two_colours(self, rng):
+    def _two_colors(self, rng):
         """The two colours of a texture. They differ from those of the ground, and do not depend on the class."""
         lightness = self.lightness + rng.choice([-1, 1]) * rng.uniform(0.12, 0.3)
         hue, contrast = self.hue + rng.uniform(0.8, 2 * math.pi - 0.8), rng.uniform(0.18, 0.3)
-        first = _colour(lightness, rng.uniform(0.06, 0.16), hue)
+        first = _color(lightness, rng.uniform(0.06, 0.16), hue)
         lightness += contrast if lightness < 0.6 else -contrast
-        return first, _colour(lightness, rng.uniform(0.04, 0.16), hue + rng.normal(0, 0.5))
+        return first, _color(lightness, rng.uniform(0.04, 0.16), hue + rng.normal(0, 0.5))
 
     def _lit(self, d, x, y, radius):
         """Lambert shading and a highlight, on a bevel that rises from the outline to the inside."""
@@ -177,7 +177,7 @@ def _spline(knots, t):
     return sum(w * knots[rows + k] for k, w in enumerate(weights))
 
 
-def _colour(lightness, chroma, hue):
+def _color(lightness, chroma, hue):
     """Converts OKLCh to linear sRGB. In OKLCh, colours with the same lightness look equally light."""
     a, b = chroma * math.cos(hue), chroma * math.sin(hue)
     lms = np.array(

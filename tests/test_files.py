@@ -63,7 +63,7 @@ def test_a_file_gets_the_usual_permissions(tmp_path):
     assert (tmp_path / "plain").stat().st_mode == (tmp_path / "ours").stat().st_mode
 
 
-HOLD = "import sys; from fcn_keras import _files; lock = _files.locked(sys.argv[1]); lock.__enter__(); print('in', flush=True); sys.stdin.read()"
+HOLD = "import sys; from fcn_keras import _files; lock = _files.lock_folder(sys.argv[1]); lock.__enter__(); print('in', flush=True); sys.stdin.read()"
 
 
 def holder(folder):

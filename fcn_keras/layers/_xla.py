@@ -26,7 +26,7 @@ def compile_with_xla(function):
 
     Example:
 
-    >>> @by_xla_where_it_pays
+    >>> @compile_with_xla
     ... def hits(masks, logits):
     ...     return keras.ops.sum(keras.ops.argmax(logits, -1) == masks)
     >>> int(hits(np.zeros((1, 2, 2)), np.ones((1, 2, 2, 3))))

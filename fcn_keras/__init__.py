@@ -81,8 +81,9 @@ def __dir__():
 _REGISTERED = {
     "instances.model": ("MaskRCNN",),
     "layers.bilinear": ("Bilinear",),
+    "layers.cropping": ("CropLike",),
     "layers.depthwise": ("BilinearDepthwiseConv2DTranspose",),
-    "layers.padding": ("CropLike", "PadEdges", "PadToStride"),
+    "layers.padding": ("PadEdges", "PadToStride"),
     "layers.pooling": ("DilatedPooling2D",),
     "layers.preprocessing": ("Preprocessing",),
     "layers.upsampling": ("BilinearConv2DTranspose", "BilinearUpsampling2D"),

@@ -34,7 +34,7 @@ def user_path(path):
     return pathlib.Path(os.path.expanduser(path))
 
 
-def data_home():
+def get_data_home():
     """The folder of generated and prepared data.
 
     Returns:
@@ -44,7 +44,7 @@ def data_home():
 
     Example:
 
-    >>> data_home().is_absolute()
+    >>> get_data_home().is_absolute()
     True
     """
     project = pathlib.Path(__file__).parents[1]
@@ -53,7 +53,7 @@ def data_home():
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replace_file(path):
     """Yields a temporary path next to `path`. When the block ends, the file that was written there replaces `path`.
 
     Each writer has its own temporary name. If two processes write the same file, the last one to finish wins, and the
@@ -70,7 +70,7 @@ def replacing(path):
 
     Example:
 
-    >>> with replacing("notes.txt") as temporary:
+    >>> with replace_file("notes.txt") as temporary:
     ...     _ = temporary.write_text("whole")
     >>> pathlib.Path("notes.txt").read_text()
     'whole'
@@ -94,7 +94,7 @@ def replacing(path):
 
 
 def atomic_write(path, write):
-    """Writes a file completely or not at all, with `replacing`.
+    """Writes a file completely or not at all, with `replace_file`.
 
     Args:
         path: The final path.
@@ -109,12 +109,12 @@ def atomic_write(path, write):
     >>> pathlib.Path("notes.txt").read_text()
     'whole'
     """
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         write(temporary)
 
 
 @contextlib.contextmanager
-def locked(folder):
+def lock_folder(folder):
     """Locks a folder inside the block, so that a second run cannot write there.
 
     The operating system locks the file ``.lock`` in the folder. It releases the lock when the process ends, even if
@@ -130,7 +130,7 @@ def locked(folder):
 
     Example:
 
-    >>> with locked("run"):
+    >>> with lock_folder("run"):
     ...     sorted(path.name for path in pathlib.Path("run").iterdir())
     ['.lock', 'running.json']
     """
@@ -172,7 +172,7 @@ def _holder(path):
         return "a process that has just started"
 
 
-def did_you_mean(path):
+def explain_missing(path):
     """Describes why a path does not exist: names the first part that is missing, and suggests a similar name.
 
     Args:
@@ -184,7 +184,7 @@ def did_you_mean(path):
     Example:
 
     >>> pathlib.Path("my_data").mkdir()
-    >>> print(did_you_mean("my_dta/images").replace(str(pathlib.Path.cwd()), "HERE"))
+    >>> print(explain_missing("my_dta/images").replace(str(pathlib.Path.cwd()), "HERE"))
     There is no my_dta in HERE: is 'my_data' meant?
     """
     path = user_path(path).absolute()
@@ -230,10 +230,10 @@ def write_json(path, content):
     >>> json.loads(pathlib.Path("metrics.json").read_text())
     {'mean_iou': 0.5, 'absent': None}
     """
-    write_text(path, json.dumps(finite(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(replace_nonfinite(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def finite(content):
+def replace_nonfinite(content):
     """Replaces every float that is not finite by None.
 
     Args:
@@ -244,11 +244,11 @@ def finite(content):
 
     Example:
 
-    >>> finite({"a": [1.0, float("inf")]})
+    >>> replace_nonfinite({"a": [1.0, float("inf")]})
     {'a': [1.0, None]}
     """
     if isinstance(content, dict):
-        return {str(key): finite(value) for key, value in content.items()}
+        return {str(key): replace_nonfinite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [finite(value) for value in content]
+        return [replace_nonfinite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -13,7 +13,7 @@ import math
 
 import keras
 
-from .layers._keras import outputs_inside, producer
+from .layers._keras import get_outputs, get_producer
 
 # Layers that treat every position alike: a unit stays where it is and depends on no neighbour.
 POINTWISE = (
@@ -59,8 +59,8 @@ class Geometry:
 
     Example:
 
-    >>> conv1_1 = Geometry().convolved(kernel=3, padding=100)
-    >>> conv1_1.convolved(kernel=2, stride=2)
+    >>> conv1_1 = Geometry().convolve(kernel=3, padding=100)
+    >>> conv1_1.convolve(kernel=2, stride=2)
     Geometry(stride=2, receptive_field=4, offset=-98.5)
 
     Reference: Long et al. (CVPR 2015), §3, equation 1.
@@ -79,7 +79,7 @@ class Geometry:
         """Coordinate, in the image, of the centre of unit ``i``."""
         return self.offset + self.stride * i
 
-    def convolved(self, kernel, stride=1, padding=0, dilation=1):
+    def convolve(self, kernel, stride=1, padding=0, dilation=1):
         """Geometry after a convolution or pooling that adds ``padding`` units before the first one."""
         reach = dilation * (kernel - 1)
         return Geometry(
@@ -88,7 +88,7 @@ class Geometry:
             self.offset + (reach / 2 - padding) * self.stride,
         )
 
-    def upsampled(self, factor, kernel, crop=0):
+    def upsample(self, factor, kernel, crop=0):
         """Geometry after a transposed convolution with stride ``factor``, without its first ``crop`` units.
 
         The kernel of unit ``i`` is centred on position ``factor * i + (kernel - 1) / 2`` of the output. After
@@ -102,7 +102,7 @@ class Geometry:
             self.offset + (crop - (kernel - 1) / 2) * fine,
         )
 
-    def shifted(self, units):
+    def shift(self, units):
         """Geometry without the first ``units`` units; a negative number adds units."""
         return dataclasses.replace(self, offset=self.offset + units * self.stride)
 
@@ -140,7 +140,7 @@ def trace(model, axis=0):
     known = {id(model.inputs[0]): Geometry()}
     geometries = {}
     for layer in model.layers:
-        for output in outputs_inside(layer, model):
+        for output in get_outputs(layer, model):
             geometry = _of_tensor(output, known, axis)
             if geometry is not None:
                 geometries[layer.name] = geometry
@@ -151,13 +151,13 @@ def _of_chain(layers, axis):
     geometries, geometry = {}, Geometry()
     for layer in layers:
         nested = isinstance(layer, keras.Model)
-        geometry = of_outputs(layer, axis, geometry)[0] if nested else _of_layer(layer, [geometry], axis)
+        geometry = trace_outputs(layer, axis, geometry)[0] if nested else _of_layer(layer, [geometry], axis)
         if geometry is not None:
             geometries[layer.name] = geometry
     return geometries
 
 
-def of_outputs(model, axis=0, incoming=None):
+def trace_outputs(model, axis=0, incoming=None):
     """The `Geometry` of each output of a model.
 
     Args:
@@ -175,7 +175,7 @@ def of_outputs(model, axis=0, incoming=None):
 
     >>> image = keras.Input((None, None, 3))
     >>> small = keras.layers.Conv2D(8, 3, strides=2, padding="same")(image)
-    >>> [geometry.stride for geometry in of_outputs(keras.Model(image, [image, small]))]
+    >>> [geometry.stride for geometry in trace_outputs(keras.Model(image, [image, small]))]
     [1, 2]
     """
     known = {id(model.inputs[0]): incoming or Geometry()}
@@ -185,19 +185,19 @@ def of_outputs(model, axis=0, incoming=None):
 def _of_tensor(tensor, known, axis):
     """The geometry of a tensor, computed from those of its input tensors. All of them are stored in `known`."""
     if id(tensor) not in known:
-        call, place = producer(tensor)
+        call, place = get_producer(tensor)
         layer = call.operation
         incoming = [_of_tensor(source, known, axis) for source in call.input_tensors]
         if isinstance(layer, keras.Model) and None not in incoming:
-            known[id(tensor)] = of_outputs(layer, axis, *incoming)[place]
+            known[id(tensor)] = trace_outputs(layer, axis, *incoming)[place]
         else:
             known[id(tensor)] = _of_layer(layer, incoming, axis)
     return known[id(tensor)]
 
 
 def _of_layer(layer, incoming, axis):
-    if hasattr(layer, "geometry"):  # layers of this package know their geometry
-        return layer.geometry(incoming)
+    if hasattr(layer, "compute_geometry"):  # layers of this package know their geometry
+        return layer.compute_geometry(incoming)
     if None in incoming or isinstance(layer, keras.layers.Flatten):
         return None
     elementwise = not isinstance(layer, keras.layers.Layer) and type(layer).__name__ in ELEMENTWISE
@@ -211,13 +211,13 @@ def _of_layer(layer, incoming, axis):
     if isinstance(layer, POINTWISE) or type(layer).__name__ in POINTWISE_BY_NAME:
         return geometry
     if isinstance(layer, keras.layers.ZeroPadding2D):
-        return geometry.shifted(-layer.padding[axis][0])
+        return geometry.shift(-layer.padding[axis][0])
     if isinstance(layer, keras.layers.Cropping2D):
-        return geometry.shifted(layer.cropping[axis][0])
+        return geometry.shift(layer.cropping[axis][0])
     if isinstance(layer, keras.layers.UpSampling2D):  # half-pixel centres
         factor = layer.size[axis]
         kernel = INTERPOLATION_WIDTHS[layer.interpolation] * factor
-        return geometry.upsampled(factor, kernel, crop=(kernel - factor) / 2)
+        return geometry.upsample(factor, kernel, crop=(kernel - factor) / 2)
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return _transposed(layer, geometry, axis)
     if hasattr(layer, "strides") and (hasattr(layer, "kernel_size") or hasattr(layer, "pool_size")):
@@ -225,7 +225,7 @@ def _of_layer(layer, incoming, axis):
     raise ValueError(
         f"Cannot follow the image through layer {layer.name!r} ({type(layer).__name__}): expected convolutions, "
         "pooling, padding, cropping, upsampling, merges and pointwise layers. Fix: give the layer a method "
-        "`geometry(incoming)` that returns the Geometry of its output."
+        "`compute_geometry(incoming)` that returns the Geometry of its output."
     )
 
 
@@ -236,13 +236,13 @@ def _convolved(layer, geometry, axis):
     before = 0
     if layer.padding == "same":
         before = max(dilation * (kernel - 1) + 1 - stride, 0) // 2
-    return geometry.convolved(kernel, stride, before, dilation)
+    return geometry.convolve(kernel, stride, before, dilation)
 
 
 def _transposed(layer, geometry, axis):
     kernel, factor = layer.kernel_size[axis], layer.strides[axis]
     crop = max(kernel - factor, 0) // 2 if layer.padding == "same" else 0
-    return geometry.upsampled(factor, kernel, crop)
+    return geometry.upsample(factor, kernel, crop)
 
 
 def _merged(layer, incoming):

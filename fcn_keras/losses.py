@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from .layers._xla import compile_with_xla
 from .layers.arguments import Renamed
-from .layers.labels import class_ids, mask_of_logits, require, two_class_logits
-from .layers.xla import by_xla_where_it_pays
+from .layers.labels import match_masks, require, to_class_ids, two_class_logits
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -80,7 +80,7 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
             raise ValueError(
                 f"Found {len(self.class_weights)} class weights for logits of {classes} classes: expected {classes}."
             )
-        labels = self._labels(mask_of_logits(y_true, y_pred), classes)
+        labels = self._labels(match_masks(y_true, y_pred), classes)
         losses, weights = _pixel_losses(labels, y_pred, self.class_weights, self.label_smoothing)
         if self.reduction == "sum":
             return losses
@@ -89,7 +89,7 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
 
     def _labels(self, masks, classes):
         """Class ids, with -1 for the pixels to ignore."""
-        labels = class_ids(masks, classes, self.ignore_class)
+        labels = to_class_ids(masks, classes, self.ignore_class)
         message = (
             f"A mask holds labels outside [0, {classes}) that are not void ({self.ignore_class}): expected class ids "
             "from 0. Fix: map the ids, or set num_classes or ignore_class."
@@ -118,7 +118,7 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         return config | {name: value for name, value in optional.items() if value}
 
 
-@by_xla_where_it_pays
+@compile_with_xla
 def _pixel_losses(labels, logits, class_weights, smoothing):
     """The loss of each pixel, and its weight in the mean. Both are 0 if the label is negative."""
     classes = logits.shape[-1]
@@ -180,6 +180,6 @@ def count_pixels(dataset, num_classes):
     """
     counts = np.zeros(num_classes, "int64")
     for _, masks in dataset:
-        ids = ops.convert_to_numpy(class_ids(np.asarray(masks), num_classes))
+        ids = ops.convert_to_numpy(to_class_ids(np.asarray(masks), num_classes))
         counts += np.bincount(ids[ids >= 0], minlength=num_classes)
     return counts

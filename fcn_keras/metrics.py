@@ -19,9 +19,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from .layers._xla import compile_with_xla
 from .layers.arguments import Renamed
-from .layers.labels import argmax_labels, class_ids, mask_of_logits, require
-from .layers.xla import by_xla_where_it_pays
+from .layers.labels import argmax_labels, match_masks, require, to_class_ids
 
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
@@ -56,7 +56,7 @@ def confusion_matrix(truth, prediction, num_classes):
             f"Found a truth of shape {tuple(truth.shape)} and a prediction of shape {tuple(prediction.shape)}: "
             "expected the same shape. Fix: predict with `segment`, which gives masks of the size of the image."
         )
-    labels, found = class_ids(truth, num_classes), class_ids(prediction, num_classes)
+    labels, found = to_class_ids(truth, num_classes), to_class_ids(prediction, num_classes)
     message = f"Predictions outside [0, {num_classes}) where the truth is a class: expected class ids from 0."
     known = require(ops.logical_or(labels < 0, found >= 0), prediction, message)
     return _counted(_cells(ops.where(known, labels, -1), found, num_classes), num_classes)
@@ -78,10 +78,10 @@ def _counted(cells, num_classes):
     return ops.reshape(counts[:-1], (num_classes, num_classes))
 
 
-@by_xla_where_it_pays
+@compile_with_xla
 def _cells_of_logits(truth, logits, num_classes, ignore_class):
     """The cell for each pixel, and whether any logit of a labelled pixel is NaN."""
-    labels = class_ids(truth, num_classes, ignore_class)
+    labels = to_class_ids(truth, num_classes, ignore_class)
     undefined = ops.logical_and(labels >= 0, ops.any(ops.isnan(logits), axis=-1))
     return _cells(labels, argmax_labels(logits), num_classes), ops.any(undefined)
 
@@ -161,7 +161,7 @@ def trimap(masks, radius, ignore_class=255):
     """
     if radius < 1:
         raise ValueError(f"Found radius={radius}: expected 1 or more pixels.")
-    ids = class_ids(masks, 2**24)  # we pool in float32, which represents these ids exactly
+    ids = to_class_ids(masks, 2**24)  # we pool in float32, which represents these ids exactly
     labels = ops.cast(ids, "float32")[..., None]
     largest, smallest = _largest_within(labels, radius), -_largest_within(-labels, radius)
     return ops.where(ops.logical_and((largest != smallest)[..., 0], ids >= 0), ids, ignore_class)
@@ -258,7 +258,7 @@ class SegmentationMetrics(Renamed, keras.metrics.Metric):
                 f"Found logits of {max(classes, 2)} classes, shape {tuple(y_pred.shape)}: expected {self.num_classes} "
                 f"classes. Fix: SegmentationMetrics({max(classes, 2)})."
             )
-        y_true = mask_of_logits(y_true, y_pred)
+        y_true = match_masks(y_true, y_pred)
         cells, undefined = _cells_of_logits(y_true, y_pred, self.num_classes, self.ignore_class)
         total = self.confusion + ops.cast(_counted(cells, self.num_classes), self.confusion.dtype)
         undefined = ops.logical_or(undefined, ops.any(self.confusion < 0))

@@ -18,7 +18,7 @@ def test_two_writers_of_one_file(tmp_path):
     path, first_is_in, second_is_done, seen = tmp_path / "last.keras", threading.Event(), threading.Event(), []
 
     def first():
-        with _files.replacing(path) as temporary:
+        with _files.replace_file(path) as temporary:
             with open(temporary, "w") as file:
                 file.write("first, ")
                 file.flush()
@@ -30,7 +30,7 @@ def test_two_writers_of_one_file(tmp_path):
     thread = threading.Thread(target=first)
     thread.start()
     assert first_is_in.wait(10)
-    with _files.replacing(path) as temporary:
+    with _files.replace_file(path) as temporary:
         temporary.write_text("second")
         seen.append(temporary)
     assert path.read_text() == "second"
@@ -63,7 +63,7 @@ def test_a_file_gets_the_usual_permissions(tmp_path):
     assert (tmp_path / "plain").stat().st_mode == (tmp_path / "ours").stat().st_mode
 
 
-HOLD = "import sys; from fcn_keras import _files; lock = _files.locked(sys.argv[1]); lock.__enter__(); print('in', flush=True); sys.stdin.read()"
+HOLD = "import sys; from fcn_keras import _files; lock = _files.lock_folder(sys.argv[1]); lock.__enter__(); print('in', flush=True); sys.stdin.read()"
 
 
 def holder(folder):
@@ -80,25 +80,25 @@ def test_a_locked_folder_names_its_holder_and_a_killed_holder_lets_go(tmp_path):
     assert told["pid"] == child.pid and told["host"] == platform.node()
     with (
         pytest.raises(BlockingIOError, match=f"process {child.pid} on .*, since {told['since'][:10]}.*Fix: wait"),
-        _files.locked(tmp_path),
+        _files.lock_folder(tmp_path),
     ):
         pass
     (tmp_path / "running.json").write_text("half a f")
-    with pytest.raises(BlockingIOError, match="a process that has just started"), _files.locked(tmp_path):
+    with pytest.raises(BlockingIOError, match="a process that has just started"), _files.lock_folder(tmp_path):
         pass
     (tmp_path / "partial-0123-checkpoint.npz").write_text("half")
     child.kill()
     child.communicate()
     assert (tmp_path / "running.json").exists()  # it could not say goodbye
-    with _files.locked(tmp_path):
+    with _files.lock_folder(tmp_path):
         assert json.loads((tmp_path / "running.json").read_text())["pid"] == os.getpid()
-        with pytest.raises(BlockingIOError, match=f"process {os.getpid()} on "), _files.locked(tmp_path):
+        with pytest.raises(BlockingIOError, match=f"process {os.getpid()} on "), _files.lock_folder(tmp_path):
             pass
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_block_that_fails_lets_go(tmp_path):
-    with pytest.raises(KeyboardInterrupt), _files.locked(tmp_path):
+    with pytest.raises(KeyboardInterrupt), _files.lock_folder(tmp_path):
         raise KeyboardInterrupt
     child = holder(tmp_path)
     child.communicate("")

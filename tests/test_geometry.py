@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_keras.geometry import Geometry, of_outputs, trace
-from fcn_keras.layers.padding import CropLike, PadToStride
+from fcn_keras.geometry import Geometry, trace, trace_outputs
+from fcn_keras.layers.cropping import CropLike
+from fcn_keras.layers.padding import PadToStride
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
 VGG16_CONVOLUTIONS = (2, 2, 3, 3, 3)  # before each of the five poolings
@@ -18,12 +19,12 @@ def vgg16(padding):
     geometry, pools = Geometry(), []
     for convolutions in VGG16_CONVOLUTIONS:
         for _ in range(convolutions):
-            geometry = geometry.convolved(3, padding=padding)
+            geometry = geometry.convolve(3, padding=padding)
             padding = 1
-        geometry = geometry.convolved(2, stride=2)
+        geometry = geometry.convolve(2, stride=2)
         pools.append(geometry)
-    fc6 = geometry.convolved(7)
-    return *pools[2:], fc6.convolved(1)
+    fc6 = geometry.convolve(7)
+    return *pools[2:], fc6.convolve(1)
 
 
 def test_receptive_fields_and_strides_of_vgg16():
@@ -39,15 +40,15 @@ def test_keras_vgg16_is_the_network_by_hand():
 def test_the_authors_crops():
     pool3, pool4, _, fc7 = vgg16(padding=100)
     assert (pool3.offset, pool4.offset, fc7.offset) == (-95.5, -91.5, 12.5)
-    assert fc7.upsampled(32, kernel=64) == Geometry(1, fc7.receptive_field + 32, -19)  # score: crop 19
-    upscore2 = fc7.upsampled(2, kernel=4)
+    assert fc7.upsample(32, kernel=64) == Geometry(1, fc7.receptive_field + 32, -19)  # score: crop 19
+    upscore2 = fc7.upsample(2, kernel=4)
     assert upscore2.offset == -11.5
-    assert pool4.shifted(5).offset == upscore2.offset  # score_pool4c: crop 5
-    assert upscore2.upsampled(16, kernel=32).offset == -27  # score of 16s: crop 27
-    upscore_pool4 = upscore2.upsampled(2, kernel=4)
+    assert pool4.shift(5).offset == upscore2.offset  # score_pool4c: crop 5
+    assert upscore2.upsample(16, kernel=32).offset == -27  # score of 16s: crop 27
+    upscore_pool4 = upscore2.upsample(2, kernel=4)
     assert upscore_pool4.offset == -23.5
-    assert pool3.shifted(9).offset == upscore_pool4.offset  # score_pool3c: crop 9
-    assert upscore_pool4.upsampled(8, kernel=16).offset == -31  # score of 8s: crop 31
+    assert pool3.shift(9).offset == upscore_pool4.offset  # score_pool3c: crop 9
+    assert upscore_pool4.upsample(8, kernel=16).offset == -31  # score of 8s: crop 31
 
 
 def test_centre_of_a_unit():
@@ -108,7 +109,7 @@ def random_network(seed):
     upsamples = False
     for _ in range(5):
         known = keras.Model(image, x)
-        fine = min(of_outputs(known, axis)[0].stride for axis in (0, 1)) < 2
+        fine = min(trace_outputs(known, axis)[0].stride for axis in (0, 1)) < 2
         layer = random_layer(generator, fine, even=not any(side % 2 for side in x.shape[1:3]))
         upsamples |= isinstance(layer, BilinearConv2DTranspose | BilinearUpsampling2D | keras.layers.UpSampling2D)
         x = layer(x)
@@ -122,7 +123,7 @@ def test_impulses_through_random_networks(seed):
     """A unit's weights are centred where predicted; without upsampling they fill exactly the window predicted."""
     model, upsamples = random_network(seed)
     for axis in (0, 1):
-        (geometry,) = of_outputs(model, axis)
+        (geometry,) = trace_outputs(model, axis)
         weights = responses(model, axis).astype("float64")
         pixels, widest, seen = np.arange(SIDE), 0, 0
         for unit in range(weights.shape[1]):
@@ -146,7 +147,7 @@ def test_max_pooling_looks_where_average_pooling_looks():
     x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(image)
     model = keras.Model(image, keras.layers.MaxPooling2D((2, 3), strides=2)(x))
     for axis in (0, 1):
-        (geometry,) = of_outputs(model, axis)
+        (geometry,) = trace_outputs(model, axis)
         window = np.flatnonzero(responses(model, axis)[:, 9])
         assert (np.mean(window), len(window)) == (geometry.centre(9), geometry.receptive_field)
 
@@ -159,7 +160,7 @@ def test_transposed_convolutions_of_keras(kernel, factor, padding):
     layer = keras.layers.Conv2DTranspose(1, kernel, strides=factor, padding=padding, use_bias=False)
     model = keras.Model(image, layer(image))
     layer.set_weights([np.ones((kernel, kernel, 1, 1))])
-    (geometry,) = of_outputs(model)
+    (geometry,) = trace_outputs(model)
     impulse = np.zeros((1, 9, 9, 1), "float32")
     impulse[0, 4, 4] = 1
     lit = np.flatnonzero(model.predict(impulse, verbose=0)[0, :, :, 0].any(1))
@@ -174,7 +175,7 @@ def test_branches_merge_into_the_window_around_both():
     late = keras.layers.Cropping2D(((3, 0), (3, 0)))(image)  # three pixels further
     for branches in [(image, wide), (early, late)]:
         model = keras.Model(image, keras.layers.Add()(branches))
-        (geometry,) = of_outputs(model)
+        (geometry,) = trace_outputs(model)
         window = np.flatnonzero(responses(model, 0)[:, 50])
         assert (np.ptp(window) + 1, (window[0] + window[-1]) / 2) == (geometry.receptive_field, geometry.centre(50))
 
@@ -231,8 +232,8 @@ def test_a_layer_used_twice():
     x = image = keras.Input((64, 64, 3))
     conv = keras.layers.Conv2D(3, 3, name="shared")
     model = keras.Model(image, conv(conv(x)))
-    assert of_outputs(model) == [Geometry(1, 5, 2)]
-    assert of_outputs(keras.Model(image, conv(image))) == [Geometry(1, 3, 1)]
+    assert trace_outputs(model) == [Geometry(1, 5, 2)]
+    assert trace_outputs(keras.Model(image, conv(image))) == [Geometry(1, 3, 1)]
 
 
 def test_layers_of_the_package():
@@ -241,7 +242,7 @@ def test_layers_of_the_package():
     coarse = keras.layers.AveragePooling2D(4)(padded)
     fine = BilinearUpsampling2D(4, 8)(coarse)
     cropped = CropLike(offset=5)([fine, image])
-    assert of_outputs(keras.Model(image, [padded, coarse, fine, cropped])) == [
+    assert trace_outputs(keras.Model(image, [padded, coarse, fine, cropped])) == [
         Geometry(1, 1, -3),
         Geometry(4, 4, -1.5),
         Geometry(1, 8, -5),

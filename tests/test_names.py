@@ -163,7 +163,7 @@ def test_names_exist(path):
     [
         "fcn_keras.models.FCN4s(2)",
         "fcn_keras.segment(model, image, tiles=3)",
-        "from fcn_keras.losses import by_xla_where_it_pays as x",
+        "from fcn_keras.losses import compile_with_xla as x",
         "from fcn_keras import metrics\nmetrics.ops",
         "fcn_keras.training.distribution",
         "import fcn_keras.framing",

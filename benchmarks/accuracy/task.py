@@ -35,7 +35,7 @@ class Task:
     @functools.cached_property
     def class_names(self):
         """Names of the classes, by id."""
-        return datasets.class_names(self.data, source=self.source, data_dir=self.data_dir)
+        return datasets.get_class_names(self.data, source=self.source, data_dir=self.data_dir)
 
     @functools.cached_property
     def steps(self):

@@ -87,7 +87,7 @@ def _macs(backbone, finest, size):
     import fcn_keras
 
     net = {32: fcn_keras.FCN32s, 16: fcn_keras.FCN16s, 8: fcn_keras.FCN8s}[finest]
-    return sum(fcn_keras.models.flops.macs(net(21, backbone, weights=None), size, size).values())
+    return sum(fcn_keras.models.flops.count_macs(net(21, backbone, weights=None), size, size).values())
 
 
 def chart(found):

@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.super_resolution import comparison
 from fcn_keras._files import write_text
-from fcn_keras.datasets import data_home
+from fcn_keras.datasets import get_data_home
 from fcn_keras.models.loading import load_model
 
 
@@ -43,7 +43,7 @@ def main(arguments=None):
 
 
 def _masks(found, directory):
-    path = found.fcn8s or data_home() / "runs" / "chapter4" / "fcn8s.keras"
+    path = found.fcn8s or get_data_home() / "runs" / "chapter4" / "fcn8s.keras"
     if not path.exists():
         raise ValueError(f"Found no trained FCN-8s at {path}. Fix: run chapters 3 and 4, or pass --fcn8s.")
     return comparison.compare_masks(load_model(path), directory, seed=found.seed)

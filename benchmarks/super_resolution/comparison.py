@@ -13,11 +13,11 @@ from keras import ops
 from fcn_keras import metrics
 from fcn_keras._files import atomic_write
 from fcn_keras.datasets import load, prepare
-from fcn_keras.datasets.images import image_files, read_image
+from fcn_keras.datasets.images import list_images, read_image
 from fcn_keras.losses import PixelCrossentropy
-from fcn_keras.models.image_super_resolution import interpolated, pairs, quality, super_resolver
+from fcn_keras.models.fine_fcn import make_fine_fcn
 from fcn_keras.models.loading import load_model
-from fcn_keras.models.super_resolution import super_resolution_fcn
+from fcn_keras.models.super_resolution import SuperResolver, interpolate, make_pairs, psnr_ssim
 
 RADII = (1, 2, 4, 8)
 EPOCHS = (8, 3)  # from FCN-8s to the image's size on masks of that size; then each net on masks of its own size
@@ -64,8 +64,8 @@ def compare_masks(fcn8s, directory, *, seed=0, epochs=EPOCHS, factor=4, splits=(
         return _kept(directory / f"{name}.keras", train)
 
     plain = trained("fcn8s", lambda: _copy(fcn8s), 1, (0, 1))
-    start = trained("start", lambda: super_resolution_fcn(fcn8s, 1), 1, (0,))
-    nets = {k: trained(f"x{k}", lambda k=k: super_resolution_fcn(start, k), k, (1,)) for k in (1, 2, 4) if k <= factor}
+    start = trained("start", lambda: make_fine_fcn(fcn8s, 1), 1, (0,))
+    nets = {k: trained(f"x{k}", lambda k=k: make_fine_fcn(start, k), k, (1,)) for k in (1, 2, 4) if k <= factor}
     ways = {"FCN-8s, nearest": (plain, "nearest"), "FCN-8s, bilinear": (plain, "bilinear")}
     ways |= {"×1, nearest": (nets[1], "nearest"), "×1, bilinear": (nets[1], "bilinear")}
     ways |= {f"×{k}": (net, "bilinear") for k, net in nets.items() if k > 1}
@@ -129,7 +129,7 @@ def compare_images(train, held_out, directory, *, factors=(2, 4), steps=1500, se
         seed: Seed of weights and of the order of the pieces.
 
     Returns:
-        Dict from ``"×2"`` to a dict from ``bilinear``, ``bicubic``, ``network`` to what `quality` gives.
+        Dict from ``"×2"`` to a dict from ``bilinear``, ``bicubic``, ``network`` to what `psnr_ssim` gives.
 
     Example:
 
@@ -140,16 +140,16 @@ def compare_images(train, held_out, directory, *, factors=(2, 4), steps=1500, se
 
         def train_net(factor=factor):
             keras.utils.set_random_seed(seed)
-            net = super_resolver(factor)
+            net = SuperResolver(factor)
             rate = keras.optimizers.schedules.CosineDecay(1e-3, steps)
             net.compile(keras.optimizers.Adam(rate), "mae", jit_compile=False)
-            net.fit(pairs(train, factor, seed=seed), steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
+            net.fit(make_pairs(train, factor, seed=seed), steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
             return net
 
         net = _kept(pathlib.Path(directory) / f"images_x{factor}.keras", train_net)
-        ways = {m: lambda low, m=m, f=factor: interpolated(low, f, m) for m in ("bilinear", "bicubic")}
+        ways = {m: lambda low, m=m, f=factor: interpolate(low, f, m) for m in ("bilinear", "bicubic")}
         ways["network"] = net
-        results[f"×{factor}"] = {name: quality(held_out, factor, way) for name, way in ways.items()}
+        results[f"×{factor}"] = {name: psnr_ssim(held_out, factor, way) for name, way in ways.items()}
     return results
 
 
@@ -183,7 +183,7 @@ def photographs(folder, smallest=96, seed=0):
 
     >>> photographs("~/Pictures")  # doctest: +SKIP
     """
-    files = image_files(folder)
+    files = list_images(folder)
     found = [image for image in map(read_image, files) if min(image.shape[:2]) >= smallest]
     if not found:
         raise ValueError(

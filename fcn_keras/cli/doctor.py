@@ -18,7 +18,7 @@ import subprocess
 import sys
 import typing
 
-from .._files import data_home
+from .._files import get_data_home
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 LOCK = PACKAGE.parent / "requirements.lock"
@@ -144,7 +144,7 @@ def _gpu():
 
 
 def _disk():
-    folder = data_home().resolve()
+    folder = get_data_home().resolve()
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     found = f"{free / GIB:.1f} GiB free at {folder}"
     fix = "free some space, or set FCN_KERAS_DATA to a folder on another disk"
@@ -177,7 +177,7 @@ def _packages():
 
 
 def _data():
-    folder = data_home()
+    folder = get_data_home()
     prepared = sorted(folder.glob("*/**/[0-9]*.[0-9]*.[0-9]*/dataset_info.json"))
     names = ", ".join(path.parent.relative_to(folder).as_posix() for path in prepared)
     return "OK", f"{names or 'none yet (a chapter makes its data set when it needs it)'} at {folder}"

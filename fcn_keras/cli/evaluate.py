@@ -31,13 +31,13 @@ def evaluate(
     """
     with quiet_start():
         from .. import datasets
-        from .._files import finite
+        from .._files import replace_nonfinite
         from ..inference import evaluate
         from ..models import load_model
 
-    name, source = datasets.named(data, source)
+    name, source = datasets.resolve_data_set(data, source)
     with aside(as_json):
-        builder = datasets.prepare(name, datasets.config_of(name, split), source=source, data_dir=data_dir)
+        builder = datasets.prepare(name, datasets.find_config(name, split), source=source, data_dir=data_dir)
         result = evaluate(
             load_model(model),
             datasets.load(builder, split, batch=1),
@@ -49,6 +49,6 @@ def evaluate(
     images = builder.info.splits[split].num_examples
     if as_json:
         about = {"model": str(model), "data": data, "split": split, "images": images, "scales": scales or [1.0]}
-        print(json.dumps(about | {"flip": flip} | finite(result.summary()), indent=1))
+        print(json.dumps(about | {"flip": flip} | replace_nonfinite(result.summary()), indent=1))
     else:
         print(f"{model} on {split} of {data}, {images} images, in percent.\n\n{result.table()}")

@@ -53,7 +53,7 @@ def segment(
     videos = [path for path in sources if path.suffix.lower() in video.SUFFIXES]
     images = [path for path in sources if path not in videos]
     records = {}
-    with progress.display() as bar:
+    with progress.make_progress_bar() as bar:
         if images:
             task = bar.add_task("images", total=len(files.find_images(images, out)))
             for record in files.segment_files(net, images, out, overlays=overlays, **options):

@@ -113,7 +113,7 @@ def train(
     with quiet_start():
         from .. import datasets
 
-    name, source = datasets.named(data, source)
+    name, source = datasets.resolve_data_set(data, source)
     short = pathlib.Path(data).resolve().name if name == "folder" else name
     options = {
         "directory": directory or f"runs/{short}{'-stages' if stages else ''}-{seed}",

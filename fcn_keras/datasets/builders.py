@@ -7,18 +7,18 @@ from .._files import user_path
 from ..layers.labels import VOID
 
 
-def mask_feature():
+def make_mask_feature():
     """The TFDS feature for a mask of integers: uint8 ``(H, W, 1)``, stored as a lossless PNG.
 
     Example:
 
-    >>> mask_feature().shape
+    >>> make_mask_feature().shape
     (None, None, 1)
     """
     return tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, encoding_format="png", use_colormap=True)
 
 
-def segmentation_features(encoding_format="jpeg", instance_mask=False):
+def make_features(encoding_format="jpeg", instance_mask=False):
     """The features of a segmentation data set.
 
     Args:
@@ -33,20 +33,20 @@ def segmentation_features(encoding_format="jpeg", instance_mask=False):
 
     Example:
 
-    >>> sorted(segmentation_features())
+    >>> sorted(make_features())
     ['file_name', 'image', 'segmentation_mask']
     """
     features = {
         "image": tfds.features.Image(shape=(None, None, 3), encoding_format=encoding_format),
-        "segmentation_mask": mask_feature(),
+        "segmentation_mask": make_mask_feature(),
         "file_name": tfds.features.Text(),
     }
     if instance_mask:
-        features["instance_mask"] = mask_feature()
+        features["instance_mask"] = make_mask_feature()
     return tfds.features.FeaturesDict(features)
 
 
-def class_metadata(class_names, palette, void=VOID):
+def make_class_metadata(class_names, palette, void=VOID):
     """The names and colours of the classes, for ``builder.info.metadata``. TFDS stores them with the data, as JSON.
 
     Args:
@@ -62,7 +62,7 @@ def class_metadata(class_names, palette, void=VOID):
 
     Example:
 
-    >>> class_metadata(["background", "cat"], [[0, 0, 0], [230, 159, 0]])["void"]
+    >>> make_class_metadata(["background", "cat"], [[0, 0, 0], [230, 159, 0]])["void"]
     255
     """
     palette = np.asarray(palette)
@@ -74,7 +74,7 @@ def class_metadata(class_names, palette, void=VOID):
     return tfds.core.MetadataDict(class_names=list(class_names), palette=palette.tolist(), void=int(void))
 
 
-def source_of(builder, dl_manager):
+def record_source(builder, dl_manager):
     """Returns the folder that data are prepared from, and writes its path into the metadata.
 
     TFDS writes examples and metadata into a temporary folder, and renames this folder at the end. So the metadata of
@@ -89,7 +89,7 @@ def source_of(builder, dl_manager):
 
     Example:
 
-    >>> source_of(builder, dl_manager)  # doctest: +SKIP
+    >>> record_source(builder, dl_manager)  # doctest: +SKIP
     PosixPath('/home/me/VOCdevkit')
     """
     try:

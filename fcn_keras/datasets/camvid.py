@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from .builders import class_metadata, require_folder, segmentation_features, source_of
+from .builders import make_class_metadata, make_features, record_source, require_folder
 from .classes import Classes
 from .masks import find_pairs, read_mask, require_same_size
 
@@ -46,13 +46,13 @@ class CamVid(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="Road scenes, 360×480, with masks of 11 classes.",
-            features=segmentation_features(encoding_format=None),
+            features=make_features(encoding_format=None),
             supervised_keys=("image", "segmentation_mask"),
-            metadata=class_metadata(list(COLORS), np.array(list(COLORS.values()))),
+            metadata=make_class_metadata(list(COLORS), np.array(list(COLORS.values()))),
         )
 
     def _split_generators(self, dl_manager):
-        source = source_of(self, dl_manager)
+        source = record_source(self, dl_manager)
         require_folder(source, ("train", "trainannot", "val", "valannot"), "CamVid")
         found = {split: folder for split, folder in SPLITS.items() if (source / f"{folder}annot").exists()}
         return {split: self._generate_examples(source, folder) for split, folder in found.items()}

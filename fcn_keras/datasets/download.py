@@ -78,7 +78,7 @@ class _Checksum(tfds.download.checksums.UrlInfo):
         return self.checksum == other.checksum
 
 
-def url_infos(archives):
+def make_url_infos(archives):
     """The checksums of archives, for the class attribute ``url_infos`` of a TFDS builder.
 
     Args:
@@ -89,7 +89,7 @@ def url_infos(archives):
 
     Example:
 
-    >>> len(url_infos(ARCHIVES.values()))
+    >>> len(make_url_infos(ARCHIVES.values()))
     8
     """
     return {

@@ -19,11 +19,11 @@ import re
 import numpy as np
 import tensorflow_datasets as tfds
 
-from .._files import did_you_mean, user_path
+from .._files import explain_missing, user_path
 from ..layers.labels import VOID
 from . import images
-from .builders import class_metadata, segmentation_features, source_of
-from .check.checks import by_kind, inspect_all
+from .builders import make_class_metadata, make_features, record_source
+from .check.checks import group_by_kind, inspect_all
 from .check.layouts import LISTS, VALIDATION_SHARE, read_layout
 from .classes import Classes
 from .masks import read_mask
@@ -33,7 +33,7 @@ NAMED = 20  # how many files an error names for each kind of problem
 
 
 class Folder(tfds.core.GeneratorBasedBuilder):
-    """Builder of a folder of images and masks. `builder_of` makes its config, which holds the classes.
+    """Builder of a folder of images and masks. `make_builder` makes its config, which holds the classes.
 
     Without a ``classes.txt``, the classes are the ids from 0 to the largest id in the masks, with the names
     ``class 0``, ``class 1`` and so on. The builder reads all files before it writes anything, and one error names all
@@ -53,13 +53,13 @@ class Folder(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="Images and masks from a folder.",
-            features=segmentation_features(encoding_format=None),
+            features=make_features(encoding_format=None),
             supervised_keys=("image", "segmentation_mask"),
-            metadata=class_metadata(classes.names, classes.palette),
+            metadata=make_class_metadata(classes.names, classes.palette),
         )
 
     def _split_generators(self, dl_manager):
-        pairs = _layout(source_of(self, dl_manager), self.builder_config.share).pairs
+        pairs = _layout(record_source(self, dl_manager), self.builder_config.share).pairs
         of_split = {split: [pair for pair in pairs if pair.split == split] for split in LISTS}
         return {split: self._generate_examples(chosen) for split, chosen in of_split.items() if chosen}
 
@@ -83,7 +83,7 @@ class FolderConfig(tfds.core.BuilderConfig):
         self.classes, self.share = classes, share
 
 
-def builder_of(source, share=None, data_dir=None):
+def make_builder(source, share=None, data_dir=None):
     """The builder of a folder. If the files change, the config also changes, so the data are prepared again.
 
     Args:
@@ -99,7 +99,7 @@ def builder_of(source, share=None, data_dir=None):
 
     Example:
 
-    >>> builder = builder_of("my_data", data_dir="data")  # doctest: +SKIP
+    >>> builder = make_builder("my_data", data_dir="data")  # doctest: +SKIP
     """
     source, share = user_path(source), VALIDATION_SHARE if share is None else float(share)
     layout = _layout(source, share)
@@ -118,7 +118,7 @@ def _layout(source, share):
         raise ValueError(f"Found a validation share of {share}: expected a number between 0 and 1.")
     missing = [name for name in ("images", "masks") if not (source / name).is_dir()]
     if missing:
-        found = f"{source} lacks {' and '.join(missing)}." if source.exists() else did_you_mean(source)
+        found = f"{source} lacks {' and '.join(missing)}." if source.exists() else explain_missing(source)
         raise ValueError(f"{found} Fix: pass the folder that holds images/ and masks/.")
     layout = read_layout(source, "folder", share=share)
     _require_none(layout.findings, source)
@@ -148,7 +148,7 @@ def _fingerprint(source, pairs, share):
 def _classes(source, layout):
     """Reads every file and returns the classes. Without a ``classes.txt``, their names are numbered."""
     views = inspect_all(layout)
-    _require_none(by_kind((problem for view in views for problem in view.problems), UNUSABLE), source)
+    _require_none(group_by_kind((problem for view in views for problem in view.problems), UNUSABLE), source)
     if layout.classes is not None:
         return layout.classes
     largest = int(np.nonzero(sum(view.pixels for view in views)[:VOID])[0].max(initial=0))

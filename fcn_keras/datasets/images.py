@@ -48,7 +48,7 @@ def read_image(source):
     return image.astype("uint8" if np.issubdtype(image.dtype, np.integer) else "float32", copy=False)
 
 
-def as_bytes(image):
+def to_uint8(image):
     """Converts an image to uint8, if no information is lost.
 
     Data sets give images as float32. A black image with a few pixels of value 1 would then look like an image in the
@@ -62,7 +62,7 @@ def as_bytes(image):
 
     Example:
 
-    >>> as_bytes(np.ones((5, 7, 3), "float32")).dtype
+    >>> to_uint8(np.ones((5, 7, 3), "float32")).dtype
     dtype('uint8')
     """
     exact = image.astype("uint8")
@@ -94,7 +94,7 @@ def walk(folder, onerror=None):
         yield from (pathlib.Path(place) / name for name in sorted([*folders, *files]) if not name.startswith("."))
 
 
-def image_files(folder, suffixes=SUFFIXES):
+def list_images(folder, suffixes=SUFFIXES):
     """The image files in a folder and its subfolders, sorted.
 
     Args:
@@ -109,13 +109,13 @@ def image_files(folder, suffixes=SUFFIXES):
     >>> pathlib.Path("pictures").mkdir()
     >>> for name in ("b.PNG", "a.jpg", "notes.txt"):
     ...     pathlib.Path("pictures", name).touch()
-    >>> [path.name for path in image_files("pictures")]
+    >>> [path.name for path in list_images("pictures")]
     ['a.jpg', 'b.PNG']
     """
     return sorted(path for path in walk(folder) if path.suffix.lower() in suffixes and not path.is_dir())
 
 
-def orientation(file):
+def read_orientation(file):
     """The EXIF orientation of an opened `PIL.Image.Image`, 1 to 8. It is 1 (upright) if the EXIF data are damaged."""
     try:
         return int(file.getexif().get(PIL.ExifTags.Base.Orientation, 1))
@@ -127,10 +127,10 @@ def is_plain(path):
     """Whether an image file needs no conversion before TensorFlow decodes it: an upright, opaque RGB JPEG or PNG."""
     with PIL.Image.open(path) as file:
         plain = file.format in ("JPEG", "PNG") and file.mode == "RGB" and not file.has_transparency_data
-        return plain and orientation(file) == 1
+        return plain and read_orientation(file) == 1
 
 
-def on_white(image):
+def put_on_white(image):
     """A transparent `PIL.Image.Image` on a white background, as an RGB image."""
     image = image.convert("RGBA")
     return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -156,7 +156,7 @@ def _read_file(path):
             f"{path!r} holds grey levels of more than 8 bits (mode {image.mode!r}). Fix: read it with Pillow, scale it "
             "to 0–255 and pass the array (H, W, 3)."
         )
-    return np.asarray(on_white(image) if image.has_transparency_data else image.convert("RGB"))
+    return np.asarray(put_on_white(image) if image.has_transparency_data else image.convert("RGB"))
 
 
 def _check_shape(shape):

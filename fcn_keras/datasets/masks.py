@@ -6,7 +6,7 @@ import PIL.Image
 from .._files import user_path
 from ..layers.labels import VOID
 from .classes import Classes, colors_to_ids
-from .images import FORMATS, image_files
+from .images import FORMATS, list_images
 
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # the endings of mask files in a user's folder
 
@@ -136,7 +136,7 @@ def find_pairs(images, masks, names=None):
     """
     images, masks = user_path(images), user_path(masks)
     found = {}
-    for path in image_files(images, (".jpg", ".png")):
+    for path in list_images(images, (".jpg", ".png")):
         found[path.relative_to(images).with_suffix("").as_posix()] = path
     names = list(found) if names is None else names
     wanted = {name: masks / f"{name}.png" for name in names}

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from ..layers.labels import VOID
-from .builders import class_metadata, segmentation_features, source_of
+from .builders import make_class_metadata, make_features, record_source
 from .download import Archive, fetch
 from .masks import read_mask, require_same_size
 
@@ -56,14 +56,14 @@ class OxfordPets(_TfdsPets):
         return tfds.core.DatasetInfo(
             builder=self,
             description="Photographs of cats and dogs with trimaps.",
-            features=segmentation_features(encoding_format="jpeg"),
+            features=make_features(encoding_format="jpeg"),
             supervised_keys=("image", "segmentation_mask"),
             homepage="https://www.robots.ox.ac.uk/~vgg/data/pets/",
-            metadata=class_metadata(CLASS_NAMES[config], np.array(PALETTES[config])),
+            metadata=make_class_metadata(CLASS_NAMES[config], np.array(PALETTES[config])),
         )
 
     def _split_generators(self, dl_manager):
-        source = source_of(self, dl_manager)
+        source = record_source(self, dl_manager)
         if source is not None and all((source / folder).is_dir() for folder in FOLDERS):
             roots = dict.fromkeys(FOLDERS, source)
         elif source is not None and not all((source / f"{folder}.tar.gz").is_file() for folder in FOLDERS):

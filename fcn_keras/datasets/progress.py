@@ -4,7 +4,7 @@ import rich.console
 import rich.progress
 
 
-def display(show=None):
+def make_progress_bar(show=None):
     """A progress display for several tasks.
 
     Args:
@@ -15,7 +15,7 @@ def display(show=None):
 
     Example:
 
-    >>> with display(show=False) as bar:
+    >>> with make_progress_bar(show=False) as bar:
     ...     task = bar.add_task("images", total=2)
     ...     bar.advance(task)
     """
@@ -32,7 +32,7 @@ def track(items, what, total=None, show=None):
         items: Iterable.
         what: What the items are, such as ``"images"``.
         total: Their number; None takes ``len(items)``, if there is one.
-        show: As in `display`.
+        show: As in `make_progress_bar`.
 
     Yields:
         The items.
@@ -42,5 +42,5 @@ def track(items, what, total=None, show=None):
     >>> list(track(["a", "b"], "letters", show=False))
     ['a', 'b']
     """
-    with display(show) as bar:
+    with make_progress_bar(show) as bar:
         yield from bar.track(items, total=total, description=what)

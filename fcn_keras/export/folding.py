@@ -12,9 +12,9 @@ import collections
 import keras
 import numpy as np
 
-from ..layers._keras import calls
+from ..layers._keras import get_calls
 from ..layers.upsampling import BilinearUpsampling2D, is_bilinear
-from ..models.cloning import as_functional, copy_weights
+from ..models.cloning import copy_weights, require_functional
 
 
 def fold_bilinear(model, name=None):
@@ -43,7 +43,7 @@ def fold_bilinear(model, name=None):
 
     Reference: Long et al. (CVPR 2015), §3.3.
     """
-    functional = as_functional(model)
+    functional = require_functional(model)
     part, folded = keras.Model(functional.input, functional.output, name=name or model.name), set()
 
     def copy(layer):
@@ -89,7 +89,7 @@ def fold_batch_norm(model, name=None):
     Reference: Ioffe & Szegedy (ICML 2015), §3.1, on inference; Jacob et al. (CVPR 2018), §3.2, "batch normalization
     folding".
     """
-    functional = as_functional(model)
+    functional = require_functional(model)
     part = keras.Model(functional.input, functional.output, name=name or model.name)
     pairs = _find_pairs(part)
     norms = {norm.name for norm in pairs.values()}
@@ -115,7 +115,7 @@ def fold_batch_norm(model, name=None):
 
 def _find_pairs(model):
     """Dict from the name of each convolution whose output only a batch normalisation uses, to the latter."""
-    nodes = list(calls(model))
+    nodes = list(get_calls(model))
     uses = collections.Counter(id(node.operation) for node in nodes)
     takers = collections.defaultdict(list)
     for node in nodes:

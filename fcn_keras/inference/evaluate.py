@@ -5,9 +5,9 @@ import dataclasses
 import keras
 import numpy as np
 
-from ..datasets.images import as_bytes
+from ..datasets.images import to_uint8
 from ..datasets.progress import track
-from ..layers.labels import class_ids, mask_of_logits, to_numpy
+from ..layers.labels import match_masks, to_class_ids, to_numpy
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics, class_iou, confusion_matrix, scores
 from .predictor import get_predictor
@@ -149,10 +149,10 @@ def _count_averages(model, pairs, classes, ignore_class, verbose, scales, flip):
     confusion = np.zeros((classes, classes), "int64")
     counted = track(pairs.as_numpy_iterator(), "images", show=None if verbose else False)
     for number, (image, mask) in enumerate(counted):
-        found = predict_probabilities(model, as_bytes(image), scales=scales, flip=flip, progress=False)
+        found = predict_probabilities(model, to_uint8(image), scales=scales, flip=flip, progress=False)
         _require_numbers(model, not np.isnan(found).any())
-        mask = mask_of_logits(mask, found)
-        truth = to_numpy(class_ids(mask, classes, ignore_class))
+        mask = match_masks(mask, found)
+        truth = to_numpy(to_class_ids(mask, classes, ignore_class))
         if (truth == -2).any():
             raise ValueError(
                 f"Image {number} has labels outside [0, {classes}) that are not void ({ignore_class}): found "

@@ -4,9 +4,9 @@ import pathlib
 
 from PIL import Image
 
-from .._files import atomic_write, did_you_mean, user_path
+from .._files import atomic_write, explain_missing, user_path
 from ..datasets.classes import voc_palette
-from ..datasets.images import SUFFIXES, image_files, read_image
+from ..datasets.images import SUFFIXES, list_images, read_image
 from ..visualization.colors import make_color_table, require_ids
 from ..visualization.overlays import overlay
 from .segment import segment
@@ -36,7 +36,7 @@ def find_images(sources, out=None):
     found = []
     for source in map(user_path, sources):
         if source.is_dir():
-            files = drop_outputs(image_files(source), out, source)
+            files = drop_outputs(list_images(source), out, source)
             if not files:
                 raise ValueError(f"Folder {source} holds no image: expected files that end in {', '.join(SUFFIXES)}.")
             found += [(path, path.relative_to(source).with_suffix("")) for path in files]
@@ -44,7 +44,7 @@ def find_images(sources, out=None):
             found.append((source, pathlib.Path(source.stem)))
         else:
             expected = "expected an image file or a folder of images"
-            raise ValueError(f"Found nothing at {source}: {expected}. {did_you_mean(source)}")
+            raise ValueError(f"Found nothing at {source}: {expected}. {explain_missing(source)}")
     require_distinct_masks(found, out)
     return found
 

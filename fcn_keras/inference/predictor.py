@@ -129,7 +129,7 @@ class Predictor:
         if any(fixed not in (None, n) for fixed, n in zip(self.input_size, size, strict=True)):
             raise ValueError(
                 f"{self.name} takes images of {_spell(self.input_size)} only, {what} {_spell(size)}. Fix: build the "
-                "model with input shape (None, None, 3), as fcn_keras.models.cloning.any_size does, or resize the "
+                "model with input shape (None, None, 3), as fcn_keras.models.allow_any_size does, or resize the "
                 "image."
             )
 

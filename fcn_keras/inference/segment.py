@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from ..datasets.images import read_image
-from ..datasets.progress import display
+from ..datasets.progress import make_progress_bar
 from ..layers.labels import to_numpy
 from .predictor import OUTPUTS, choose_id_type, get_predictor
 from .resize import find_source_span, resize_span
@@ -135,7 +135,7 @@ def _run_tiles(model, output, image, tile, views, progress):
     if progress not in (None, True, False):
         raise ValueError(f"Found progress={progress!r}: expected True, False or None.")
     steps = len(views) * math.prod(len(axis) for axis in cuts)
-    with display(False if steps == 1 and progress is None else progress) as bar:
+    with make_progress_bar(False if steps == 1 and progress is None else progress) as bar:
         task = bar.add_task("tiles", total=steps)
         for spans in itertools.product(*cuts):
             values = None

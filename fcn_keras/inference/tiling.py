@@ -24,7 +24,7 @@ import keras
 
 from .. import geometry
 from ..layers import _keras
-from ..models.cloning import as_functional
+from ..models.cloning import require_functional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _find_stride_and_halo(model, axis):
                 "not those of the image. Fix: a model without global pooling, squeeze-and-excitation and "
                 "normalization over positions, such as an FCN on mobilenet_v2, resnet50 or vgg16.",
             )
-    (logits, *_) = geometry.of_outputs(model, axis)
+    (logits, *_) = geometry.trace_outputs(model, axis)
     if logits is None:
         raise _make_error(model, "its output is not a map.")
     stride = math.lcm(*(Fraction(after.stride).limit_denominator().numerator for _, _, after in calls if after))
@@ -179,14 +179,14 @@ def _follow(model, axis):
 
 def _list_calls(model, axis, incoming=None):
     """Every layer with the `Geometry` before and after it; nested models are replaced by their layers."""
-    functional = as_functional(model)
-    nodes = [node for node in _keras.calls(functional) if node.input_tensors]
+    functional = require_functional(model)
+    nodes = [node for node in _keras.get_calls(functional) if node.input_tensors]
     calls = [(node.operation, node.input_tensors[0], node.output_tensors[0]) for node in nodes]
     for layer, *_ in calls:
         if isinstance(layer, keras.Model):
-            as_functional(layer)
+            require_functional(layer)
     probe = keras.Model(functional.inputs, [tensor for _, *pair in calls for tensor in pair])
-    geometries = geometry.of_outputs(probe, axis, incoming)
+    geometries = geometry.trace_outputs(probe, axis, incoming)
     for (layer, *_), before, after in zip(calls, geometries[::2], geometries[1::2], strict=True):
         if isinstance(layer, keras.Model):
             yield from _list_calls(layer, axis, before)

@@ -9,8 +9,8 @@ from fractions import Fraction
 import numpy as np
 from PIL import Image
 
-from .._files import replacing, user_path
-from ..datasets.images import on_white
+from .._files import replace_file, user_path
+from ..datasets.images import put_on_white
 from ..datasets.masks import read_mask
 from ..visualization.overlays import overlay
 from .files import write_mask
@@ -105,7 +105,7 @@ def segment_video(model, path, out, *, masks=None, palette=None, again=False, **
     >>> for done, frames in segment_video(model, "drive.mp4", "drive.overlay.mp4"):  # doctest: +SKIP
     ...     print(done, frames)
     """
-    with _open(path) as (container, stream), replacing(out) as temporary, _open_writer(temporary, stream) as write:
+    with _open(path) as (container, stream), replace_file(out) as temporary, _open_writer(temporary, stream) as write:
         for number, (image, time) in enumerate(_read_frames(container, stream)):
             file = None if masks is None else user_path(masks) / f"{number:06d}.png"
             mask = None if again else _read_finished(file, image.shape[:2])
@@ -164,7 +164,7 @@ def _read_pixels(frame):
     """The frame in RGB, on white where it is transparent, as in `fcn_keras.datasets.images.read_image`."""
     if not any(component.is_alpha for component in frame.format.components):
         return frame.to_ndarray(format="rgb24")
-    return np.asarray(on_white(Image.fromarray(frame.to_ndarray(format="rgba"))))
+    return np.asarray(put_on_white(Image.fromarray(frame.to_ndarray(format="rgba"))))
 
 
 def _read_display_matrix(frame):

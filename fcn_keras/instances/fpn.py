@@ -11,10 +11,10 @@ Reference: Lin, Dollár, Girshick, He, Hariharan & Belongie (CVPR 2017), §3, Fi
 import keras
 
 from .. import geometry
-from ..layers._keras import outputs_inside
+from ..layers._keras import get_outputs
 from ..models import backbones, fusion
-from ..models.alignment import on_image
 from ..models.feature_layers import find_feature_layers
+from ..models.image_input import apply_to_image
 
 STRIDES = (4, 8, 16, 32)
 
@@ -42,14 +42,14 @@ def feature_pyramid(backbone="mobilenet_v2", weights="pretrained", channels=256,
     ([4, 8, 16, 32, 64], TensorShape([1, 16, 24, 32]))
     """
     if isinstance(backbone, keras.Model) and len(backbone.outputs) == len(STRIDES) + 1:
-        return backbone, geometry.of_outputs(backbone)
+        return backbone, geometry.trace_outputs(backbone)
     backbone = backbones.get(backbone)
     network = _add_stride_4(backbone.feature_extractor(weights, head=None))
-    image, maps, geometries = on_image(network, backbone.preprocessing)
+    image, maps, geometries = apply_to_image(network, backbone.preprocessing)
     sums, geometries = add_top_down(maps, geometries, channels)
     outputs = [keras.layers.Conv2D(channels, 3, padding="same", name=f"p{i}")(x) for i, x in enumerate(sums, start=2)]
     outputs.append(keras.layers.MaxPooling2D(1, 2, name="p6")(outputs[-1]))
-    geometries.append(geometries[-1].convolved(1, stride=2))
+    geometries.append(geometries[-1].convolve(1, stride=2))
     return keras.Model(image, outputs, name=name), geometries
 
 
@@ -78,7 +78,7 @@ def add_top_down(maps, geometries, channels):
     sums, found = [lateral(len(maps) - 1)], [geometries[-1]]
     for i in reversed(range(len(maps) - 1)):
         names = f"upsampled{i + 2}", f"c{i + 2}"
-        x, of_sum = fusion.fused(sums[0], found[0], lateral(i), geometries[i], False, *names)
+        x, of_sum = fusion.add_skip(sums[0], found[0], lateral(i), geometries[i], False, *names)
         sums.insert(0, x)
         found.insert(0, of_sum)
     return sums, found
@@ -86,5 +86,5 @@ def add_top_down(maps, geometries, channels):
 
 def _add_stride_4(network):
     (name,) = find_feature_layers(network, strides=STRIDES[:1])
-    stride_4 = outputs_inside(network.get_layer(name), network)[-1]
+    stride_4 = get_outputs(network.get_layer(name), network)[-1]
     return keras.Model(network.inputs, [stride_4, *network.outputs], name=network.name)

@@ -56,14 +56,14 @@ def open_prepared(name, split, **where):
     >>> open_prepared("shapes", "validation").class_names[:2]
     ['background', 'disc']
     """
-    builder = datasets.prepare(name, **{"config": datasets.config_of(name, split), **where})
+    builder = datasets.prepare(name, **{"config": datasets.find_config(name, split), **where})
     features = builder.info.features
     if "instance_mask" not in features:
         raise ValueError(
             f"{builder.info.full_name} has no instance masks. Fix: take shapes or voc, or files in COCO's format."
         )
     void = int(builder.info.metadata["void"])
-    undecoded = datasets.undecoded(builder, split, "image", "segmentation_mask", "instance_mask")
+    undecoded = datasets.read_undecoded(builder, split, "image", "segmentation_mask", "instance_mask")
     for example in undecoded.take(1):
         if tf.reduce_all(features["instance_mask"].decode_example(example["instance_mask"]) == void):
             raise ValueError(

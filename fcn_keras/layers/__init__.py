@@ -1,8 +1,13 @@
-"""Layers that Keras lacks: bilinear upsampling, padding and cropping, dilated pooling, and preprocessing."""
+"""Layers that Keras lacks: bilinear upsampling, padding and cropping, dilated pooling, and preprocessing.
+
+Two modules hold no layers but code that the whole package uses: ``_keras`` the private parts of Keras, and ``_xla`` the
+compilation of losses and metrics.
+"""
 
 from .bilinear import Bilinear
+from .cropping import CropLike
 from .depthwise import BilinearDepthwiseConv2DTranspose
-from .padding import CropLike, PadEdges, PadToStride
+from .padding import PadEdges, PadToStride
 from .pooling import DilatedPooling2D
 from .preprocessing import Preprocessing
 from .upsampling import BilinearConv2DTranspose, BilinearUpsampling2D

@@ -11,19 +11,19 @@ If a model uses a layer twice, the layer has two calls in that model.
 import keras
 
 
-def functional_of(model):
+def get_functional(model):
     """The Functional model inside a built Sequential model. A Functional model is returned as it is.
 
     Example:
 
     >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU(name="relu")])
-    >>> [operation.name for operation in functional_of(model).operations][1:]
+    >>> [operation.name for operation in get_functional(model).operations][1:]
     ['relu']
     """
     return model._functional if isinstance(model, keras.Sequential) else model
 
 
-def calls(model):
+def get_calls(model):
     """The calls of layers and operators inside a model, from the image to the output.
 
     Args:
@@ -35,14 +35,14 @@ def calls(model):
     Example:
 
     >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU(name="relu")])
-    >>> [call.operation.name for call in calls(model)][1:]
+    >>> [call.operation.name for call in get_calls(model)][1:]
     ['relu']
     """
-    by_depth = functional_of(model)._nodes_by_depth
+    by_depth = get_functional(model)._nodes_by_depth
     return [call for depth in sorted(by_depth, reverse=True) for call in by_depth[depth]]
 
 
-def outputs_inside(layer, model):
+def get_outputs(layer, model):
     """The outputs of a layer inside a model.
 
     The layer's attribute ``output`` may be a different tensor: a shared layer also has calls in other models, and the
@@ -58,52 +58,52 @@ def outputs_inside(layer, model):
     Example:
 
     >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()])
-    >>> [tensor.shape for tensor in outputs_inside(model.layers[0], model)]
+    >>> [tensor.shape for tensor in get_outputs(model.layers[0], model)]
     [(None, 8, 8, 3)]
     """
-    return [tensor for call in calls(model) if call.operation is layer for tensor in call.output_tensors]
+    return [tensor for call in get_calls(model) if call.operation is layer for tensor in call.output_tensors]
 
 
-def calls_of(layer):
+def get_layer_calls(layer):
     """All calls of a layer, in all models that use it.
 
     Example:
 
     >>> relu, image = keras.layers.ReLU(), keras.Input((8, 8, 3))
-    >>> len(calls_of(relu)), relu(relu(image)).shape, len(calls_of(relu))
+    >>> len(get_layer_calls(relu)), relu(relu(image)).shape, len(get_layer_calls(relu))
     (0, (None, 8, 8, 3), 2)
     """
     return list(layer._inbound_nodes)
 
 
-def producer(tensor):
+def get_producer(tensor):
     """The call that computes a Keras tensor, and the index of the tensor among the outputs of the call.
 
     Example:
 
     >>> image = keras.Input((8, 8, 3))
-    >>> call, index = producer(keras.layers.ReLU(name="relu")(image))
+    >>> call, index = get_producer(keras.layers.ReLU(name="relu")(image))
     >>> call.operation.name, call.input_tensors[0] is image, index
     ('relu', True, 0)
     """
     layer, number, index = tensor._keras_history
-    return calls_of(layer)[number], index
+    return get_layer_calls(layer)[number], index
 
 
-def all_layers(model):
+def get_all_layers(model):
     """A model, its layers, and the layers of every model nested in it.
 
     Example:
 
     >>> inner = keras.Sequential([keras.Input((8,)), keras.layers.ReLU(name="relu")], name="inner")
     >>> outer = keras.Sequential([keras.Input((8,)), inner], name="outer")
-    >>> {"outer", "inner", "relu"} < {layer.name for layer in all_layers(outer)}
+    >>> {"outer", "inner", "relu"} < {layer.name for layer in get_all_layers(outer)}
     True
     """
     return list(model._flatten_layers())
 
 
-def variable_index(optimizer, variable):
+def get_variable_index(optimizer, variable):
     """The index of a variable among the variables of an optimizer. This also works in a graph of TensorFlow.
 
     Example:
@@ -111,7 +111,7 @@ def variable_index(optimizer, variable):
     >>> variables = [keras.Variable(1.0), keras.Variable(2.0)]
     >>> optimizer = keras.optimizers.SGD()
     >>> optimizer.build(variables)
-    >>> variable_index(optimizer, variables[1])
+    >>> get_variable_index(optimizer, variables[1])
     1
     """
     return optimizer._get_variable_index(variable)

@@ -23,7 +23,7 @@ class Renamed:
         return super().from_config({cls.RENAMED.get(key, key): value for key, value in config.items()})
 
 
-def pair(value, name):
+def to_pair(value, name):
     """Turns a size into a pair. Like Keras, it takes one integer or two, but here the two must be equal.
 
     Args:
@@ -38,7 +38,7 @@ def pair(value, name):
 
     Example:
 
-    >>> pair(3, "strides"), pair([3, 3], "strides")
+    >>> to_pair(3, "strides"), to_pair([3, 3], "strides")
     ((3, 3), (3, 3))
     """
     rows, columns = value if isinstance(value, list | tuple) and len(value) == 2 else (value, value)

@@ -8,12 +8,12 @@ import numpy as np
 from keras import ops
 
 
-def tent(size):
+def linear_kernel(size):
     """The kernel of linear interpolation along one axis, ``(size,)``; `bilinear_kernel` is its outer product.
 
     Example:
 
-    >>> tent(3), tent(4)
+    >>> linear_kernel(3), linear_kernel(4)
     (array([0.5, 1. , 0.5]), array([0.25, 0.75, 0.75, 0.25]))
     """
     return 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)
@@ -41,7 +41,7 @@ def bilinear_kernel(size):
     """
     if size < 1:
         raise ValueError(f"Found a bilinear kernel of size {size}: expected 1 or more.")
-    return np.outer(tent(size), tent(size)).astype("float32")
+    return np.outer(linear_kernel(size), linear_kernel(size)).astype("float32")
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")

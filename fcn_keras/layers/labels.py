@@ -81,7 +81,7 @@ def to_numpy(x):
     return x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x)
 
 
-def class_ids(masks, num_classes, ignore_class=None):
+def to_class_ids(masks, num_classes, ignore_class=None):
     """Turns labels into class ids. The label to ignore becomes -1, and everything else that is not a class becomes -2.
 
     A class is a whole number from 0 to ``num_classes - 1``. Fractions and NaN are not classes. Numbers such as
@@ -97,7 +97,7 @@ def class_ids(masks, num_classes, ignore_class=None):
 
     Example:
 
-    >>> class_ids([0.0, 2.0, 255.0, 1.5, float("nan")], num_classes=3, ignore_class=255).numpy().tolist()
+    >>> to_class_ids([0.0, 2.0, 255.0, 1.5, float("nan")], num_classes=3, ignore_class=255).numpy().tolist()
     [0, 2, -1, -2, -2]
     """
     masks = _comparable(masks)
@@ -118,7 +118,7 @@ def _comparable(masks):
     return ops.cast(masks, "int64" if wide else "int32")
 
 
-def mask_of_logits(masks, logits):
+def match_masks(masks, logits):
     """Checks that masks have the same size as logits, and removes the masks' channel axis.
 
     Args:
@@ -133,7 +133,7 @@ def mask_of_logits(masks, logits):
 
     Example:
 
-    >>> mask_of_logits(keras.ops.zeros((2, 5, 7, 1)), keras.ops.zeros((2, 5, 7, 21))).shape
+    >>> match_masks(keras.ops.zeros((2, 5, 7, 1)), keras.ops.zeros((2, 5, 7, 21))).shape
     TensorShape([2, 5, 7])
     """
     found, pixels = tuple(masks.shape), tuple(logits.shape[:-1])

@@ -10,7 +10,7 @@ import math
 import keras
 from keras import ops
 
-from .arguments import pair
+from .arguments import to_pair
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -46,7 +46,7 @@ class DilatedPooling2D(keras.layers.Layer):
         super().__init__(**kwargs)
         if mode not in ("max", "average"):
             raise ValueError(f'Found mode={mode!r}: expected "max" or "average".')
-        self.pool_size, self.dilation_rate = pair(pool_size, "pool_size"), pair(dilation_rate, "dilation_rate")
+        self.pool_size, self.dilation_rate = to_pair(pool_size, "pool_size"), to_pair(dilation_rate, "dilation_rate")
         self.mode, self.padding = mode, padding if isinstance(padding, str) else tuple(padding)
         self.reach = self.dilation_rate[0] * (self.pool_size[0] - 1)
         named = {"valid": (0, 0), "same": (self.reach // 2, self.reach - self.reach // 2)}
@@ -72,9 +72,9 @@ class DilatedPooling2D(keras.layers.Layer):
         growth = sum(self.margin) - self.reach
         return (batch, *(None if side is None else side + growth for side in sides), channels)
 
-    def geometry(self, incoming):
+    def compute_geometry(self, incoming):
         """Geometry of the output, for `fcn_keras.geometry.trace`."""
-        return incoming[0].convolved(self.pool_size[0], 1, self.margin[0], self.dilation_rate[0])
+        return incoming[0].convolve(self.pool_size[0], 1, self.margin[0], self.dilation_rate[0])
 
     @classmethod
     def from_config(cls, config):

@@ -47,7 +47,7 @@ class Preprocessing(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return input_shape
 
-    def geometry(self, incoming):
+    def compute_geometry(self, incoming):
         """Geometry of the output, for `fcn_keras.geometry.trace`: every pixel stays where it is."""
         return incoming[0]
 

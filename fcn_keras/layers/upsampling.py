@@ -17,16 +17,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from .arguments import Renamed, pair
-from .bilinear import Bilinear, bilinear_kernel, tent
+from .arguments import Renamed, to_pair
+from .bilinear import Bilinear, bilinear_kernel, linear_kernel
 
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 
 def _bilinear_arguments(strides, kernel_size, padding):
     """Checks the arguments that the layers share. By default, the kernel size is even."""
-    strides = pair(strides, "strides")
-    kernel_size = pair(2 * strides[0] if kernel_size is None else kernel_size, "kernel_size")
+    strides = to_pair(strides, "strides")
+    kernel_size = to_pair(2 * strides[0] if kernel_size is None else kernel_size, "kernel_size")
     if kernel_size[0] not in (2 * strides[0] - 1, 2 * strides[0]):
         raise ValueError(
             f"Found strides={strides[0]}, kernel_size={kernel_size[0]}: expected kernel_size={2 * strides[0]} (units "
@@ -42,9 +42,9 @@ class _Bilinear(Renamed):
 
     RENAMED: ClassVar = {"channels": "filters", "factor": "strides"}
 
-    def geometry(self, incoming):
+    def compute_geometry(self, incoming):
         """Geometry of the output, for `fcn_keras.geometry.trace`."""
-        return incoming[0].upsampled(self.strides[0], self.kernel_size[0], self._crop())
+        return incoming[0].upsample(self.strides[0], self.kernel_size[0], self._crop())
 
     def _crop(self):
         """Rows and columns that are cut off at the top and left."""
@@ -190,7 +190,7 @@ class BilinearUpsampling2D(_PerChannel):
     def _mix(self):
         """The weights of the units before and after a block, ``(strides, 2)``: the two halves of the kernel."""
         size, factor = self.kernel_size[0], self.strides[0]
-        rising, falling = np.pad(tent(size), (0, 2 * factor - size)).reshape(2, factor)
+        rising, falling = np.pad(linear_kernel(size), (0, 2 * factor - size)).reshape(2, factor)
         return np.stack([falling, rising], axis=1).astype("float32")
 
 

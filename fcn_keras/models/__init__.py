@@ -1,16 +1,16 @@
 """FCN-32s, FCN-16s and FCN-8s on any backbone, and functions that turn one network into another."""
 
-from . import image_super_resolution, super_resolution
+from .any_size import allow_any_size
 from .backbones import BACKBONES, Backbone
 from .convolutionalize import convolutionalize
 from .dilation import dilate, shift_and_stitch
 from .fcn import FCN8s, FCN16s, FCN32s, upgrade
 from .feature_layers import find_feature_layers
-from .flops import macs
-from .image_super_resolution import as_image, interpolated, pairs, quality, reduced, super_resolver
+from .fine_fcn import make_fine_fcn
+from .flops import count_macs
 from .loading import load_model
 from .mini_vgg import MiniVGG
-from .super_resolution import super_resolution_fcn
+from .super_resolution import SuperResolver
 
 __all__ = [
     "BACKBONES",
@@ -19,20 +19,14 @@ __all__ = [
     "FCN16s",
     "FCN32s",
     "MiniVGG",
-    "as_image",
+    "SuperResolver",
+    "allow_any_size",
     "convolutionalize",
+    "count_macs",
     "dilate",
     "find_feature_layers",
-    "image_super_resolution",
-    "interpolated",
     "load_model",
-    "macs",
-    "pairs",
-    "quality",
-    "reduced",
+    "make_fine_fcn",
     "shift_and_stitch",
-    "super_resolution",
-    "super_resolution_fcn",
-    "super_resolver",
     "upgrade",
 ]

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import keras
 
-from ..layers._keras import all_layers, outputs_inside
-from .cloning import any_size, places_units_by_size
+from ..layers._keras import get_all_layers, get_outputs
+from .any_size import allow_any_size, places_units_by_size
 from .convolutionalize import convolutionalize
 from .feature_layers import find_feature_layers
 from .mini_vgg import MiniVGG
@@ -56,7 +56,7 @@ class Backbone:
         """The network as a model from preprocessed images to its maps at strides 8, 16 and 32.
 
         Its batch normalization is frozen, because the statistics of a pretrained network are better than those of
-        batches of one or two images. Strided convolutions pad explicitly; see `fcn_keras.models.cloning.any_size`.
+        batches of one or two images. Strided convolutions pad explicitly; see `fcn_keras.models.allow_any_size`.
 
         Args:
             weights: ``"pretrained"``, another name or path that `build` accepts, or None for random weights.
@@ -83,14 +83,14 @@ class Backbone:
         if dense:
             network = convolutionalize(self.build(weights), padding="same")
         else:
-            network = any_size(self._trunk(weights), explicit_padding=True)
+            network = allow_any_size(self._trunk(weights), explicit_padding=True)
         maps = [_output(network, name) for name in self.feature_layers]
         for name in dense:
             maps[-1] = keras.layers.Dropout(0.5, name=f"{name}_dropout")(network.get_layer(name)(maps[-1]))
         model = keras.Model(network.input, maps, name="backbone")
-        if any(map(places_units_by_size, all_layers(model))):
-            model = any_size(model, explicit_padding=True)
-        for layer in all_layers(model):
+        if any(map(places_units_by_size, get_all_layers(model))):
+            model = allow_any_size(model, explicit_padding=True)
+        for layer in get_all_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
         return model
@@ -113,7 +113,7 @@ class Backbone:
 
 def _output(network, name):
     try:
-        return outputs_inside(network.get_layer(name), network)[-1]
+        return get_outputs(network.get_layer(name), network)[-1]
     except ValueError:
         last = [layer.name for layer in network.layers][-5:]
         raise ValueError(f"Backbone {network.name!r} has no layer {name!r}: its last layers are {last}.") from None
@@ -135,7 +135,7 @@ def unfreeze(backbone):
     >>> len(backbone.trainable_weights), len(unfreeze(backbone).trainable_weights)
     (0, 20)
     """
-    layers = all_layers(backbone)
+    layers = get_all_layers(backbone)
     frozen = [x for x in layers if isinstance(x, keras.layers.BatchNormalization) and not x.trainable]
     for layer in layers:  # set every flag: Keras only passes a flag on to inner layers if the outer flag changes
         layer.trainable = True

@@ -1,4 +1,4 @@
-"""Copies models, so that they accept images of any size and keep every weight of the original.
+"""Copies layers and their weights, to make new models from trained ones.
 
 A new net often starts from a trained one: FCN-16s starts from FCN-32s, and a dilated network from the original. To copy
 weights from one model to another, this package always uses `copy_weights`. It either copies every weight, or raises an
@@ -10,84 +10,15 @@ import warnings
 import keras
 import numpy as np
 
-from ..layers._keras import all_layers, functional_of
+from ..layers._keras import get_functional
 from ..layers.depthwise import BilinearDepthwiseConv2DTranspose
 from ..layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D, is_bilinear
 
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
-POOLINGS = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
 LEARNED = (BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose)
 UPSAMPLING = (*LEARNED, BilinearUpsampling2D)
 
 
-def any_size(model, outputs=None, name=None, explicit_padding=False):
-    """A copy of a convolutional model with its weights, whose input may have any height and width.
-
-    A layer of the copy is trainable if the layer of `model` is trainable.
-
-    With ``same`` padding, the position of a strided convolution's units depends on the size of the image. If the side
-    of the image, divided by the stride, leaves a remainder of 1, Keras pads one pixel more in front than if it leaves
-    no remainder. With `explicit_padding`, the position no longer depends on the size: a `keras.layers.ZeroPadding2D`
-    named ``…_padding`` always pads as for a remainder of 1. If the kernel is odd, the units then lie at multiples of
-    the stride. For images whose sides leave a remainder of 1, the copy computes exactly what `model` computes. If the
-    model has a pooling with the same problem, `explicit_padding` has no effect.
-
-    Args:
-        model: A Functional or Sequential model on images ``(H, W, C)``. Models nested in it are also copied.
-        outputs: Tensors of `model` that become the outputs of the copy; by default the model's own outputs.
-        name: Name of the copy; by default the model's.
-        explicit_padding: Whether strided convolutions pad explicitly.
-
-    Returns:
-        A Functional model on ``(batch, None, None, C)``.
-
-    Example:
-
-    >>> any_size(keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(96, 96, 3))).input_shape
-    (None, None, None, 3)
-    """
-    part = keras.Model(model.inputs[0], model.outputs if outputs is None else outputs, name=name or model.name)
-    moving = [layer for layer in all_layers(part) if places_units_by_size(layer)]
-    explicit_padding = explicit_padding and all(isinstance(layer, CONVOLUTIONS) for layer in moving)
-    margins = {}
-
-    def copy(layer):
-        if isinstance(layer, keras.Model):
-            return any_size(layer, explicit_padding=explicit_padding)
-        if not (explicit_padding and places_units_by_size(layer)):
-            return copied(layer)
-        margin = [(reach // 2, reach - reach // 2) for reach in _reaches(layer)]
-        margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_padding", dtype=layer.dtype_policy)
-        return copied(layer, padding="valid")
-
-    return rebuilt(part, copy, margins)
-
-
-def places_units_by_size(layer):
-    """Whether the position of a layer's units depends on the size of its input, as with strides and ``same`` padding.
-
-    Args:
-        layer: A Keras layer.
-
-    Example:
-
-    >>> same = {"strides": 2, "padding": "same"}
-    >>> [places_units_by_size(keras.layers.Conv2D(4, kernel, **same)) for kernel in (1, 2, 3)]
-    [False, False, True]
-    """
-    if not isinstance(layer, (*CONVOLUTIONS, *POOLINGS)) or layer.padding != "same":
-        return False
-    return any(r // 2 != max(r + 1 - s, 0) // 2 for r, s in zip(_reaches(layer), layer.strides, strict=True))
-
-
-def _reaches(layer):
-    """The distance from the first to the last unit under a kernel or pool, along rows and columns."""
-    sizes = layer.pool_size if isinstance(layer, POOLINGS) else layer.kernel_size
-    rates = getattr(layer, "dilation_rate", (1, 1))
-    return [rate * (size - 1) for size, rate in zip(sizes, rates, strict=True)]
-
-
-def rebuilt(model, copy, margins=None, name=None):
+def rebuild(model, copy, margins=None, name=None):
     """Copies the layers of a model, and builds a model from the copies that takes images of any size.
 
     Args:
@@ -105,11 +36,11 @@ def rebuilt(model, copy, margins=None, name=None):
     Example:
 
     >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv")])
-    >>> rebuilt(model, copied).output_shape
+    >>> rebuild(model, copy_layer).output_shape
     (None, None, None, 4)
     """
     image = keras.Input((None, None, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
-    part = keras.Model(model.inputs[0], as_functional(model).output, name=name or model.name)
+    part = keras.Model(model.inputs[0], require_functional(model).output, name=name or model.name)
 
     def call(layer, *args, **kwargs):
         if margins and layer.name in margins:
@@ -121,7 +52,7 @@ def rebuilt(model, copy, margins=None, name=None):
     return clone
 
 
-def copied(layer, **changes):
+def copy_layer(layer, **changes):
     """A copy of a layer without its weights.
 
     Args:
@@ -130,13 +61,13 @@ def copied(layer, **changes):
 
     Example:
 
-    >>> copied(keras.layers.Conv2D(4, 3, name="conv"), padding="same").padding
+    >>> copy_layer(keras.layers.Conv2D(4, 3, name="conv"), padding="same").padding
     'same'
     """
     return type(layer).from_config({**layer.get_config(), **changes})
 
 
-def as_functional(model):
+def require_functional(model):
     """The Functional model inside a Sequential model. A Functional model is returned unchanged.
 
     Args:
@@ -147,10 +78,10 @@ def as_functional(model):
 
     Example:
 
-    >>> type(as_functional(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()]))).__name__
+    >>> type(require_functional(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()]))).__name__
     'Functional'
     """
-    functional = functional_of(model)
+    functional = get_functional(model)
     if not isinstance(functional, keras.Model) or not hasattr(functional, "operations"):
         raise ValueError(
             f"Found model {getattr(model, 'name', model)!r} of type {type(model).__name__}: expected a Functional or "

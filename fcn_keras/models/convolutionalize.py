@@ -10,8 +10,9 @@ Convolutional Networks".
 
 import keras
 
-from ..layers._keras import producer
-from .cloning import any_size, copied
+from ..layers._keras import get_producer
+from .any_size import allow_any_size
+from .cloning import copy_layer
 
 CHANNELWISE = (keras.layers.Activation, keras.layers.BatchNormalization, keras.layers.Dropout, keras.layers.Identity,
                keras.layers.LayerNormalization, keras.layers.ReLU, keras.layers.Softmax)  # fmt: skip
@@ -66,7 +67,7 @@ def convolutionalize(classifier, *, logits=True, padding="valid", name=None):
     if padding not in ("valid", "same"):
         raise ValueError(f'Found padding={padding!r}: expected "valid" or "same".')
     head = _split_head(classifier)
-    trunk = any_size(classifier, head[0].input)
+    trunk = allow_any_size(classifier, head[0].input)
     scores = _convolutional_head(trunk.output, head, logits, padding)
     return keras.Model(trunk.inputs[0], scores, name=name or f"{classifier.name}_fcn")
 
@@ -88,7 +89,7 @@ def _split_head(classifier):
     """The layers from Flatten or global pooling to the output, in order."""
     head, tensor = [], classifier.outputs[0]
     while True:
-        call, _ = producer(tensor)
+        call, _ = get_producer(tensor)
         layer, sources = call.operation, call.input_tensors
         if len(sources) != 1 or not isinstance(layer, (*HEAD, *POOLS)):
             flattens = [
@@ -206,7 +207,7 @@ def _convolution(layer, kernel, padding, linear):
 
 def _for_maps(layer):
     """A copy of a layer for maps. It does to each unit what the original does to a vector."""
-    copy = copied(layer)
+    copy = copy_layer(layer)
     channels = layer.output.shape[-1]
     copy.build((None, None, None, channels))
     copy.set_weights(layer.get_weights())

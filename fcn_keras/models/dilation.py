@@ -21,9 +21,10 @@ from keras import ops
 
 from .. import geometry
 from ..geometry import Geometry
-from ..layers._keras import outputs_inside, producer
+from ..layers._keras import get_outputs, get_producer
 from ..layers.pooling import DilatedPooling2D
-from .cloning import CONVOLUTIONS, as_functional, copied, rebuilt
+from .any_size import CONVOLUTIONS
+from .cloning import copy_layer, rebuild, require_functional
 
 POOLINGS = {keras.layers.MaxPooling2D: "max", keras.layers.AveragePooling2D: "average"}
 SCALED = {
@@ -40,7 +41,7 @@ def shift_and_stitch(model, images, factor):
     ``stride - r * step`` pixels, and fills the gap with zeros. It does the same to the right. The second unit of the
     shifted image then lies ``r * step`` pixels below the first unit of the original image. So unit ``k`` of the result
     is centred on pixel ``offset + step * k``, where ``stride`` and ``offset`` are those of
-    `fcn_keras.geometry.of_outputs`. It follows that ``result[:, ::factor, ::factor]`` equals ``model(images)``.
+    `fcn_keras.geometry.trace_outputs`. It follows that ``result[:, ::factor, ::factor]`` equals ``model(images)``.
 
     Args:
         model: A Functional or Sequential model with one image input of any size and one map as output.
@@ -75,14 +76,14 @@ def shift_and_stitch(model, images, factor):
 
 def _steps(model, factor):
     """The distance between the units of the finer map, in pixels, along both axes."""
-    found = [tensor.shape for tensor in (*as_functional(model).inputs, *model.outputs)]
+    found = [tensor.shape for tensor in (*require_functional(model).inputs, *model.outputs)]
     if len(found) != 2 or len(found[1]) != 4 or found[0][1:3] != (None, None):
         raise ValueError(
             f"Found model {model.name!r} from {model.inputs[0].shape} to {found[1:]}: expected images of any size, "
             "(None, None, None, C), and one map. Fix: fcn_keras.convolutionalize(model), or "
-            "fcn_keras.models.cloning.any_size(model)."
+            "fcn_keras.models.allow_any_size(model)."
         )
-    strides = [geometry.of_outputs(model, axis)[0].stride for axis in (0, 1)]
+    strides = [geometry.trace_outputs(model, axis)[0].stride for axis in (0, 1)]
     if factor < 1 or any(stride % factor for stride in strides):
         raise ValueError(
             f"Found factor={factor} for model {model.name!r}: expected a divisor of its stride, {strides}."
@@ -142,16 +143,16 @@ def dilate(model, factor, name=None):
 
     >>> net = keras.Sequential([keras.Input((None, None, 3)), keras.layers.MaxPooling2D(2), keras.layers.Conv2D(4, 3)])
     >>> dense = dilate(net, 2)
-    >>> dense.layers[-1].dilation_rate, geometry.of_outputs(net), geometry.of_outputs(dense)
+    >>> dense.layers[-1].dilation_rate, geometry.trace_outputs(net), geometry.trace_outputs(dense)
     ((2, 2), [Geometry(stride=2, receptive_field=6, offset=2.5)], [Geometry(stride=1, receptive_field=6, offset=2.5)])
 
     Reference: Long et al. (CVPR 2015), §3.2: after a removed stride ``s``, a filter ``f`` is enlarged to
     ``f'[i, j] = f[i / s, j / s]`` if ``s`` divides both, else 0.
     """
-    _require_local(as_functional(model))
+    _require_local(require_functional(model))
     if len(model.inputs) != 1:
         raise ValueError(f"Found model {model.name!r} with {len(model.inputs)} inputs: expected one image.")
-    stride = max(found.stride for found in geometry.of_outputs(model))
+    stride = max(found.stride for found in geometry.trace_outputs(model))
     if factor < 1 or stride % factor:
         raise ValueError(f"Found factor={factor} for model {model.name!r}: expected a divisor of its stride, {stride}.")
     return _dilated(model, Geometry(), stride // factor, name or f"{model.name}_dilated")
@@ -171,12 +172,12 @@ def _refusal(layer, expected):
 
 def _dilated(model, incoming, finest, name):
     """A copy in which no stride is larger than `finest`. The geometry of the model's input is `incoming`."""
-    part = keras.Model(model.inputs[0], as_functional(model).output, name=name)
+    part = keras.Model(model.inputs[0], require_functional(model).output, name=name)
     geometries, margins = _geometries(part, incoming), {}
 
     def copy(layer):
         if not isinstance(layer, keras.layers.Layer):  # x + y
-            return copied(layer)
+            return copy_layer(layer)
         before, after = geometries[layer.name]
         if isinstance(layer, keras.Model):
             return _dilated(layer, before[0], finest, layer.name)
@@ -185,16 +186,16 @@ def _dilated(model, incoming, finest, name):
             margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_margin")
         return twin
 
-    return rebuilt(part, copy, margins)
+    return rebuild(part, copy, margins)
 
 
 def _geometries(part, incoming):
     """A dict from each layer's name to the geometries of its input and its output, both along rows and columns."""
-    calls = [(layer, producer(tensor)[0].input_tensors[0], tensor) for layer in part.layers
+    calls = [(layer, get_producer(tensor)[0].input_tensors[0], tensor) for layer in part.layers
              if not isinstance(layer, keras.layers.InputLayer)
-             for tensor in outputs_inside(layer, part)]  # fmt: skip
+             for tensor in get_outputs(layer, part)]  # fmt: skip
     probe = keras.Model(part.inputs[0], [tensor for _, *pair in calls for tensor in pair])
-    along = list(zip(*(geometry.of_outputs(probe, axis, incoming) for axis in (0, 1)), strict=True))
+    along = list(zip(*(geometry.trace_outputs(probe, axis, incoming) for axis in (0, 1)), strict=True))
     geometries = {}
     for (layer, *_), before, after in zip(calls, along[::2], along[1::2], strict=True):
         strides = [(rows.stride, columns.stride) for rows, columns in (before, after)]
@@ -214,37 +215,37 @@ def _twin(layer, before, after, finest):
         raise _refusal(layer, "a layer that does not upsample")
     rate = coarse // finest
     if stride <= finest:
-        return copied(layer), None
+        return copy_layer(layer), None
     if isinstance(layer, CONVOLUTIONS):
         return _convolution(layer, rate)
     if isinstance(layer, tuple(POOLINGS)):
         return _pooling(layer, rate), None
     if isinstance(layer, DilatedPooling2D):
         margin = [rate * units for units in layer.margin]
-        return copied(layer, dilation_rate=rate * layer.dilation_rate[0], padding=margin), None
+        return copy_layer(layer, dilation_rate=rate * layer.dilation_rate[0], padding=margin), None
     scaled = next((names for kind, names in SCALED.items() if isinstance(layer, kind)), None)
     if scaled is None and before != after and not isinstance(layer, geometry.MERGES):
         raise _refusal(layer, "convolutions, pooling, padding, cropping, merges and pointwise layers after a stride")
     changes = {name: (np.array(getattr(layer, name)) * rate).tolist() for name in scaled or ()}
-    return copied(layer, **changes), None
+    return copy_layer(layer, **changes), None
 
 
 def _convolution(layer, rate):
     changes = {"strides": (1, 1), "dilation_rate": [rate * own for own in layer.dilation_rate]}
     if layer.padding == "valid":
-        return copied(layer, **changes), None
+        return copy_layer(layer, **changes), None
     sides = zip(layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
     margins = [_margin(*side, rate) for side in sides]
     if all(_is_centred(*margin) for margin in margins):
-        return copied(layer, **changes), None
-    return copied(layer, **changes, padding="valid"), margins
+        return copy_layer(layer, **changes), None
+    return copy_layer(layer, **changes, padding="valid"), margins
 
 
 def _pooling(layer, rate):
     size, stride = layer.pool_size[0], layer.strides[0]
     margin = _margin(size, stride, 1, rate) if layer.padding == "same" else (0, 0)
     if rate == 1 and _is_centred(*margin):
-        return copied(layer, strides=(1, 1))
+        return copy_layer(layer, strides=(1, 1))
     if layer.pool_size != (size, size):
         raise _refusal(layer, f"a square pool, found {layer.pool_size}")
     kind = POOLINGS[type(layer)]

@@ -7,8 +7,9 @@ import keras
 
 from .. import geometry
 from . import backbones, fusion
-from .alignment import on_image
-from .cloning import any_size, copy_weights
+from .any_size import allow_any_size
+from .cloning import copy_weights
+from .image_input import apply_to_image
 
 STRIDES = (8, 16, 32)
 
@@ -147,12 +148,12 @@ def upgrade(model, upsampling=None, name=None):
         raise ValueError(f"Cannot upgrade model {model.name!r}: expected one made by FCN32s, FCN16s or upgrade.")
     if "score_pool3" in layers:
         raise ValueError(f"Cannot upgrade model {model.name!r}: it is an FCN-8s, the finest net of the paper.")
-    upsampling = upsampling or fusion.upsampling_of(model)
+    upsampling = upsampling or fusion.find_upsampling(model)
     fusion.require_upsampling(upsampling)
     finest = 8 if "score_pool4" in layers else 16
     finer = _assemble(
         num_classes=layers["score_fr"].filters,
-        backbone=backbones.unfreeze(any_size(layers["backbone"])),
+        backbone=backbones.unfreeze(allow_any_size(layers["backbone"])),
         preprocessing=layers["preprocessing"].mode,
         upsampling=upsampling,
         finest=finest,
@@ -180,13 +181,13 @@ def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales
 def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name, pad=None):
     """Connects padding, preprocessing, the backbone, and the layers of Figure 3 that score and fuse its maps."""
     _require_maps(backbone)
-    image, maps, geometries = on_image(backbone, preprocessing, pad)
+    image, maps, geometries = apply_to_image(backbone, preprocessing, pad)
     options = {"finest": finest, "upsampling": upsampling, "skip_scales": skip_scales}
     return keras.Model(image, fusion.fuse(maps, geometries, image, num_classes, **options), name=name)
 
 
 def _require_maps(backbone):
-    strides = tuple(found.stride for found in geometry.of_outputs(backbone))
+    strides = tuple(found.stride for found in geometry.trace_outputs(backbone))
     if strides != STRIDES:
         raise ValueError(f"Found maps at strides {list(strides)}: expected {STRIDES}, in this order.")
     side = 32 * STRIDES[-1]

@@ -9,7 +9,7 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2: a skip starts at the la
 import keras
 
 from .. import geometry
-from ..layers._keras import calls
+from ..layers._keras import get_calls
 
 NO_MAPS = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D)  # these compute no features
 ENDS = (keras.layers.Flatten, *geometry.GLOBAL)
@@ -57,7 +57,7 @@ def _bottlenecks(model):
     A layer lies on every path if the number of paths into it, times the number of paths out of it, is the number of all
     paths.
     """
-    nodes = calls(model)
+    nodes = get_calls(model)
     makers = {id(tensor): index for index, node in enumerate(nodes) for tensor in node.output_tensors}
     sources = [[makers[id(tensor)] for tensor in node.input_tensors] for node in nodes]
     into = [1] * len(nodes)

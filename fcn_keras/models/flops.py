@@ -9,12 +9,12 @@ import math
 
 import keras
 
-from ..layers._keras import calls
+from ..layers._keras import get_calls
 from ..layers.depthwise import BilinearDepthwiseConv2DTranspose
 from ..layers.upsampling import BilinearUpsampling2D
 
 
-def macs(model, height, width):
+def count_macs(model, height, width):
     """Counts the multiply-accumulate operations of the forward pass of one image, for each layer.
 
     The function counts convolutions (including transposed and depthwise ones), dense layers, and the bilinear
@@ -33,10 +33,10 @@ def macs(model, height, width):
     Example:
 
     >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(8, 3, padding="same", name="conv")])
-    >>> macs(model, 10, 20)  # 9 · 3 · 8 for each of 200 pixels
+    >>> count_macs(model, 10, 20)  # 9 · 3 · 8 for each of 200 pixels
     {'conv': 43200}
     """
-    nodes = calls(model)
+    nodes = get_calls(model)
     tensors = {id(tensor): tensor for node in nodes for tensor in [*node.input_tensors, *node.output_tensors]}
     sizes = keras.Model(model.inputs, list(tensors.values())).compute_output_shape(
         (1, height, width, model.inputs[0].shape[-1])
@@ -46,7 +46,7 @@ def macs(model, height, width):
     for node in (node for node in nodes if node.input_tensors):
         layer, taken, given = node.operation, shapes[id(node.input_tensors[0])], shapes[id(node.output_tensors[0])]
         if isinstance(layer, keras.Model):
-            found.update({f"{layer.name}/{name}": count for name, count in macs(layer, *taken[1:3]).items()})
+            found.update({f"{layer.name}/{name}": count for name, count in count_macs(layer, *taken[1:3]).items()})
         elif count := _of_call(layer, taken, given):
             found[layer.name] += count  # a shared layer is called more than once
     return dict(found)

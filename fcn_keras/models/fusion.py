@@ -9,8 +9,8 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2, Figure 3.
 import keras
 
 from ..geometry import Geometry
+from ..layers.cropping import CropLike
 from ..layers.depthwise import BilinearDepthwiseConv2DTranspose
-from ..layers.padding import CropLike
 from ..layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
 # Whether the kernels of the inner transposed convolutions, and the kernel of the last one, are learned.
@@ -35,7 +35,7 @@ def require_upsampling(upsampling):
         raise ValueError(f"Found upsampling={upsampling!r}: expected one of {', '.join(UPSAMPLINGS)}.")
 
 
-def upsampling_of(model):
+def find_upsampling(model):
     """Finds out from the upsampling layers of a model which of `UPSAMPLINGS` it uses.
 
     Args:
@@ -46,7 +46,7 @@ def upsampling_of(model):
 
     Example:
 
-    >>> upsampling_of(fcn_keras.FCN16s(21, "mini_vgg", weights=None, upsampling="learned_inner"))
+    >>> find_upsampling(fcn_keras.FCN16s(21, "mini_vgg", weights=None, upsampling="learned_inner"))
     'learned_inner'
     """
     if any(isinstance(layer, BilinearDepthwiseConv2DTranspose) for layer in model.layers):
@@ -90,7 +90,7 @@ def fuse(maps, geometries, image, num_classes, *, finest=32, upsampling="frozen"
         maps, geometries, num_classes, finest=finest, upsampling=upsampling, skip_scales=skip_scales, padded=padded
     )
     name = LAST[finest]
-    scores, offset = upsampled(scores, geometry, Geometry(), UPSAMPLINGS[upsampling][1], name)
+    scores, offset = upsample(scores, geometry, Geometry(), UPSAMPLINGS[upsampling][1], name)
     if offset < 0:
         raise _gap(name, geometry, Geometry(), "image")
     return _crop(offset, f"{name}_crop")([scores, image])
@@ -113,10 +113,10 @@ def fuse_maps(maps, geometries, num_classes, *, finest=32, upsampling="frozen", 
     scores, geometry = _score(num_classes, "score_fr")(maps[-1]), geometries[-1]
     if finest <= 16:
         skip = _skip(maps[1], num_classes, skip_scales[0], "pool4")
-        scores, geometry = fused(scores, geometry, skip, geometries[1], learned, "upscore2", "pool4", padded)
+        scores, geometry = add_skip(scores, geometry, skip, geometries[1], learned, "upscore2", "pool4", padded)
     if finest <= 8:
         skip = _skip(maps[0], num_classes, skip_scales[1], "pool3")
-        scores, geometry = fused(scores, geometry, skip, geometries[0], learned, "upscore_pool4", "pool3", padded)
+        scores, geometry = add_skip(scores, geometry, skip, geometries[0], learned, "upscore_pool4", "pool3", padded)
     return scores, geometry
 
 
@@ -131,13 +131,13 @@ def _skip(features, num_classes, scale, name):
     return _score(num_classes, f"score_{name}")(features)
 
 
-def fused(scores, geometry, skip, target, learned, name, skip_name, padded=False):
+def add_skip(scores, geometry, skip, target, learned, name, skip_name, padded=False):
     """The sum of upsampled scores and a skip's scores. The map that starts first is cropped to the other.
 
     Args:
         scores, skip: Tensors ``(batch, h, w, channels)`` with the same number of channels. The skip is the finer map.
         geometry, target: The `fcn_keras.geometry.Geometry` of the scores and of the skip.
-        learned: As in `upsampled`.
+        learned: As in `upsample`.
         name, skip_name: The names of the layers are made from these two names.
         padded: As in `fuse`.
 
@@ -150,21 +150,21 @@ def fused(scores, geometry, skip, target, learned, name, skip_name, padded=False
     Example:
 
     >>> scores, skip = keras.Input((7, 7, 21)), keras.Input((14, 14, 21))
-    >>> fused(scores, Geometry(32, 404, 15.5), skip, Geometry(16, 100, 7.5), False, "upscore2", "pool4")[0].shape
+    >>> add_skip(scores, Geometry(32, 404, 15.5), skip, Geometry(16, 100, 7.5), False, "upscore2", "pool4")[0].shape
     (None, 14, 14, 21)
     """
-    scores, offset = upsampled(scores, geometry, target, learned, name)
+    scores, offset = upsample(scores, geometry, target, learned, name)
     if offset >= 0:
         scores = _crop(offset, f"{name}_crop")([scores, skip])
     elif not padded:
         raise _gap(name, geometry, target, f"map of {skip_name}")
     else:
         skip = _crop(-offset, f"score_{skip_name}_crop")([skip, scores])
-        target = target.shifted(-offset)
+        target = target.shift(-offset)
     return keras.layers.Add(dtype="float32", name=f"fuse_{skip_name}")([scores, skip]), target
 
 
-def upsampled(scores, geometry, target, learned, name, channels=None):
+def upsample(scores, geometry, target, learned, name, channels=None):
     """Upsamples a map to the stride of a finer one.
 
     Args:
@@ -183,7 +183,7 @@ def upsampled(scores, geometry, target, learned, name, channels=None):
     Example:
 
     >>> scores = keras.Input((None, None, 21))
-    >>> canvas, crop = upsampled(scores, Geometry(32, 404, 12.5), Geometry(), learned=False, name="upscore")
+    >>> canvas, crop = upsample(scores, Geometry(32, 404, 12.5), Geometry(), learned=False, name="upscore")
     >>> crop
     19
     """

@@ -17,7 +17,7 @@ import zipfile
 
 import keras
 
-from .._files import did_you_mean, user_path
+from .._files import explain_missing, user_path
 
 KINDS = {
     b"PK\x03\x04": "a zip archive",
@@ -61,7 +61,7 @@ def load_model(path, compile=True):
 def _require_keras_file(path):
     expected = "expected a .keras file, as model.save('model.keras') writes it"
     if not path.exists():
-        raise ValueError(f"There is no file {path}: {expected}. {did_you_mean(path)}")
+        raise ValueError(f"There is no file {path}: {expected}. {explain_missing(path)}")
     if not path.is_file():
         inside = sorted(path.glob("*.keras")) if path.is_dir() else []
         hint = f" Did you mean {inside[0]}?" if inside else ""

@@ -1,128 +1,197 @@
-"""Continues the series FCN-32s, FCN-16s, FCN-8s to the size of the image, and to masks finer than the image.
+"""Super-resolution of photographs: a small fully convolutional network, its training data, and its measures.
 
-The paper stops at FCN-8s, and the book says that you could go on. Here, each further step doubles the resolution of the
-scores, as before, and adds information from a lower map. Such a low map contains little information about classes.
-Therefore each step applies a 3×3 convolution to the map together with the scores. Beyond the size of the image, there
-is no lower map. The last step is therefore one transposed convolution. It starts as bilinear interpolation of the
-scores. From the features of the last map, it can learn where an outline runs between two pixels.
+The last layer of the network is a transposed convolution, as in FCN-32s. It starts as bilinear interpolation of the
+image's colours. It learns to add details, which it computes from features of the surrounding pixels. The network has a
+small receptive field and few weights. It can sharpen edges like those it has seen in training, but it cannot invent new
+content.
 
-Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2; *Hands-On Machine Learning*, chapter 14: upsampling beyond the
-size of the image.
+Reference: the last layer is that of Long, Shelhamer & Darrell (CVPR 2015), §3.3. FSRCNN (Dong, Loy & Tang, ECCV 2016)
+also computes features at low resolution and ends in one transposed convolution.
 """
 
 import keras
+import numpy as np
+import tensorflow as tf
 
-from ..geometry import Geometry
-from ..layers._keras import outputs_inside
-from ..layers.padding import CropLike
-from . import fusion
-from .alignment import on_image
-from .backbones import unfreeze
-from .cloning import any_size, copy_weights
-from .feature_layers import find_feature_layers
+from ..geometry import Geometry, trace_outputs
+from ..layers.cropping import CropLike
+from ..layers.padding import PadEdges
+from .fusion import upsample
+
+FACTORS = (2, 3, 4)
 
 
-def super_resolution_fcn(model, factor=1, features=32, name=None):
-    """Continues a trained FCN-8s to logits at `factor` times the size of the image.
+def SuperResolver(factor, features=32, depth=3, name=None):
+    """A network that makes an image `factor` times as high and wide.
 
-    Every weight of the FCN-8s is copied, except the kernel of its last upsampling, because several smaller steps
-    replace it. At the start, the new steps add zero to the scores, and the last transposed convolution is bilinear. So
-    the first logits are those of the FCN-8s, interpolated in smaller steps. If the last upsampling has been trained and
-    is no longer bilinear, the logits differ by what it has learned, and the function warns. All layers of the new net
-    are trainable, as after `fcn_keras.upgrade`.
+    A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255, of any size, to images
+    ``(batch, factor H, factor W, 3)`` in about 0–255. `clip_and_round` turns the result into whole numbers in 0–255. An
+    untrained network interpolates bilinearly. The network repeats the outermost pixels beyond the border, so that the
+    result does not fade to black there.
 
     Args:
-        model: A model made by `fcn_keras.FCN8s`, by `fcn_keras.upgrade`, or by this function. In the last case, its
-            steps are also copied. The model is not changed.
-        factor: 1, 2 or 4. With 1 the logits have the size of the image.
-        features: Channels of the 3×3 convolution of each new step.
-        name: Name of the new model; by default ``fcn_x`` and the factor.
-
-    Returns:
-        A Functional model from images ``(batch, H, W, 3)`` to logits ``(batch, factor H, factor W, classes)``. Pixel
-        ``q`` of the logits is centred on ``(q + 0.5) / factor - 0.5`` of the image.
+        factor: 2, 3 or 4.
+        features: Channels of each hidden layer.
+        depth: Number of hidden 3×3 convolutions. A pixel of the result depends on ``2 * depth + 2`` pixels of the image
+            along each axis.
+        name: Name of the model; by default ``super_resolver_x`` and the factor.
 
     Raises:
-        ValueError: If the factor is none of these, if the model is not an FCN-8s, or if `model` already has steps with
-            a different number of features.
-
-    Warns:
-        UserWarning: If the last upsampling of `model` is no longer bilinear.
+        ValueError: If the factor is none of these.
 
     Example:
 
-    >>> fcn8s = fcn_keras.FCN8s(10, "mini_vgg", weights=None)
-    >>> super_resolution_fcn(fcn8s, 4)(keras.ops.zeros((1, 33, 47, 3))).shape
-    TensorShape([1, 132, 188, 10])
+    >>> SuperResolver(2)(keras.ops.ones((1, 5, 7, 3))).shape
+    TensorShape([1, 10, 14, 3])
 
-    Reference: Long et al. (CVPR 2015), §4.2, continued.
+    Reference: Dong et al. (ECCV 2016), §3.2; Long et al. (CVPR 2015), §3.3.
     """
-    layers = {layer.name: layer for layer in model.layers}
-    if factor not in (1, 2, 4):
-        raise ValueError(f"Found factor={factor!r}: expected 1, 2 or 4.")
-    if not {"score_pool3", "backbone", "preprocessing", "pad"} <= set(layers):
-        raise ValueError(f"Cannot continue model {model.name!r}: expected an FCN-8s, made by FCN8s or upgrade.")
-    backbone, lower = _with_lower_maps(layers["backbone"])
-    image, maps, geometries = on_image(backbone, layers["preprocessing"].mode, layers["pad"])
-    classes = layers["score_fr"].filters
-    options = {"finest": 8, "upsampling": fusion.upsampling_of(model), "skip_scales": _scales(layers)}
-    scores, geometry = fusion.fuse_maps(maps[-3:], geometries[-3:], classes, **options)
-    hidden = None
-    for lower_map, target in zip(maps[:lower], geometries[:lower], strict=True):
-        scores, hidden = _step(scores, hidden, geometry, lower_map, target, classes, features)
-        geometry = target
-    logits = _beyond_the_image(scores, hidden, geometry, image, classes, factor)
-    finest = keras.Model(image, logits, name=name or f"fcn_x{factor}")
-    copy_weights(model, finest, replaced=_last_upsampling(layers, finest))
-    return finest
+    if factor not in FACTORS:
+        raise ValueError(f"Found factor={factor!r}: expected one of {FACTORS}.")
+    image = keras.Input((None, None, 3), name="image")
+    x = PadEdges(depth + 1, name="edges")(image)
+    x = features_of = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(x)
+    for i in range(1, depth + 1):
+        x = keras.layers.Conv2D(features, 3, activation="relu", kernel_initializer="he_normal", name=f"conv{i}")(x)
+    colors = keras.layers.Cropping2D(depth, name="colors")(features_of)
+    both = keras.layers.Concatenate(name="colors_and_features")([colors, x])
+    (geometry,) = trace_outputs(keras.Model(image, both))
+    fine = Geometry(1 / factor, 1, (1 / factor - 1) / 2)  # pixel q of the result lies at (q + 0.5) / factor - 0.5
+    canvas, crop = upsample(both, geometry, fine, learned=True, name="upscore", channels=3)
+    x = CropLike(crop, factor, name="upscore_crop")([canvas, image])
+    x = keras.layers.Rescaling(127.5, offset=127.5, dtype="float32", name="colors_out")(x)
+    return keras.Model(image, x, name=name or f"super_resolver_x{factor}")
 
 
-def _last_upsampling(layers, finest):
-    """Names of the layers that upsample the scores to the size of the result, and that `finest` does not have."""
-    kept = {layer.name for layer in finest.layers}
-    return [name for name in ("upscore8", *(f"upscore_fine{k}" for k in (1, 2, 4))) if name in {*layers} - kept]
+def downsample(images, factor):
+    """Reduces images, so that they look as if taken by a camera with fewer pixels (bicubic, antialiased, rounded).
+
+    Args:
+        images: Array or tensor ``(batch, H, W, 3)`` in 0–255; H and W must be multiples of `factor`.
+        factor: How many times smaller.
+
+    Returns:
+        Float32 tensor ``(batch, H / factor, W / factor, 3)`` of whole numbers in 0–255.
+
+    Raises:
+        ValueError: If the sides are not multiples of the factor.
+
+    Example:
+
+    >>> downsample(np.full((1, 8, 12, 3), 200), 4).shape
+    TensorShape([1, 2, 3, 3])
+    """
+    height, width = images.shape[1:3]
+    if height % factor or width % factor:
+        raise ValueError(f"Found images of {height} × {width}: expected multiples of {factor}. Fix: crop them first.")
+    images = tf.cast(images, tf.float32)
+    return clip_and_round(tf.image.resize(images, (height // factor, width // factor), "bicubic", antialias=True))
 
 
-def _with_lower_maps(backbone):
-    """The backbone with additional outputs at strides 4, 2 and, if it has such a map, 1, and the number of them."""
-    trunk = keras.Model(backbone.inputs[0], backbone.outputs[-3])
-    try:
-        names = find_feature_layers(trunk, (4, 2, 1))
-    except ValueError:  # the first layer of this backbone already halves the size
-        names = find_feature_layers(trunk, (4, 2))
-    found = [outputs_inside(trunk.get_layer(name), trunk)[-1] for name in names]
-    return unfreeze(any_size(backbone, [*found, *backbone.outputs[-3:]], name="backbone")), len(found)
+def clip_and_round(x):
+    """Clips to 0–255 and rounds to whole numbers, as an image file would.
+
+    Args:
+        x: Array or tensor of any shape.
+
+    Returns:
+        Tensor of the same shape and type.
+
+    Example:
+
+    >>> clip_and_round(np.array([-3.2, 127.6, 300.0])).numpy()
+    array([  0., 128., 255.])
+    """
+    return tf.round(tf.clip_by_value(x, 0, 255))
 
 
-def _scales(layers):
-    """The factors of the skips. They are not 1 if the net was built for training in one stage."""
-    return tuple(layers[name].scale if name in layers else 1 for name in ("scale_pool4", "scale_pool3"))
+def interpolate(images, factor, method="bicubic"):
+    """Resizes images to `factor` times their size with `tf.image.resize`. This is the baseline for a super-resolver.
+
+    Args:
+        images: Array or tensor ``(batch, H, W, 3)`` in 0–255.
+        factor: How many times larger.
+        method: ``"bicubic"``, ``"bilinear"`` or another method of `tf.image.resize`.
+
+    Returns:
+        Float32 tensor ``(batch, factor H, factor W, 3)``.
+
+    Example:
+
+    >>> interpolate(np.ones((1, 4, 5, 3), "float32"), 2).shape
+    TensorShape([1, 8, 10, 3])
+    """
+    height, width = images.shape[1:3]
+    return tf.image.resize(images, (factor * height, factor * width), method)
 
 
-def _step(scores, hidden, geometry, lower_map, target, classes, features):
-    """Scores and hidden features at half the stride. Both are first upsampled bilinearly to the lower map."""
-    stride = target.stride
-    parts = [_upsampled_to(scores, geometry, lower_map, target, f"upscore_x{stride}"), lower_map]
-    scores = parts[0]
-    if hidden is not None:
-        parts.append(_upsampled_to(hidden, geometry, lower_map, target, f"upfeatures_x{stride}"))
-    x = keras.layers.Concatenate(name=f"step{stride}")(parts)
-    x = keras.layers.Conv2D(
-        features, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"features{stride}"
-    )(x)
-    more = keras.layers.Conv2D(classes, 1, kernel_initializer="zeros", dtype="float32", name=f"score{stride}")(x)
-    return keras.layers.Add(dtype="float32", name=f"fuse{stride}")([scores, more]), x
+def make_pairs(images, factor, *, crop=96, batch=16, seed=0):
+    """An infinite data set to train a super-resolver: pairs of a reduced and an original piece of an image.
+
+    Args:
+        images: List of RGB arrays ``(H, W, 3)`` in 0–255, whose sides are at least `crop`.
+        factor: How many times smaller the first image of each pair is.
+        crop: Side of the pieces in pixels; a multiple of `factor`.
+        batch: Number of pieces in a batch.
+        seed: Seed of the order, the positions and the flips.
+
+    Returns:
+        A `tf.data.Dataset` of pairs of float32 tensors, ``(batch, crop / factor, crop / factor, 3)`` and
+        ``(batch, crop, crop, 3)``.
+
+    Raises:
+        ValueError: If there are no images, if an image is too small, or if `crop` is not a multiple of the factor.
+
+    Example:
+
+    >>> low, high = next(iter(make_pairs([np.zeros((100, 120, 3), "uint8")], factor=4, crop=64, batch=2)))
+    >>> low.shape, high.shape
+    (TensorShape([2, 16, 16, 3]), TensorShape([2, 64, 64, 3]))
+    """
+    if crop % factor:
+        raise ValueError(f"Found crop={crop} for factor={factor}: expected a multiple.")
+    small = [image.shape for image in images if min(image.shape[:2]) < crop]
+    if small or not len(images):
+        found = f"{len(small)} smaller than {crop} × {crop}, such as {small[0]}" if small else "none"
+        raise ValueError(
+            f"Found among {len(images)} images: {found}. Fix: leave these images out, or pass a smaller crop."
+        )
+
+    def piece(index, draws):
+        image = tf.py_function(lambda i: tf.cast(images[int(i)], tf.float32), [index], tf.float32)
+        image = tf.image.stateless_random_crop(tf.ensure_shape(image, (None, None, 3)), (crop, crop, 3), draws)
+        return tf.image.stateless_random_flip_left_right(image, draws)
+
+    indices = tf.data.Dataset.range(len(images)).shuffle(len(images), seed=seed).repeat()
+    draws = tf.data.Dataset.counter().map(lambda n: tf.stack([tf.constant(seed, tf.int64), n]))
+    pieces = tf.data.Dataset.zip(indices, draws).map(piece, tf.data.AUTOTUNE, deterministic=True)
+    high = pieces.batch(batch, drop_remainder=True)
+    return high.map(lambda x: (downsample(x, factor), x), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def _upsampled_to(x, geometry, reference, target, name):
-    canvas, crop = fusion.upsampled(x, geometry, target, learned=False, name=name)
-    return CropLike(crop, dtype="float32", name=f"{name}_crop")([canvas, reference])
+def psnr_ssim(images, factor, enlarge):
+    """The mean PSNR and SSIM of images that are reduced and enlarged again, compared with the originals.
 
+    Args:
+        images: List of RGB arrays ``(H, W, 3)`` in 0–255. Each is cropped to multiples of `factor`.
+        factor: Factor by which the images are reduced and enlarged again.
+        enlarge: Function from ``(1, h, w, 3)`` to ``(1, factor h, factor w, 3)``, such as a model or `interpolate`.
 
-def _beyond_the_image(scores, hidden, geometry, image, classes, factor):
-    if geometry.stride == factor == 1:
-        return CropLike(round(-geometry.offset), dtype="float32", name="logits")([scores, image])
-    fine = Geometry(1 / factor, 1, (1 / factor - 1) / 2)
-    both = keras.layers.Concatenate(dtype="float32", name="scores_and_features")([scores, hidden])
-    canvas, crop = fusion.upsampled(both, geometry, fine, learned=True, name=f"upscore_fine{factor}", channels=classes)
-    return CropLike(crop, factor, dtype="float32", name="logits")([canvas, image])
+    Returns:
+        Dict with ``psnr`` in dB and ``ssim``, which is at most 1.
+
+    Example:
+
+    >>> flat = [np.full((32, 32, 3), 90, "uint8")]
+    >>> psnr_ssim(flat, 2, lambda low: interpolate(low, 2))["ssim"]
+    1.0
+
+    Reference: SSIM of Wang et al. (IEEE TIP 2004), as `tf.image.ssim` computes it.
+    """
+    found = []
+    for image in images:
+        height, width = (side - side % factor for side in image.shape[:2])
+        high = tf.cast(image[None, :height, :width], tf.float32)
+        again = clip_and_round(tf.convert_to_tensor(enlarge(downsample(high, factor))))
+        found.append([float(measure(again, high, 255)[0]) for measure in (tf.image.psnr, tf.image.ssim)])
+    return dict(zip(("psnr", "ssim"), np.mean(found, axis=0).tolist(), strict=True))

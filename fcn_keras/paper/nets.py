@@ -166,7 +166,7 @@ def CaffeFCNAlexNet(num_classes=21, upsampling="frozen", width=1, name="voc_fcn_
     x = _conv(x, _wide(384, width), 3, "conv4", groups=2)
     x = _conv(x, _wide(256, width), 3, "conv5", groups=2)
     top = _fully_convolutional(_pool3(x, "pool5"), 6, width)
-    places = geometry.of_outputs(keras.Model(image, top))
+    places = geometry.trace_outputs(keras.Model(image, top))
     logits = fusion.fuse([top], places, image, num_classes, upsampling=upsampling, padded=True)
     return keras.Model(image, logits, name=name)
 
@@ -182,7 +182,7 @@ def _vgg_fcn(num_classes, upsampling, width, finest, skip_scales, name):
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool{stage}")(x)  # rounds up, as Caffe does
         pools.append(x)
     maps = [pools[2], pools[3], _fully_convolutional(pools[4], 7, width)]
-    places = geometry.of_outputs(keras.Model(image, maps))
+    places = geometry.trace_outputs(keras.Model(image, maps))
     logits = fusion.fuse(
         maps,
         places,
@@ -257,7 +257,7 @@ class LocalResponseNormalization(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return input_shape
 
-    def geometry(self, incoming):
+    def compute_geometry(self, incoming):
         """Returns the geometry of the output, for `fcn_keras.geometry.trace`: the units stay where they are."""
         return incoming[0]
 

@@ -121,7 +121,7 @@ def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
         names, source = lists.read_list(list_file), str(list_file)
     else:
         val, train = lists.read_list(val_file), lists.read_list(_sbd_list(sbd))
-        names = lists.seg11valid(val, train)
+        names = lists.select_seg11valid(val, train)
         source = (
             f"VOC2011's val.txt has {len(val)} names (expected {lists.LENGTHS['VOC2011']['val']}), SBD's train.txt "
             f"{len(train)} (expected {lists.LENGTHS['SBD']['train']})"

@@ -20,7 +20,7 @@ import dataclasses
 import keras
 from keras import ops
 
-from ..layers._keras import variable_index
+from ..layers._keras import get_variable_index
 from ..losses import PixelCrossentropy
 
 VOC_PIXELS = 500 * 375  # of a typical photograph of PASCAL VOC
@@ -78,7 +78,7 @@ class CaffeSGD(keras.optimizers.SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         gradient = ops.cast(gradient, variable.dtype)
-        if self._is_bias[variable_index(self, variable)]:
+        if self._is_bias[get_variable_index(self, variable)]:
             learning_rate = learning_rate * self.bias_multiplier
         else:
             gradient = ops.add(gradient, ops.multiply(variable, ops.cast(self.l2, variable.dtype)))

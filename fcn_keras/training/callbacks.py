@@ -6,7 +6,7 @@ import time
 
 import keras
 
-from ..layers._keras import all_layers
+from ..layers._keras import get_all_layers
 from . import checkpoints
 from .checkpoints import assign, copies
 
@@ -77,7 +77,7 @@ class RunCallback(keras.callbacks.Callback):
 
 def reseed_dropout(model, seed):
     """Restarts every dropout layer from the seed, so that the draws of an epoch depend on nothing before it."""
-    for number, layer in enumerate(all_layers(model)):
+    for number, layer in enumerate(get_all_layers(model)):
         if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
             layer.seed_generator.state.assign([seed % 2**31, number])
 

@@ -10,7 +10,7 @@ import json
 import keras
 import numpy as np
 
-from .._files import atomic_write, finite
+from .._files import atomic_write, replace_nonfinite
 
 
 def save(path, state, record):
@@ -26,7 +26,7 @@ def save(path, state, record):
         for kind, variables in state.items()
         for i, variable in enumerate(variables)
     }
-    text = json.dumps(finite(record), allow_nan=False)
+    text = json.dumps(replace_nonfinite(record), allow_nan=False)
 
     def write(temporary):
         with open(temporary, "wb") as file:

@@ -7,7 +7,7 @@ from .. import datasets
 
 def prepare_splits(data, splits, **where):
     """The prepared builder of each split. Some splits of VOC have a config of their own."""
-    return [datasets.prepare(data, datasets.config_of(data, split), **where) for split in splits]
+    return [datasets.prepare(data, datasets.find_config(data, split), **where) for split in splits]
 
 
 def describe_splits(data, builders, splits):

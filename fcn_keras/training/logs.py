@@ -19,8 +19,8 @@ import warnings
 import keras
 import numpy as np
 
-from .._files import atomic_write, finite, write_json, write_text
-from ..datasets.images import as_bytes
+from .._files import atomic_write, replace_nonfinite, write_json, write_text
+from ..datasets.images import to_uint8
 from ..inference.segment import segment
 from ..metrics import METRICS
 
@@ -51,7 +51,9 @@ def require_same(directory, config):
     ...
     ValueError: run holds a run with other settings: epochs is 2 there, 3 here. Fix: take another ...
     """
-    config = json.loads(json.dumps(finite({"format": FORMAT, **config})))  # as JSON gives it back: tuples are lists
+    config = json.loads(
+        json.dumps(replace_nonfinite({"format": FORMAT, **config}))
+    )  # as JSON gives it back: tuples are lists
     there = json.loads((pathlib.Path(directory) / "config.json").read_text(encoding="utf-8"))
     if there.get("format") != FORMAT:
         raise ValueError(
@@ -161,7 +163,7 @@ def draw(run, model, history):
         del lines[key]
     images, truth, predictions = [], [], []
     for image, mask in itertools.islice(run.validation.unbatch(), run.samples):
-        images.append(as_bytes(np.asarray(image)))
+        images.append(to_uint8(np.asarray(image)))
         truth.append(np.asarray(mask))
         predictions.append(segment(model, images[-1], progress=False))
     columns = {"truth": truth, "prediction": predictions}

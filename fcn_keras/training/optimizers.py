@@ -8,7 +8,7 @@ each group separately and does not save which variables are excluded from weight
 import keras
 from keras import ops
 
-from ..layers._keras import variable_index
+from ..layers._keras import get_variable_index
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -65,7 +65,7 @@ class _Layerwise:
 
     def _rate(self, variable, learning_rate):
         # By index: on TensorFlow `update_step` gets variables that have lost their Keras names.
-        return learning_rate if self.rates is None else learning_rate * self.rates[variable_index(self, variable)]
+        return learning_rate if self.rates is None else learning_rate * self.rates[get_variable_index(self, variable)]
 
     def _decays(self, variable):
         """Kernels decay. Biases and the scale and shift of normalisation are vectors and do not decay."""

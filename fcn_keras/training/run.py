@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .._files import atomic_write, locked, user_path
+from .._files import atomic_write, lock_folder, user_path
 from ..inference.evaluate import evaluate
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics
@@ -111,7 +111,9 @@ class Run:
         """
         config = self._config()
         self._require_same(config)  # before the lock, so that a folder that is refused stays as it is
-        with contextlib.nullcontext() if self.finished else locked(self.directory):  # a finished one may be read-only
+        with (
+            contextlib.nullcontext() if self.finished else lock_folder(self.directory)
+        ):  # a finished one may be read-only
             self._require_same(config)
             logs.print_history(self)
             if not self.finished:

@@ -225,7 +225,7 @@ def test_data_home_is_that_of_the_datasets_and_may_begin_with_a_tilde(monkeypatc
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("FCN_KERAS_DATA", "~/prepared")
-    assert doctor.data_home is datasets.data_home
+    assert doctor.data_home is datasets.get_data_home
     assert CHECKS["data"]()[1].endswith(f" at {tmp_path / 'prepared'}")
 
 

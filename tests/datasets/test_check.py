@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from fcn_keras.datasets.check import check
 from fcn_keras.datasets.check.checks import ALIKE
-from fcn_keras.datasets.check.inspect import between, is_interpolated, thumbnail
+from fcn_keras.datasets.check.inspect import is_interpolated, make_thumbnail, measure_interpolation
 from fcn_keras.datasets.check.layouts import split_by_hash
 from fcn_keras.datasets.classes import Classes, voc_palette
 
@@ -358,15 +358,15 @@ def test_an_id_that_classes_txt_makes_void(void, root):
 def test_borders_between():
     generator = np.random.default_rng(0)
     drawn = np.kron(generator.integers(0, 21, (6, 8)), np.ones((16, 16), int)).astype("uint8")
-    assert between(drawn)[0] == 0
+    assert measure_interpolation(drawn)[0] == 0
     for size in ((64, 48), (256, 192), (100, 77)):
         blurred = np.asarray(PIL.Image.fromarray(drawn).resize(size, PIL.Image.Resampling.BILINEAR))
         nearest = np.asarray(PIL.Image.fromarray(drawn).resize(size, PIL.Image.Resampling.NEAREST))
-        assert between(blurred)[0] > 0.2 and between(nearest)[0] == 0
+        assert measure_interpolation(blurred)[0] > 0.2 and measure_interpolation(nearest)[0] == 0
         assert is_interpolated(blurred) and not is_interpolated(nearest)
-    assert between(np.zeros((1, 1), "uint8")) == (0, 0, 0)
+    assert measure_interpolation(np.zeros((1, 1), "uint8")) == (0, 0, 0)
     ramp = np.array([[0, 1, 9, 9, 1, 1, 0, 0]], "uint8")  # 1 is met between 0 and 9 once, and twice elsewhere
-    assert between(ramp) == (0.5, 1, 1) and between(ramp, invented=True) == (0, 0, 0)
+    assert measure_interpolation(ramp) == (0.5, 1, 1) and measure_interpolation(ramp, invented=True) == (0, 0, 0)
 
 
 @pytest.mark.real_data
@@ -377,7 +377,7 @@ def test_thumbnails_know_a_photograph_again(shared_data):
             half = image.resize((image.width // 2, image.height // 2))
         half.save(encoded := io.BytesIO(), "JPEG", quality=75)
         with PIL.Image.open(path) as image, PIL.Image.open(encoded) as other:
-            thumbnails.append([thumbnail(np.asarray(picture)) for picture in (image, other)])
+            thumbnails.append([make_thumbnail(np.asarray(picture)) for picture in (image, other)])
     whole, small = np.array(thumbnails).transpose(1, 0, 2)
     likeness = whole @ small.T
     assert np.diag(likeness).min() > ALIKE

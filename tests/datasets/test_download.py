@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from fcn_keras import datasets
 from fcn_keras.datasets import download
-from fcn_keras.datasets.download import ARCHIVES, Archive, fetch, url_infos
+from fcn_keras.datasets.download import ARCHIVES, Archive, fetch, make_url_infos
 from fcn_keras.datasets.voc.builder import VocSegmentation
 
 NOBODY = "http://127.0.0.1:9/data.tar"
@@ -78,7 +78,7 @@ def archive(server, *paths, content=CONTENT, size=1):
 
 def manager(folder, wanted, source=None):
     return tfds.download.DownloadManager(
-        download_dir=folder, manual_dir=source, manual_dir_instructions="none", url_infos=url_infos([wanted])
+        download_dir=folder, manual_dir=source, manual_dir_instructions="none", url_infos=make_url_infos([wanted])
     )
 
 
@@ -196,7 +196,7 @@ def test_voc_is_downloaded_unpacked_and_prepared(server, tmp_path, monkeypatch, 
     server.content = (tmp_path / "voc.tar").read_bytes()
     stand_in = archive(server, "drops", "good", content=server.content)
     monkeypatch.setitem(download.ARCHIVES, "2012", stand_in)
-    monkeypatch.setattr(VocSegmentation, "url_infos", url_infos([stand_in]))
+    monkeypatch.setattr(VocSegmentation, "url_infos", make_url_infos([stand_in]))
     assert len(datasets.load("voc", "train", data_dir=tmp_path / "data")) == 2
     assert "Downloading Data: data.tar" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"prepared from the download, not from"):

@@ -57,7 +57,7 @@ def test_an_id_that_classes_txt_makes_void(void, expected, tmp_path):
     class_of = np.array([*expected, *[255] * 252], "uint8")
     masks = {mask.tobytes() for _, mask in load(root)}
     assert masks == {class_of[stand_ins.ids_of(name, "own", 0, 4)].tobytes() for name in LISTS["train"]}
-    assert datasets.class_names("folder", source=root, data_dir=tmp_path / "data") == ["a", "b", "c"]
+    assert datasets.get_class_names("folder", source=root, data_dir=tmp_path / "data") == ["a", "b", "c"]
     PIL.Image.fromarray(np.full((40, 60), 4, "uint8")).save(root / "masks" / "00.png")
     with pytest.raises(ValueError, match=r"(?s)00\.png: ids 4, .* of its pixels: expected 0–3, or 255 for void"):
         load(root)
@@ -89,7 +89,7 @@ def test_every_kind_of_mask_gives_the_ids(kind, tmp_path):
         masks = {mask.tobytes() for _, mask in pairs}
         assert masks == {stand_ins.ids_of(name, "own", 0, 4).tobytes() for name in names}
     expected = ["class 0", "class 1", "class 2", "class 3"] if kind in ("grey", "palette") else list("abcd")
-    assert datasets.class_names("folder", source=root, data_dir=tmp_path / "data") == expected
+    assert datasets.get_class_names("folder", source=root, data_dir=tmp_path / "data") == expected
 
 
 def test_images_are_stored_as_people_see_them(tmp_path):
@@ -139,7 +139,7 @@ def test_a_share_that_a_hash_chooses_keeps_images_in_their_split():
     assert 150 < len(all_["validation"]) < 250
     assert 50 < len(split_by_hash(many, 0.1)["validation"]) < 150
     with pytest.raises(ValueError, match="share of 1.0: expected"):
-        folder.builder_of(".", 1)
+        folder.make_builder(".", 1)
 
 
 def test_a_changed_folder_is_prepared_anew_and_an_unchanged_one_is_not(tmp_path, capsys):

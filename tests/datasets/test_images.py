@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_keras.datasets.images import image_files, read_image, walk
+from fcn_keras.datasets.images import list_images, read_image, walk
 from fcn_keras.layers.labels import to_numpy
 
 
@@ -212,9 +212,9 @@ def test_a_folder_is_walked_without_hidden_files_and_without_following_links(tmp
     (root / "broken.png").symlink_to(tmp_path / "nowhere.png")
     found = [path.relative_to(root).as_posix() for path in walk(root)]
     assert found == ["1.png", "b", "broken.png", "folder.png", "link", "notes.txt", "b/2.JPG"]
-    names = [path.relative_to(root).as_posix() for path in image_files(root)]
+    names = [path.relative_to(root).as_posix() for path in list_images(root)]
     assert names == ["1.png", "b/2.JPG", "broken.png"]
-    assert [path.name for path in image_files(root, (".jpg",))] == ["2.JPG"]
+    assert [path.name for path in list_images(root, (".jpg",))] == ["2.JPG"]
 
 
 def test_folders_that_may_not_be_read_are_told(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from fcn_keras import datasets
 from fcn_keras._files import user_path, write_json
-from fcn_keras.datasets.folder import builder_of
+from fcn_keras.datasets.folder import make_builder
 from fcn_keras.datasets.images import read_image
 from fcn_keras.datasets.masks import find_pairs
 from fcn_keras.datasets.pipeline import make_pipeline
@@ -139,11 +139,11 @@ def home(root, tmp_path_factory, monkeypatch):
 
 def test_the_data_folder_of_the_environment(home, monkeypatch):
     monkeypatch.setenv("FCN_KERAS_DATA", "~/prepared")
-    assert datasets.data_home() == home / "prepared"
+    assert datasets.get_data_home() == home / "prepared"
     assert len(datasets.load("camvid", source="~/CamVid")) == 9
     assert list((home / "prepared").rglob("dataset_info.json"))
     monkeypatch.setenv("FCN_KERAS_DATA", "")  # as if it were not set
-    assert datasets.data_home().name in ("data", "fcn_keras_data")
+    assert datasets.get_data_home().name in ("data", "fcn_keras_data")
 
 
 def test_arguments_that_name_folders(home):
@@ -152,9 +152,9 @@ def test_arguments_that_name_folders(home):
     assert len(find_pairs("~/CamVid/train", "~/CamVid/trainannot")) == 9
     for folder, name in (("images", "train"), ("masks", "trainannot")):
         (home / "CamVid" / name).rename(home / "CamVid" / folder)
-    assert datasets.named("~/CamVid") == ("folder", "~/CamVid")
-    given = builder_of("~/CamVid", data_dir="~/prepared")
-    assert given.data_dir == builder_of(home / "CamVid", data_dir=home / "prepared").data_dir
+    assert datasets.resolve_data_set("~/CamVid") == ("folder", "~/CamVid")
+    given = make_builder("~/CamVid", data_dir="~/prepared")
+    assert given.data_dir == make_builder(home / "CamVid", data_dir=home / "prepared").data_dir
     assert len(datasets.load("~/CamVid", data_dir="~/prepared")) == len(
         datasets.load(str(home / "CamVid"), data_dir=home / "prepared")
     )

@@ -204,7 +204,7 @@ def test_camvid(tmp_path, test_set):
     images, masks = next(iter(batches))
     assert images.shape == (2, 16, 16, 3) and masks.shape == (2, 16, 16)
     assert set(np.unique(masks)) <= {*range(11), 255}
-    assert datasets.class_names("camvid", data_dir=tmp_path / "data") == list(COLORS)
+    assert datasets.get_class_names("camvid", data_dir=tmp_path / "data") == list(COLORS)
 
 
 @pytest.mark.parametrize("below", ["VOCdevkit/VOC2012", "VOC2012", "."])
@@ -269,9 +269,9 @@ def test_unknown_data_sets():
 
 def test_where_data_lie(monkeypatch, tmp_path):
     monkeypatch.setenv("FCN_KERAS_DATA", str(tmp_path))
-    assert datasets.data_home() == tmp_path
+    assert datasets.get_data_home() == tmp_path
     monkeypatch.delenv("FCN_KERAS_DATA")
-    assert datasets.data_home().name in ("data", "fcn_keras_data")
+    assert datasets.get_data_home().name in ("data", "fcn_keras_data")
 
 
 @pytest.mark.real_data

@@ -33,7 +33,7 @@ def test_labels_become_ids(tmp_path, config):
     builder = datasets.prepare("pets", config, source=tmp_path / "source", data_dir=tmp_path / "data")
     assert_ids(builder, config)
     names = {"pet": ["background", "pet"], "trimap": ["pet", "background", "border"]}[config]
-    assert datasets.class_names("pets", config=config, data_dir=tmp_path / "data") == names
+    assert datasets.get_class_names("pets", config=config, data_dir=tmp_path / "data") == names
     assert len(builder.info.metadata["palette"]) == len(names) and builder.info.metadata["void"] == 255
     images, masks = next(
         iter(datasets.load("pets", "train", config=config, data_dir=tmp_path / "data", size=(9, 9), batch=8))

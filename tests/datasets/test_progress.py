@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcn_keras.datasets.progress import display, track
+from fcn_keras.datasets.progress import make_progress_bar, track
 
 
 @pytest.mark.parametrize(("terminal", "show", "shown"), [("1", None, True), ("1", False, False), ("", True, True), ("", None, False)])  # fmt: skip
@@ -17,6 +17,6 @@ def test_where_it_is_shown(terminal, show, shown, capsys, monkeypatch):
 def test_an_error_ends_the_display(capsys):
     with pytest.raises(ZeroDivisionError):
         list(track((1 // n for n in (1, 0)), "numbers", total=2, show=True))
-    with display(show=True) as bar:  # rich allows one display at a time on a console
+    with make_progress_bar(show=True) as bar:  # rich allows one display at a time on a console
         bar.advance(bar.add_task("films", total=1))
     assert "1/1" in capsys.readouterr().err

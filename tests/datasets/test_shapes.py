@@ -3,8 +3,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from fcn_keras.datasets import load
-from fcn_keras.datasets.builders import class_metadata, segmentation_features
-from fcn_keras.datasets.shapes import Shapes, example_rng
+from fcn_keras.datasets.builders import make_class_metadata, make_features
+from fcn_keras.datasets.shapes import Shapes, make_rng
 from fcn_keras.datasets.shapes.scene import CLASS_NAMES, PALETTE, draw_object, draw_scene
 
 FULL = Shapes.SIZES
@@ -43,7 +43,7 @@ def test_scenes_read_back_as_drawn(tmp_path):
     for split in SMALL["scenes"]:
         for file_name, example in read(builder, split).items():
             index = int(file_name.removesuffix(".png").rsplit("_")[-1])
-            drawn = draw_scene(example_rng("1.0.0", "scenes", split, index))
+            drawn = draw_scene(make_rng("1.0.0", "scenes", split, index))
             np.testing.assert_array_equal(example["image"], drawn.image)
             np.testing.assert_array_equal(example["segmentation_mask"][..., 0], drawn.segmentation_mask)
             np.testing.assert_array_equal(example["instance_mask"][..., 0], drawn.instance_mask)
@@ -56,7 +56,7 @@ def test_objects_read_back_as_drawn(tmp_path):
     assert sorted(example["label"] for example in examples.values()) == list(range(9))
     for file_name, example in examples.items():
         index = int(file_name.removesuffix(".png").rsplit("_")[-1])
-        rng = example_rng("1.0.0", "objects", "train", index)
+        rng = make_rng("1.0.0", "objects", "train", index)
         np.testing.assert_array_equal(example["image"], draw_object(rng, example["label"]))
 
 
@@ -120,11 +120,11 @@ def test_an_interrupted_build_is_not_believed(tmp_path, monkeypatch):
 
 
 def test_shared_features():
-    assert set(segmentation_features("jpeg")) == {"image", "segmentation_mask", "file_name"}
-    both = segmentation_features("png", instance_mask=True)
+    assert set(make_features("jpeg")) == {"image", "segmentation_mask", "file_name"}
+    both = make_features("png", instance_mask=True)
     assert both["instance_mask"].shape == both["segmentation_mask"].shape == (None, None, 1)
 
 
 def test_a_palette_that_misses_a_color_is_refused():
     with pytest.raises(ValueError, match=r"palette has shape \(9, 3\), expected \(10, 3\)"):
-        class_metadata(CLASS_NAMES, PALETTE[1:])
+        make_class_metadata(CLASS_NAMES, PALETTE[1:])

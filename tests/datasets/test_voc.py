@@ -10,7 +10,7 @@ from stand_ins import ids_of
 
 from fcn_keras import datasets
 from fcn_keras.datasets.voc import lists
-from fcn_keras.datasets.voc.layout import example, find_voc, read_sbd_mask
+from fcn_keras.datasets.voc.layout import find_voc, make_example, read_sbd_mask
 
 tfds.disable_progress_bar()
 
@@ -133,11 +133,11 @@ def whole_lists():
 
 def test_whole_lists_give_the_published_counts():
     voc11, voc12, sbd = whole_lists()
-    assert lists.lengths(lists.splits("2011_sbd", voc11, sbd)) == {"sbd_train": 8498, "seg11valid": 736}
-    found = lists.splits("2012_sbd", voc12, sbd)
-    assert lists.lengths(found) == {"trainaug": 10582, "validation": 1449}
+    assert lists.count_names(lists.make_splits("2011_sbd", voc11, sbd)) == {"sbd_train": 8498, "seg11valid": 736}
+    found = lists.make_splits("2012_sbd", voc12, sbd)
+    assert lists.count_names(found) == {"trainaug": 10582, "validation": 1449}
     assert not set(found["trainaug"]) & set(found["validation"]) and len(set(found["trainaug"])) == 10582
-    assert set(lists.splits("2011_sbd", voc11, sbd)["seg11valid"]) == set(voc11["val"][375:])
+    assert set(lists.make_splits("2011_sbd", voc11, sbd)["seg11valid"]) == set(voc11["val"][375:])
     assert lists.is_whole("2011_sbd", voc11, sbd) and not lists.is_whole("2012_sbd", voc11, sbd)
 
 
@@ -145,7 +145,7 @@ def test_whole_lists_that_overlap_otherwise_are_refused():
     voc11, _, sbd = whole_lists()
     sbd["train"][0] = "another"
     with pytest.raises(ValueError, match=r"'seg11valid': 737.*expected .*736.*official length"):
-        lists.splits("2011_sbd", voc11, sbd)
+        lists.make_splits("2011_sbd", voc11, sbd)
 
 
 def test_matlab_files_that_are_none(tmp_path):
@@ -191,7 +191,7 @@ def test_damaged_matlab_files_are_named(tmp_path):
 
 def test_masks_of_two_sizes(tmp_path):
     with pytest.raises(ValueError, match=r"a\.jpg: its class mask is 3×4, its instance mask 4×3"):
-        example(tmp_path / "a.jpg", np.zeros((3, 4), "uint8"), np.zeros((4, 3), "uint8"))
+        make_example(tmp_path / "a.jpg", np.zeros((3, 4), "uint8"), np.zeros((4, 3), "uint8"))
 
 
 @pytest.mark.real_data

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import fcn_keras
 from fcn_keras.export.folding import fold_batch_norm, fold_bilinear
-from fcn_keras.layers._keras import all_layers
+from fcn_keras.layers._keras import get_all_layers
 from fcn_keras.layers.bilinear import Bilinear
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D, is_bilinear
 
@@ -203,14 +203,14 @@ def test_other_models():
 def with_random_norms(model):
     """Batch normalisation as after training: nothing is 1, nothing 0."""
     generator = np.random.default_rng(0)
-    for layer in all_layers(model):
+    for layer in get_all_layers(model):
         if isinstance(layer, layers.BatchNormalization):
             layer.set_weights([generator.uniform(0.5, 1.5, size=weight.shape) for weight in layer.get_weights()])
     return model
 
 
 def norms(model):
-    return sum(isinstance(layer, layers.BatchNormalization) for layer in all_layers(model))
+    return sum(isinstance(layer, layers.BatchNormalization) for layer in get_all_layers(model))
 
 
 def test_a_net_without_batch_norm_computes_the_same(tmp_path):

@@ -192,7 +192,7 @@ def score_net(seed=0, classes=4):
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
     x = keras.layers.Conv2DTranspose(classes, 8, strides=4, padding="same")(x)
-    model = keras.Model(image, fcn_keras.layers.padding.CropLike()([x, image]))
+    model = keras.Model(image, fcn_keras.layers.cropping.CropLike()([x, image]))
     for layer in model.layers:
         layer.set_weights([generator.normal(scale=0.3, size=w.shape) for w in layer.get_weights()])
     return model

@@ -11,9 +11,9 @@ from fcn_keras import geometry, paper
 from fcn_keras.inference import predictor
 from fcn_keras.inference.segment import predict_logits, segment
 from fcn_keras.inference.tiling import Tiling
-from fcn_keras.layers.padding import CropLike
+from fcn_keras.layers.cropping import CropLike
 from fcn_keras.models import backbones
-from fcn_keras.models.cloning import any_size
+from fcn_keras.models.any_size import allow_any_size
 from fcn_keras.models.feature_layers import find_feature_layers
 
 EXACT = 1e-5  # of the range of the logits: float32 rounding
@@ -235,7 +235,7 @@ def test_one_trace_serves_every_tile_and_image():
             traces.append(x.shape)
             return x
 
-        def geometry(self, incoming):
+        def compute_geometry(self, incoming):
             return incoming[0]
 
     image = keras.Input((None, None, 3))
@@ -310,7 +310,7 @@ def test_squeeze_and_excitation_inside_a_backbone_is_found():
     for _ in range(2):
         x = keras.layers.Conv2D(4, 2, strides=2)(x)
     model = fcn_keras.FCN32s(3, keras.Model(image, squeezed(x), name="backbone"))
-    assert geometry.of_outputs(model)[0].is_global
+    assert geometry.trace_outputs(model)[0].is_global
     with pytest.raises(ValueError, match=r"'squeeze' \(GlobalAveragePooling2D\).*mobilenet_v2"):
         segment(model, photo(8, 8), tile=512)
 
@@ -319,7 +319,7 @@ def test_fixed_input_sizes():
     """Windows of 32 x 32 fit the model: 24 pixels and a halo of 4. Others do not."""
     image = keras.Input((32, 32, 3))
     model = randomized(keras.Model(image, keras.layers.Conv2D(3, 9, padding="same")(image), name="net"))
-    free = any_size(model)
+    free = allow_any_size(model)
     np.testing.assert_array_equal(segment(model, photo(80, 104), 24, progress=False), segment(free, photo(80, 104)))
     with pytest.raises(ValueError, match=r"net takes images of 32 x 32 only, this one, cut or resized.*23 x 24.*None"):
         segment(model, photo(80, 104), 16)

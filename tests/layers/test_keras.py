@@ -55,7 +55,7 @@ def test_functional():
     assert isinstance(functional, keras.Model) and not isinstance(functional, keras.Sequential)
     assert functional.layers[-1] is model.layers[-1] and functional.outputs[0] is model.outputs[0]
     assert keras.Sequential([keras.layers.ReLU()])._functional is None
-    assert _keras.functional_of(functional) is functional is _keras.functional_of(model)
+    assert _keras.get_functional(functional) is functional is _keras.get_functional(model)
 
 
 def test_nodes_by_depth(net):
@@ -64,16 +64,23 @@ def test_nodes_by_depth(net):
     names = {depth: [call.operation.name for call in calls] for depth, calls in by_depth.items()}
     operator = names.pop(0)
     assert len(operator) == 1 and names == {1: ["add"], 2: ["relu"], 3: ["relu"], 4: ["conv"], 5: ["image"]}
-    assert [call.operation.name for call in _keras.calls(net)] == ["image", "conv", "relu", "relu", "add", *operator]
+    assert [call.operation.name for call in _keras.get_calls(net)] == [
+        "image",
+        "conv",
+        "relu",
+        "relu",
+        "add",
+        *operator,
+    ]
 
 
 def test_calls_inside_one_model_only(net):
     """A call of a shared layer in another model does not count; the attribute `output` would not tell them apart."""
     relu = net.get_layer("relu")
-    inside = _keras.outputs_inside(relu, net)
+    inside = _keras.get_outputs(relu, net)
     elsewhere = relu(keras.Input((5, 5, 2)))
     assert len(inside) == 2 and elsewhere is not inside[0]
-    assert [id(tensor) for tensor in _keras.outputs_inside(relu, net)] == [id(tensor) for tensor in inside]
+    assert [id(tensor) for tensor in _keras.get_outputs(relu, net)] == [id(tensor) for tensor in inside]
 
 
 def test_inbound_nodes(net):
@@ -83,7 +90,7 @@ def test_inbound_nodes(net):
     assert first.operation is second.operation is relu
     assert first.input_tensors[0] is conv.output and second.input_tensors[0] is first.output_tensors[0]
     relu(keras.Input((5, 5, 2)))
-    assert len(_keras.calls_of(relu)) == 3 and _keras.calls_of(keras.layers.ReLU()) == []
+    assert len(_keras.get_layer_calls(relu)) == 3 and _keras.get_layer_calls(keras.layers.ReLU()) == []
 
 
 def test_keras_history():
@@ -94,7 +101,7 @@ def test_keras_history():
     _, doubled = pair(image)
     layer, number, place = doubled._keras_history
     assert (layer, number, place) == (pair, 1, 1)
-    call, place = _keras.producer(doubled)
+    call, place = _keras.get_producer(doubled)
     assert call.input_tensors[0] is image and call.output_tensors[place] is doubled
 
 
@@ -102,7 +109,7 @@ def test_flatten_layers(net):
     """`Layer._flatten_layers` opens nested models; the numbers of dropout layers in a run follow its order."""
     outer = keras.Sequential([keras.Input((8, 8, 3)), net, keras.layers.Dropout(0.5, name="dropout")], name="outer")
     names = [layer.name for layer in outer._flatten_layers()]
-    assert names == [layer.name for layer in _keras.all_layers(outer)]
+    assert names == [layer.name for layer in _keras.get_all_layers(outer)]
     assert names[0] == "outer" and {"net", "image", "conv", "relu", "add", "dropout"} < set(names)
     assert len(names) == len(set(names))
 
@@ -120,7 +127,7 @@ def test_get_variable_index(compiled):
     variables = [keras.Variable(np.zeros(size)) for size in (2, 3, 4)]
     optimizer = Asking()
     optimizer.build(variables)
-    assert [_keras.variable_index(optimizer, variable) for variable in variables] == [0, 1, 2]
+    assert [_keras.get_variable_index(optimizer, variable) for variable in variables] == [0, 1, 2]
     step = tf.function(optimizer.apply) if compiled else optimizer.apply
     step([tf.ones(variable.shape) for variable in variables])
     assert seen == [(0, (2,)), (1, (3,)), (2, (4,))]

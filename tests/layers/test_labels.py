@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fcn_keras
-from fcn_keras.layers.labels import argmax_labels, class_ids, two_class_logits
+from fcn_keras.layers.labels import argmax_labels, to_class_ids, two_class_logits
 
 
 def logits(seed=0):
@@ -99,10 +99,12 @@ def test_the_largest_logit_the_first_of_several(classes):
 
 def test_ids_void_and_the_rest():
     labels = np.array([0, 1, 2, 3, 255, -1, 2**32, 2**32 + 1])
-    np.testing.assert_array_equal(class_ids(labels, 3), [0, 1, 2, -2, -2, -2, -2, -2])
-    np.testing.assert_array_equal(class_ids(labels, 3, ignore_class=255), [0, 1, 2, -2, -1, -2, -2, -2])
-    np.testing.assert_array_equal(class_ids(labels.astype("uint8"), 300, ignore_class=-1), [0, 1, 2, 3, 255, 255, 0, 1])
+    np.testing.assert_array_equal(to_class_ids(labels, 3), [0, 1, 2, -2, -2, -2, -2, -2])
+    np.testing.assert_array_equal(to_class_ids(labels, 3, ignore_class=255), [0, 1, 2, -2, -1, -2, -2, -2])
     np.testing.assert_array_equal(
-        class_ids([0.0, 1.0, 1.5, -0.5, np.nan, np.inf], 3, ignore_class=1), [0, -1, -2, -2, -2, -2]
+        to_class_ids(labels.astype("uint8"), 300, ignore_class=-1), [0, 1, 2, 3, 255, 255, 0, 1]
     )
-    assert keras.ops.dtype(class_ids(labels, 3)) == "int32"
+    np.testing.assert_array_equal(
+        to_class_ids([0.0, 1.0, 1.5, -0.5, np.nan, np.inf], 3, ignore_class=1), [0, -1, -2, -2, -2, -2]
+    )
+    assert keras.ops.dtype(to_class_ids(labels, 3)) == "int32"

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_keras.layers.padding import CropLike, PadEdges, PadToStride
+from fcn_keras.layers.cropping import CropLike
+from fcn_keras.layers.padding import PadEdges, PadToStride
 
 
 def photo(height, width):

@@ -58,7 +58,7 @@ def test_same_padding_is_that_of_a_dilated_convolution(mode, size, dilation):
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert tuple(layer.compute_output_shape((2, 7, 9, 3))) == found.shape == (2, 7, 9, 3)
     conv = keras.layers.Conv2D(3, size, padding="same", dilation_rate=dilation, name="conv")
-    assert layer.geometry([Geometry()]) == trace([conv])["conv"]
+    assert layer.compute_geometry([Geometry()]) == trace([conv])["conv"]
 
 
 @pytest.mark.parametrize(("size", "dilation"), [(2, 2), (3, 4)])

@@ -24,7 +24,7 @@ def test_preprocessing_is_that_of_keras_applications(mode, reference):
     image = keras.Input((None, None, 3))
     model = keras.Model(image, Preprocessing(mode)(image))
     np.testing.assert_allclose(model(IMAGE), reference(IMAGE.copy()), rtol=1e-5, atol=1e-5)
-    assert geometry.of_outputs(model) == [geometry.Geometry()]
+    assert geometry.trace_outputs(model) == [geometry.Geometry()]
     assert Preprocessing.from_config(Preprocessing(mode).get_config()).mode == mode
 
 

@@ -61,7 +61,7 @@ def test_all_layers_place_kernels_and_add(factor, kernel, size, padding):
         assert (layer.strides, layer.kernel_size) == (keras_own.strides, keras_own.kernel_size)
         place = Geometry(32, 212, 15.5)
         own = trace(keras.Sequential([keras.Input((None, None, 3)), keras_own]))["own"]
-        assert layer.geometry([Geometry()]) == own and layer.geometry([place]).stride == 32 / factor
+        assert layer.compute_geometry([Geometry()]) == own and layer.compute_geometry([place]).stride == 32 / factor
 
 
 @pytest.mark.parametrize("factor", [2, 8, 32])
@@ -69,7 +69,7 @@ def test_same_padding_puts_an_even_kernel_back_on_the_image(factor):
     """Unit ``i`` of a VGG has its centre at ``factor * i + (factor - 1) / 2``; pixel 0 of the output lies on pixel 0."""
     place = Geometry(factor, 1, (factor - 1) / 2)
     for layer in kinds(factor, None, "same"):
-        assert layer.geometry([place]) == Geometry(1, 1 + factor, 0)
+        assert layer.compute_geometry([place]) == Geometry(1, 1 + factor, 0)
 
 
 @pytest.mark.parametrize("factor", [2, 8, 16, 32])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.layers.xla import by_xla_where_it_pays
+from fcn_keras.layers._xla import compile_with_xla
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.metrics import SegmentationMetrics
 
@@ -23,7 +23,7 @@ def batch():
 def test_xla_is_for_known_sizes_within_graphs(batch, signature, compiled):
     seen = []
 
-    @by_xla_where_it_pays
+    @compile_with_xla
     def work(masks, logits):
         seen.append(logits.shape)
         return keras.ops.sum(logits)

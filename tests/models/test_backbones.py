@@ -69,7 +69,7 @@ def test_maps_with_and_without_the_fully_connected_layers():
     assert [output.shape[-1] for output in light.outputs] == [64, 96, 128]
     assert "fc6" not in [layer.name for layer in light.layers]
     for model in (whole, light):
-        assert [found.stride for found in geometry.of_outputs(model)] == [8, 16, 32]
+        assert [found.stride for found in geometry.trace_outputs(model)] == [8, 16, 32]
         shapes = [tuple(x.shape[1:3]) for x in model(np.zeros((1, 64, 96, 3), "float32"))]
         assert shapes == [(8, 12), (4, 6), (2, 3)]
 

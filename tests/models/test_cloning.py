@@ -6,12 +6,13 @@ import pytest
 
 import fcn_keras
 from fcn_keras.export.folding import fold_batch_norm, fold_bilinear
-from fcn_keras.layers._keras import all_layers
+from fcn_keras.layers._keras import get_all_layers
 from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.models import BACKBONES, Backbone, FCN8s, FCN16s, FCN32s, dilate, fusion, upgrade
-from fcn_keras.models.cloning import any_size, copy_weights
-from fcn_keras.models.super_resolution import super_resolution_fcn
+from fcn_keras.models.any_size import allow_any_size
+from fcn_keras.models.cloning import copy_weights
+from fcn_keras.models.fine_fcn import make_fine_fcn
 
 UPSAMPLINGS = ("frozen", "learned_inner", "learned", "learned_depthwise")
 NETS = {"32s": FCN32s, "16s": FCN16s, "8s": FCN8s}
@@ -43,7 +44,7 @@ def backbone(kernel):
 def trained(model, but=()):
     """Every weight as if it had been trained, batch normalization's statistics too; `but` names what has not."""
     generator = np.random.default_rng(1)
-    for layer in all_layers(model):
+    for layer in get_all_layers(model):
         if layer.weights and not isinstance(layer, keras.Model) and layer.name not in but:
             values = [w + generator.uniform(0.0, 0.2, w.shape) for w in layer.get_weights()]
             layer.set_weights(values)
@@ -73,7 +74,7 @@ def test_the_finer_net_predicts_what_the_coarser_does(kernel, upsampling):
     net = trained(FCN32s(CLASSES, backbone(kernel), upsampling=upsampling), but=LAST)
     for fused in ("fuse_pool4", "fuse_pool3"):
         finer_net = upgrade(net, upsampling)
-        assert fusion.upsampling_of(finer_net) == upsampling
+        assert fusion.find_upsampling(finer_net) == upsampling
         if kernel == 3:
             assert_same(run(finer_net, photo()), run(net, photo()))
         before = "score_fr" if fused == "fuse_pool4" else "fuse_pool4"
@@ -85,16 +86,16 @@ def test_the_finer_net_predicts_what_the_coarser_does(kernel, upsampling):
 @pytest.mark.parametrize(("kernel", "factor"), [(2, 2), (3, 1)])
 def test_the_nets_finer_than_8s_predict_what_it_does(kernel, upsampling, factor):
     net = trained(FCN8s(CLASSES, backbone(kernel), upsampling=upsampling), but=LAST)
-    finest = super_resolution_fcn(net, factor, features=4)
+    finest = make_fine_fcn(net, factor, features=4)
     for name in ("fuse_pool4", "fuse_pool3"):
         np.testing.assert_array_equal(run(at(finest, name), photo()), run(at(net, name), photo()))
     if kernel == 3:
         assert_same(run(finest, photo()), run(net, photo()))
     assert_same(
-        run(super_resolution_fcn(finest, factor, features=4), photo()), run(finest, photo())
+        run(make_fine_fcn(finest, factor, features=4), photo()), run(finest, photo())
     )  # its own steps are carried, too
     with pytest.raises(ValueError, match=r"features4.*with \(3, 3, .*, 5\).*\. Fix: "):
-        super_resolution_fcn(finest, factor, features=5)
+        make_fine_fcn(finest, factor, features=5)
 
 
 @pytest.mark.parametrize("upsampling", ["learned", "learned_depthwise"])
@@ -104,7 +105,7 @@ def test_a_last_kernel_that_was_learned_is_named(upsampling):
     for last, make in nets.items():
         net = trained(make(CLASSES, backbone(2), upsampling=upsampling))
         with pytest.warns(UserWarning, match=rf"learned the kernel of '{last}'.*start bilinear.*first predictions"):
-            super_resolution_fcn(net) if last == "upscore8" else upgrade(net)
+            make_fine_fcn(net) if last == "upscore8" else upgrade(net)
 
 
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
@@ -113,7 +114,7 @@ def test_copies_predict_the_same(kernel, net, upsampling):
     """Copied for any size, folded, saved and loaded: to float32 rounding the same numbers, learned kernels included."""
     model = trained(NETS[net](CLASSES, backbone(kernel), upsampling=upsampling))
     expected = run(model, photo())
-    np.testing.assert_array_equal(run(any_size(model), photo()), expected)
+    np.testing.assert_array_equal(run(allow_any_size(model), photo()), expected)
     np.testing.assert_array_equal(run(fold_bilinear(model), photo()), expected)
     assert_same(run(fold_batch_norm(fold_bilinear(model)), photo()), expected)
     fresh = NETS[net](CLASSES, backbone(kernel), upsampling=upsampling)
@@ -136,7 +137,7 @@ def test_from_one_kind_of_upsampling_to_another(kernel):
     expected = {kind: run(at(upgrade(net), "fuse_pool4"), photo()) for kind, net in nets.items()}
     for before, after in [("frozen", "learned"), ("frozen", "learned_depthwise"), ("learned_depthwise", "learned")]:
         found = upgrade(nets[before], after)
-        assert fusion.upsampling_of(found) == after
+        assert fusion.find_upsampling(found) == after
         assert_same(run(at(found, "fuse_pool4"), photo()), expected[before], rtol=1e-6)
     for before, after in [
         ("learned", "frozen"),
@@ -203,13 +204,13 @@ def test_an_fcn_32s_fixed_is_trained_whole_after_the_upgrade():
     fixed = upgrade(upgrade(net))
     for layer in fixed.layers:
         layer.trainable = False
-    assert len(super_resolution_fcn(fixed, features=4).get_layer("backbone").trainable_weights) == 5 * 2
+    assert len(make_fine_fcn(fixed, features=4).get_layer("backbone").trainable_weights) == 5 * 2
 
 
 def test_copies_keep_what_was_frozen():
     model = small_trunk(3)
     model.get_layer("level2").trainable = False
-    for copy in (any_size(model), fold_bilinear(model), fold_batch_norm(model), dilate(model, 2)):
+    for copy in (allow_any_size(model), fold_bilinear(model), fold_batch_norm(model), dilate(model, 2)):
         assert [x.name for x in copy.layers if x.name.startswith("level") and not x.trainable] == ["level2"]
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_keras.models.cloning import any_size
+from fcn_keras.models.any_size import allow_any_size
 from fcn_keras.models.convolutionalize import convolutionalize
 from fcn_keras.models.mini_vgg import MiniVGG
 
@@ -231,7 +231,7 @@ def test_any_size_keeps_weights_and_names():
     inner = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3, name="conv"), layers.BatchNormalization()])
     model = keras.Model(image, inner(x), name="fixed")
     randomize(model)
-    free = any_size(model)
+    free = allow_any_size(model)
     assert (free.name, free.input_shape, free.output_shape) == ("fixed", (None, None, None, 3), (None, None, None, 4))
     for ours, theirs in zip(free.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)

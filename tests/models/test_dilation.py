@@ -12,7 +12,7 @@ import fcn_keras
 from fcn_keras import geometry
 from fcn_keras.layers.pooling import DilatedPooling2D
 from fcn_keras.models import backbones
-from fcn_keras.models.cloning import any_size
+from fcn_keras.models.any_size import allow_any_size
 from fcn_keras.models.dilation import dilate, shift_and_stitch
 
 layers = keras.layers
@@ -112,9 +112,9 @@ CASES = [(make, factor) for make, factors in VALID.items() for factor in factors
 @pytest.mark.parametrize("extra", [(0, 0), (7, 12), (12, 5)])
 def test_without_padding_both_are_the_network_on_every_window(make, factor, extra):
     model = make()
-    place = geometry.of_outputs(model)[0]
+    place = geometry.trace_outputs(model)[0]
     step, side = place.stride // factor, place.receptive_field
-    width = geometry.of_outputs(model, axis=1)[0].receptive_field
+    width = geometry.trace_outputs(model, axis=1)[0].receptive_field
     photo = photos(1, side + extra[0], width + extra[1], 3)
     rows, columns = (range(0, more + 1, step) for more in extra)
     windows = np.concatenate([photo[:, y : y + side, x : x + width] for y in rows for x in columns])
@@ -177,14 +177,14 @@ def test_the_papers_enlarged_filter():
     model = network(layers.Conv2D(4, 3, strides=2, name="first"), layers.Conv2D(2, 3, name="second"))
     photo = photos(1, 17, 22, 3)
 
-    def convolved(x, kernel, bias):
+    def convolve(x, kernel, bias):
         windows = np.lib.stride_tricks.sliding_window_view(x.astype("float64"), kernel.shape[:2], (1, 2))
         return np.einsum("bhwcij,ijco->bhwo", windows, kernel.astype("float64")) + bias
 
     kernel, bias = model.get_layer("second").get_weights()
     enlarged = np.zeros((5, 5, 4, 2))
     enlarged[::2, ::2] = kernel
-    expected = convolved(convolved(photo, *model.get_layer("first").get_weights()), enlarged, bias)
+    expected = convolve(convolve(photo, *model.get_layer("first").get_weights()), enlarged, bias)
     assert_close(run(dilate(model, 2), photo), expected)
 
 
@@ -195,7 +195,7 @@ def inside(model, factor, shape, size):
     """Rows and columns of the denser map whose receptive field lies in an image of this size."""
     kept = []
     for axis in (0, 1):
-        place = geometry.of_outputs(model, axis)[0]
+        place = geometry.trace_outputs(model, axis)[0]
         reach, step = (place.receptive_field - 1) / 2, place.stride / factor
         centres = place.offset + step * np.arange(shape[axis])
         kept.append((centres - reach >= 0) & (centres + reach <= size[axis] - 1))
@@ -309,7 +309,7 @@ def test_kernels_larger_than_their_stride_go_by_multiples_of_it():
 
 
 def mobilenet():
-    return any_size(
+    return allow_any_size(
         keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(96, 96, 3), alpha=0.35)
     )
 
@@ -327,9 +327,9 @@ GEOMETRIES = [
 def test_stride_shrinks_receptive_field_and_offset_stay(make, factor, axis):
     model = make()
     dense = dilate(model, factor)
-    (place,) = geometry.of_outputs(model, axis)
+    (place,) = geometry.trace_outputs(model, axis)
     finest = place.stride // factor
-    assert geometry.of_outputs(dense, axis) == [dataclasses.replace(place, stride=finest)]
+    assert geometry.trace_outputs(dense, axis) == [dataclasses.replace(place, stride=finest)]
     own = geometry.trace(model, axis)
     names = own.keys() & geometry.trace(dense, axis).keys()
     assert len(names) >= len(model.layers) - 1
@@ -351,7 +351,7 @@ def test_taps_of_one_stride():
     backbone = backbones.get("mini_vgg").feature_extractor(weights=None)
     photo = photos(1, 96, 128, 3)
     dense = dilate(backbone, 4)
-    assert [place.stride for place in geometry.of_outputs(dense)] == [8, 8, 8]
+    assert [place.stride for place in geometry.trace_outputs(dense)] == [8, 8, 8]
     for factor, ours, theirs in zip((1, 2, 4), dense(photo), backbone(photo), strict=True):
         assert_close(ours.numpy()[:, ::factor, ::factor], theirs.numpy())
 
@@ -376,7 +376,7 @@ def test_a_network_of_one_size_becomes_one_of_any_size():
     model = keras.Sequential([keras.Input((16, 16, 3)), layers.MaxPooling2D(2), layers.Conv2D(2, 3)])
     dense = dilate(model, 2)
     assert dense.input_shape == (None, None, None, 3)
-    free = any_size(model)
+    free = allow_any_size(model)
     assert_close(run(dense, photos(1, 19, 23, 3)), np.asarray(shift_and_stitch(free, photos(1, 19, 23, 3), 2)))
     with pytest.raises(ValueError, match=r"\(None, 16, 16, 3\).*images of any size.*Fix: fcn_keras.convolutionalize"):
         shift_and_stitch(model, photos(1, 16, 16, 3), 2)
@@ -387,7 +387,7 @@ def test_save_and_load(tmp_path):
     dense.save(tmp_path / "dense.keras")
     loaded = keras.saving.load_model(tmp_path / "dense.keras")
     np.testing.assert_array_equal(run(loaded, photo), run(dense, photo))
-    assert geometry.of_outputs(loaded) == geometry.of_outputs(dense)
+    assert geometry.trace_outputs(loaded) == geometry.trace_outputs(dense)
 
 
 # What is refused -----------------------------------------------------------------------------------------------------
@@ -411,8 +411,8 @@ class Subclassed(keras.Model):
 
 @keras.saving.register_keras_serializable(package="test_rarefaction")
 class Shifting(layers.Layer):
-    def geometry(self, incoming):
-        return incoming[0].shifted(1)
+    def compute_geometry(self, incoming):
+        return incoming[0].shift(1)
 
     def call(self, x):
         return x[:, 1:, 1:]

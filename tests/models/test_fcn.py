@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras import geometry
-from fcn_keras.layers._keras import calls_of
+from fcn_keras.layers._keras import get_layer_calls
 from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
 from fcn_keras.layers.preprocessing import MEAN_COLOR
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
@@ -171,14 +171,14 @@ def decoder(model):
     """The net above its backbone: from the backbone's maps and the image to logits."""
     copy = keras.models.clone_model(model)  # Keras gives the layers below a cut new nodes
     copy.set_weights(model.get_weights())
-    maps = calls_of(copy.get_layer("backbone"))[-1].output_tensors
+    maps = get_layer_calls(copy.get_layer("backbone"))[-1].output_tensors
     return keras.Model([*maps[-len(geometries_of(model)) :], copy.input], copy.output)
 
 
 def geometries_of(model):
     """Geometry of the backbone's maps on the unpadded image, the finest first; those that the model uses."""
     incoming = geometry.Geometry(offset=-model.get_layer("pad").before)
-    found = geometry.of_outputs(model.get_layer("backbone"), incoming=incoming)
+    found = geometry.trace_outputs(model.get_layer("backbone"), incoming=incoming)
     return found[-sum(name in names(model) for name in SCORES) :]
 
 

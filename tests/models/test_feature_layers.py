@@ -22,7 +22,7 @@ def test_finds_what_the_table_names(name, top):
 def test_networks_that_the_table_does_not_list(name):
     model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(224, 224, 3))
     tapped = Backbone(lambda weights: model, find_feature_layers(model)).feature_extractor()
-    assert [found.stride for found in geometry.of_outputs(tapped)] == [8, 16, 32]
+    assert [found.stride for found in geometry.trace_outputs(tapped)] == [8, 16, 32]
     shapes = tapped.compute_output_shape((1, 64, 96, 3))
     assert [tuple(shape[1:3]) for shape in shapes] == [(8, 12), (4, 6), (2, 3)]
 

@@ -4,7 +4,7 @@ import keras
 
 import fcn_keras
 from fcn_keras import paper
-from fcn_keras.models.flops import macs
+from fcn_keras.models.flops import count_macs
 
 
 def test_each_kind_of_layer_by_hand():
@@ -16,7 +16,7 @@ def test_each_kind_of_layer_by_hand():
     x = keras.layers.Conv2DTranspose(2, 4, strides=2, name="transposed")(x)
     x = fcn_keras.layers.upsampling.BilinearUpsampling2D(2, name="bilinear")(x)
     units = 4 * 9  # of an image of 9 × 19
-    assert macs(keras.Model(image, x), 9, 19) == {
+    assert count_macs(keras.Model(image, x), 9, 19) == {
         "grouped": units * 9 * 2 * 6,
         "depthwise": units * 9 * 6 * 2,
         "separable": units * (3 * 12 + 12 * 5),
@@ -30,7 +30,7 @@ def test_shared_layers_nested_models_and_operators():
     image = keras.Input((8, 8, 3))
     conv = keras.layers.Conv2D(3, 1, name="shared")
     inner = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="conv")], name="inner")
-    assert macs(keras.Model(image, inner(conv(conv(image)) + image)), 8, 8) == {
+    assert count_macs(keras.Model(image, inner(conv(conv(image)) + image)), 8, 8) == {
         "shared": 2 * 64 * 9,
         "inner/conv": 36 * 27 * 2,
     }
@@ -49,9 +49,9 @@ def unpadded_vgg16():
 
 def test_what_the_padding_of_100_pixels_costs():
     """1.68 times the unpadded net at 500 × 500; the package's own net pads to 512 × 512."""
-    padded = sum(count for name, count in macs(paper.CaffeFCN32s(), 500, 500).items() if name != "upscore")
-    unpadded = sum(macs(unpadded_vgg16(), 500, 500).values())
-    ours = macs(fcn_keras.FCN32s(21, "vgg16", weights=None), 500, 500)
+    padded = sum(count for name, count in count_macs(paper.CaffeFCN32s(), 500, 500).items() if name != "upscore")
+    unpadded = sum(count_macs(unpadded_vgg16(), 500, 500).values())
+    ours = count_macs(fcn_keras.FCN32s(21, "vgg16", weights=None), 500, 500)
     ours = sum(count for name, count in ours.items() if name != "upscore")
     assert [round(count / 1e9, 1) for count in (padded, unpadded, ours)] == [180.9, 107.8, 110.8]
     assert round(padded / unpadded, 2) == 1.68

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from fcn_keras.geometry import Geometry
-from fcn_keras.layers._keras import producer
-from fcn_keras.models.fusion import fuse, fuse_maps, upsampled
+from fcn_keras.layers._keras import get_producer
+from fcn_keras.models.fusion import fuse, fuse_maps, upsample
 
 FC7, POOL4, POOL3 = Geometry(32, 404, 12.5), Geometry(16, 100, -91.5), Geometry(8, 44, -95.5)
 
@@ -16,9 +16,9 @@ FC7, POOL4, POOL3 = Geometry(32, 404, 12.5), Geometry(16, 100, -91.5), Geometry(
     [
         (FC7, Geometry(), 64, 19),
         (FC7, POOL4, 4, -5),
-        (POOL4.shifted(5), Geometry(), 32, 27),
-        (POOL4.shifted(5), POOL3, 4, -9),
-        (POOL3.shifted(9), Geometry(), 16, 31),
+        (POOL4.shift(5), Geometry(), 32, 27),
+        (POOL4.shift(5), POOL3, 4, -9),
+        (POOL3.shift(9), Geometry(), 16, 31),
         (Geometry(32, 355, 13), Geometry(), 63, 18),  # AlexNet
         (Geometry(32, 1, 15.5), Geometry(), 64, 16),  # no padding
         (Geometry(32, 1, 0), Geometry(), 63, 31),  # units on pixels
@@ -28,8 +28,8 @@ FC7, POOL4, POOL3 = Geometry(32, 404, 12.5), Geometry(16, 100, -91.5), Geometry(
 )
 @pytest.mark.parametrize("learned", [False, True, "depthwise"])
 def test_kernels_and_crops_follow_from_the_geometries(place, target, kernel, crop, learned):
-    canvas, found = upsampled(keras.Input((None, None, 3)), place, target, learned, "upscore")
-    layer = producer(canvas)[0].operation
+    canvas, found = upsample(keras.Input((None, None, 3)), place, target, learned, "upscore")
+    layer = get_producer(canvas)[0].operation
     assert found == crop
     assert layer.kernel_size == (kernel, kernel) and layer.strides[0] == place.stride / target.stride
 

@@ -61,10 +61,12 @@ def test_every_layer_shows_in_the_logits(name):
 )
 def test_crops_and_kernels_are_those_of_the_released_nets(name, crops, kernels):
     model = net(name)
-    found = {layer.name: layer.offset for layer in model.layers if isinstance(layer, fcn_keras.layers.padding.CropLike)}
+    found = {
+        layer.name: layer.offset for layer in model.layers if isinstance(layer, fcn_keras.layers.cropping.CropLike)
+    }
     assert found == crops
     assert [layer.kernel_size[0] for layer in model.layers if layer.name.startswith("upscore") and "crop" not in layer.name] == kernels  # fmt: skip
-    (logits,) = geometry.of_outputs(model)
+    (logits,) = geometry.trace_outputs(model)
     assert (logits.stride, logits.offset) == (1, 0)  # a pixel's logits lie on the pixel
 
 

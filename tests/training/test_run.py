@@ -422,7 +422,7 @@ def test_a_second_run_in_the_folder_is_refused_and_the_first_one_goes_on(tmp_pat
 
 def test_a_finished_run_needs_no_lock(tmp_path):
     run(tmp_path, epochs=1).run()
-    with _files.locked(tmp_path):
+    with _files.lock_folder(tmp_path):
         assert run(tmp_path, epochs=1).run() is not None
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ...layers.labels import VOID
 from ..progress import track
+from .finding_kinds import KINDS, make_finding
 from .inspect import inspect_pair
-from .kinds import KINDS, finding
 from .layouts import UNLISTED, read_layout
 from .report import SEVERITIES, Report
 
@@ -56,10 +56,10 @@ def check(source, layout=None, classes=None, progress=None):
     without = {"colours"} if any(one.kind == "classes.txt" for one in found.findings) else set()
     problems = [problem for view in views for problem in view.problems if problem[0] not in without]
     problems += [*_copies(used), *_likenesses(used), *_palettes(views), *_nearly_void(views)]
-    findings = [*found.findings, *by_kind(problems), *_of_names(found), *_of_classes(found, names, pixels)]
+    findings = [*found.findings, *group_by_kind(problems), *_of_names(found), *_of_classes(found, names, pixels)]
     findings += [*_of_void(pixels), *_of_sizes(views)]
     if 0 < counts["validation"] < FEW:
-        findings.append(finding("few", count=counts["validation"]))
+        findings.append(make_finding("few", count=counts["validation"]))
     findings.sort(key=lambda one: SEVERITIES.index(one.severity))
     return Report(str(source), found.name, dict(counts), names, _shares(pixels, names), findings)
 
@@ -84,7 +84,7 @@ def inspect_all(layout, progress=None):
         return list(track(views, "checking", len(layout.pairs), show=progress))
 
 
-def by_kind(problems, kinds=KINDS):
+def group_by_kind(problems, kinds=KINDS):
     """A finding for each kind of problem, with all the files that have it.
 
     Args:
@@ -96,14 +96,14 @@ def by_kind(problems, kinds=KINDS):
 
     Example:
 
-    >>> print(*by_kind([("size", "a.png", "image 2×3, mask 3×2")]))
+    >>> print(*group_by_kind([("size", "a.png", "image 2×3, mask 3×2")]))
     ERROR    Image and mask differ in size. Fix: resize the mask to the nearest id, or export it again.
                a.png: image 2×3, mask 3×2
     """
     files = collections.defaultdict(list)
     for kind, path, detail in problems:
         files[kind].append((path, detail))
-    return [finding(kind, files[kind]) for kind in kinds if kind in files]
+    return [make_finding(kind, files[kind]) for kind in kinds if kind in files]
 
 
 def _pixels_by_split(views):
@@ -170,7 +170,7 @@ def _nearly_void(views):
 def _of_void(pixels):
     for split, counted in pixels.items():
         if counted[VOID] > 0.5 * counted.sum():
-            yield finding("void, split", split=split, share=counted[VOID] / counted.sum())
+            yield make_finding("void, split", split=split, share=counted[VOID] / counted.sum())
 
 
 def _of_names(found):
@@ -178,9 +178,9 @@ def _of_names(found):
     names = [] if found.classes is None else found.classes.names
     scored = [name for name in names if NO_CLASS.fullmatch(name.lstrip("0123456789:.- "))]
     if scored:
-        yield finding("scored", scored)
+        yield make_finding("scored", scored)
     if len(names) > 1 and all(re.match(r"\d+\W", name) for name in names):
-        yield finding("numbered", name=names[0])
+        yield make_finding("numbered", name=names[0])
 
 
 def _of_classes(found, names, pixels):
@@ -188,32 +188,32 @@ def _of_classes(found, names, pixels):
     labelled = {split: counted[:VOID][: len(names)] for split, counted in pixels.items() if split != UNLISTED}
     if found.classes is None:
         if len(names) > 1:
-            yield finding("unnamed", last=len(names) - 1)
+            yield make_finding("unnamed", last=len(names) - 1)
         total = sum(labelled.values(), np.zeros(len(names), int))
         ids = np.nonzero(total)[0]
         if labelled and not total[1:].any():
-            yield finding("classes")
+            yield make_finding("classes")
             return
         if len(ids) and ids[-1] >= 20 and ids[-1] + 1 > 2 * len(ids):
-            yield finding("ids, levels", count=len(ids), last=ids[-1])
+            yield make_finding("ids, levels", count=len(ids), last=ids[-1])
             return
     for split, counted in labelled.items():
         absent = [names[id_] for id_ in np.nonzero(counted == 0)[0]]
         if absent:
             fix = f"name images that show them in {split}.txt." if found.name == "folder" else ""
-            yield finding("absent, train" if split == "train" else "absent", absent, split=split, fix=fix)
+            yield make_finding("absent, train" if split == "train" else "absent", absent, split=split, fix=fix)
     counted = labelled.get("train", np.zeros(0))
     shares = counted / max(counted.sum(), 1)
     rare = np.nonzero((shares > 0) & (shares < RARE))[0]
     if len(rare):
-        yield finding("rare", [(names[id_], f"{shares[id_]:.3%} of the labelled pixels") for id_ in rare])
+        yield make_finding("rare", [(names[id_], f"{shares[id_]:.3%} of the labelled pixels") for id_ in rare])
 
 
 def _of_sizes(views):
     sizes = collections.Counter(view.size for view in views if view.size)
     if len(sizes) > 1:
         common = ", ".join(f"{height}×{width} ({count})" for (height, width), count in sizes.most_common(3))
-        yield finding("sizes", count=len(sizes), common=common)
+        yield make_finding("sizes", count=len(sizes), common=common)
 
 
 def _shares(pixels, names):

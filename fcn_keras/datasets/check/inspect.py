@@ -10,7 +10,7 @@ import PIL.Image
 import tensorflow as tf
 
 from ...layers.labels import VOID
-from ..images import is_plain, orientation, read_image
+from ..images import is_plain, read_image, read_orientation
 from ..masks import read_mask
 
 SMALL = 80  # a mask is small if its shorter side has fewer pixels than this
@@ -23,10 +23,10 @@ class View:
 
     Args:
         pair: The `fcn_keras.datasets.check.layouts.Pair`.
-        problems: Triples ``(kind, path, detail)``, of the kinds in `fcn_keras.datasets.check.kinds`.
+        problems: Triples ``(kind, path, detail)``, of the kinds in `fcn_keras.datasets.check.finding_kinds`.
         size: Height and width of the image. This and the following values are None if the file cannot be read.
         digest: Hash of the decoded pixels.
-        thumbnail: See `thumbnail`.
+        thumbnail: See `make_thumbnail`.
         pixels: Number of pixels of each id, 256 numbers.
         palette: Colour of each id that occurs. It is empty if the file has no palette.
     """
@@ -66,17 +66,17 @@ def inspect_pair(pair, layout):
     if image is not None:
         view.size = image.shape[:2]
         view.digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest() + str(image.shape)
-        view.thumbnail = thumbnail(image)
+        view.thumbnail = make_thumbnail(image)
     if image is not None and ids is not None and ids.shape != view.size:
         detail = f"image {image.shape[0]}×{image.shape[1]}, mask {ids.shape[0]}×{ids.shape[1]}"
         with PIL.Image.open(pair.image) as file:
-            if ids.shape == image.shape[1::-1] and orientation(file) > 4:
+            if ids.shape == image.shape[1::-1] and read_orientation(file) > 4:
                 detail += ": the mask was drawn on the image before EXIF turned it"
         view.problems.append(("size", pair.image, detail))
     return view
 
 
-def between(ids, invented=False):
+def measure_interpolation(ids, invented=False):
     """Measures how much of a mask's borders passes through ids between the ids on both sides, as in 0, 4, 9.
 
     Interpolation makes such borders. We measured their share on 501 masks of VOC and 468 of CamVid. In the original
@@ -93,7 +93,7 @@ def between(ids, invented=False):
 
     Example:
 
-    >>> between(np.array([[0, 0, 4, 9, 9]], "uint8"))
+    >>> measure_interpolation(np.array([[0, 0, 4, 9, 9]], "uint8"))
     (1.0, 1, 1)
     """
     through, passed, borders = np.zeros(ids.shape, bool), np.zeros(256, int), 0
@@ -127,11 +127,11 @@ def is_interpolated(ids):
     False
     """
     small = min(ids.shape) < SMALL
-    share, count, kinds = between(ids, invented=small)
+    share, count, kinds = measure_interpolation(ids, invented=small)
     return count >= ENOUGH and (share > 0.08 and kinds >= 3 if small else share > 0.15)
 
 
-def thumbnail(pixels):
+def make_thumbnail(pixels):
     """A vector of 256 grey levels, centred and with norm 1, which hardly depends on a picture's size and encoding.
 
     Args:
@@ -142,7 +142,7 @@ def thumbnail(pixels):
 
     Example:
 
-    >>> thumbnail(np.zeros((32, 32, 3), "uint8")) is None
+    >>> make_thumbnail(np.zeros((32, 32, 3), "uint8")) is None
     True
     """
     small = PIL.Image.fromarray(pixels).convert("L").resize((16, 16), PIL.Image.Resampling.BOX)
@@ -175,12 +175,12 @@ def require_file(path):
     open(path, "rb").close()
 
 
-def without_path(error, path):
+def strip_path(error, path):
     """The message of an error without the file name at its start, because a finding already shows the name.
 
     Example:
 
-    >>> without_path(ValueError("a.png: no mask"), "a.png")
+    >>> strip_path(ValueError("a.png: no mask"), "a.png")
     'no mask'
     """
     message = str(error)
@@ -197,9 +197,9 @@ def _image(path, layout, add):
             _require_tensorflow_reads(path)
         with PIL.Image.open(path) as file:
             mode, frames, transparent = file.mode, _frames(file), file.has_transparency_data
-            deep, turn = any(";16" in str(tile[3]) for tile in file.tile), orientation(file)
+            deep, turn = any(";16" in str(tile[3]) for tile in file.tile), read_orientation(file)
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
-        return add("image", without_path(error, path))
+        return add("image", strip_path(error, path))
     if transparent:
         add("alpha", f"mode {mode}")
     elif mode not in ("RGB", "P"):
@@ -221,10 +221,10 @@ def _mask(path, layout, view, add):
         require_file(path)
         ids = read_mask(path, classes if colored else None)
         with PIL.Image.open(path) as file:
-            kind, frames, turn = file.format, _frames(file), orientation(file)
+            kind, frames, turn = file.format, _frames(file), read_orientation(file)
             palette = file.getpalette("RGB") if file.mode == "P" and not colored else None
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
-        detail = without_path(error, path)
+        detail = strip_path(error, path)
         return add("colours" if "colours" in detail and "has mode" not in detail else "mask", detail)
     if kind == "JPEG":
         add("jpeg mask")
@@ -233,7 +233,10 @@ def _mask(path, layout, view, add):
     if turn != 1:
         add("mask exif", f"orientation {turn}")
     if is_interpolated(ids):
-        add("interpolated", f"{between(ids)[0]:.0%} of its borders pass through ids between those of their sides")
+        add(
+            "interpolated",
+            f"{measure_interpolation(ids)[0]:.0%} of its borders pass through ids between those of their sides",
+        )
     class_of = np.arange(256) if colored or classes is None else classes.id_of_level
     ids = class_of[ids].astype("uint8")
     view.pixels = np.array(PIL.Image.fromarray(ids).histogram())  # np.bincount would need eight bytes for each pixel

@@ -7,15 +7,15 @@ import os
 import pathlib
 import re
 
-from ..._files import did_you_mean, user_path
+from ..._files import explain_missing, user_path
 from ...layers.labels import VOID
 from .. import camvid, masks
 from ..classes import Classes, read_classes, read_lines
 from ..images import SUFFIXES, walk
 from ..voc import layout as voc
 from ..voc.lists import read_list
-from .inspect import require_file, without_path
-from .kinds import finding
+from .finding_kinds import make_finding
+from .inspect import require_file, strip_path
 
 LISTS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.2
@@ -66,7 +66,7 @@ def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE):
     """
     source = user_path(source)
     if not source.is_dir():
-        found = f"{source} is a file, not a folder." if source.exists() else did_you_mean(source)
+        found = f"{source} is a file, not a folder." if source.exists() else explain_missing(source)
         raise ValueError(f"{found} Expected a folder that holds images/ and masks/, CamVid's, or VOCdevkit.")
     if not os.access(source, os.R_OK | os.X_OK):
         raise ValueError(f"There is no permission to read {source}. Fix: chmod u+rx, or run as its owner.")
@@ -122,7 +122,7 @@ def _folder(source, classes, share):
             require_file(path)
             classes = _require_few(read_classes(path), path)
         except (ValueError, OSError) as error:
-            findings.append(finding("classes.txt", [(path, without_path(error, path))]))
+            findings.append(make_finding("classes.txt", [(path, strip_path(error, path))]))
     images = _files(source / "images", SUFFIXES, findings)
     ids = _files(source / "masks", (*masks.SUFFIXES, ".jpg", ".jpeg"), findings)
     names = [] if images is None or ids is None else _paired(images, ids, findings)
@@ -145,19 +145,21 @@ def _splits(source, names, images, share, findings):
         empty = [split for split, chosen in splits.items() if not chosen]
         if names and empty:
             found = f"Found {len(names)} images, none of them for {' and '.join(empty)}: expected one for each split."
-            findings.append(finding("lists, file", found=f"{found} Fix: name them in train.txt and validation.txt."))
+            findings.append(
+                make_finding("lists, file", found=f"{found} Fix: name them in train.txt and validation.txt.")
+            )
         elif names:
-            findings.append(finding("split", share=share))
+            findings.append(make_finding("split", share=share))
         return {name: split for split, chosen in splits.items() for name in chosen}
     problems = [(source / f"{split}.txt", "is missing") for split in LISTS[:2] if split not in lists]
     splits = {}
     for split, path in lists.items():
         problems += [(path, problem) for problem in _read_split(path, split, images, splits)]
     if problems:
-        findings.append(finding("lists", problems))
+        findings.append(make_finding("lists", problems))
     unlisted = [images[name] for name in names if name not in splits]
     if unlisted:
-        findings.append(finding("unlisted", unlisted))
+        findings.append(make_finding("unlisted", unlisted))
     return splits
 
 
@@ -167,7 +169,7 @@ def _read_split(path, split, images, splits):
         require_file(path)
         lines = read_lines(path, "a name in each line")
     except (ValueError, OSError) as error:
-        yield without_path(error, path)
+        yield strip_path(error, path)
         return
     names = [pathlib.PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()]
     if not names:
@@ -202,12 +204,12 @@ def _voc(root):
         try:
             names = read_list(root / voc.LISTS / f"{file}.txt")
         except (ValueError, OSError, UnicodeDecodeError) as error:
-            findings.append(finding("lists, file", found=error))
+            findings.append(make_finding("lists, file", found=error))
             continue
         lost = [(name, "has no image") for name in names if name not in images]
         lost += [(name, "has no mask") for name in names if name not in ids]
         if lost:
-            findings.append(finding("pairs, list", lost, file=f"{file}.txt"))
+            findings.append(make_finding("pairs, list", lost, file=f"{file}.txt"))
         pairs += [Pair(split, name, images[name], ids[name]) for name in names if name in images and name in ids]
     return Layout("voc", pairs, voc.CLASSES, findings)
 
@@ -215,8 +217,8 @@ def _voc(root):
 def _files(folder, suffixes, findings):
     """A dict from name to file, or None if there is no folder. Everything else in the folder becomes a finding."""
     if not folder.is_dir():
-        found = did_you_mean(folder) if not folder.exists() else f"{folder} is not a folder."
-        findings.append(finding("folder", found=found))
+        found = explain_missing(folder) if not folder.exists() else f"{folder} is not a folder."
+        findings.append(make_finding("folder", found=found))
         return None
     home, found, first, other = folder.resolve(), {}, {}, collections.defaultdict(list)
     for path in walk(folder, lambda error: other["folder, closed"].append((error.filename, error.strerror))):
@@ -234,7 +236,7 @@ def _files(folder, suffixes, findings):
             found[name] = path
             if first.setdefault(name.lower(), path) != path:
                 other["capitals"].append((path, f"is like {first[name.lower()]}"))
-    findings += [finding(kind, files, suffixes=", ".join(suffixes)) for kind, files in other.items()]
+    findings += [make_finding(kind, files, suffixes=", ".join(suffixes)) for kind, files in other.items()]
     return found
 
 
@@ -250,10 +252,10 @@ def _paired(images, ids, findings):
         lost = [(path, near.get(_plain(name))) for name, path in ours.items() if name not in theirs]
         if lost:
             files = [(path, f"is {theirs[name]} meant?" if name else "") for path, name in lost]
-            findings.append(finding("pairs", files, kind=kind, count=len(files)))
+            findings.append(make_finding("pairs", files, kind=kind, count=len(files)))
     names = sorted(set(images) & set(ids))
     if not names:
-        findings.append(finding("pairs, none"))
+        findings.append(make_finding("pairs, none"))
     return names
 
 

@@ -39,8 +39,8 @@ class Finding:
     def to_text(self, shown=SHOWN):
         """The finding as text, with at most `shown` of its files."""
         fix = f" Fix: {self.fix}" if self.fix else ""
-        lines = [f"{self.severity.upper():<8} {printable(self.message)}{fix}"]
-        lines += [f"           {printable(': '.join(filter(None, file)))}" for file in self.files[:shown]]
+        lines = [f"{self.severity.upper():<8} {to_printable(self.message)}{fix}"]
+        lines += [f"           {to_printable(': '.join(filter(None, file)))}" for file in self.files[:shown]]
         if len(self.files) > shown:
             lines.append(f"           … and {len(self.files) - shown} more")
         return "\n".join(lines)
@@ -81,7 +81,7 @@ class Report:
     def __str__(self):
         counts = ", ".join(f"{split} {count}" for split, count in self.counts.items()) or "no images"
         classes = f"{len(self.class_names)} class{'es' * (len(self.class_names) != 1)}"
-        lines = [f"{printable(self.source)}: layout {self.layout}; {counts}; {classes}"]
+        lines = [f"{to_printable(self.source)}: layout {self.layout}; {counts}; {classes}"]
         lines += [*map(self._share_line, self.shares), *map(str, self.findings)]
         tally = {level: sum(finding.severity == level for finding in self.findings) for level in SEVERITIES}
         found = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in tally.items())
@@ -95,19 +95,19 @@ class Report:
         largest = sorted(shares.items(), key=lambda share: -share[1])
         parts = [f"{share:.1%} {name}" for name, share in largest[:LISTED]]
         parts += [f"{len(largest) - LISTED} more classes"] if len(largest) > LISTED else []
-        return f"  {printable(split)}: {printable(', '.join(parts))}; of all pixels, {void:.1%} void"
+        return f"  {to_printable(split)}: {to_printable(', '.join(parts))}; of all pixels, {void:.1%} void"
 
     def to_json(self):
         """The whole report as JSON, with all files."""
         return json.dumps(dataclasses.asdict(self) | {"ok": self.ok}, indent=1, ensure_ascii=True)
 
 
-def printable(text):
+def to_printable(text):
     r"""Turns a text into one line. It escapes control characters, which could change what a terminal shows.
 
     Example:
 
-    >>> print(printable("a\nb"))
+    >>> print(to_printable("a\nb"))
     a\nb
     """
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from ..builders import class_metadata, segmentation_features
+from ..builders import make_class_metadata, make_features
 from .scene import CLASS_NAMES, PALETTE, draw_object, draw_scene
 
 _DESCRIPTION = """
@@ -63,11 +63,11 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         if self.builder_config.name == "scenes":
-            features = segmentation_features("png", instance_mask=True)
-            keys, metadata = ("image", "segmentation_mask"), class_metadata(CLASS_NAMES, PALETTE)
+            features = make_features("png", instance_mask=True)
+            keys, metadata = ("image", "segmentation_mask"), make_class_metadata(CLASS_NAMES, PALETTE)
         elif self.builder_config.name in MASK_SCALES:
-            features = segmentation_features("png")
-            keys, metadata = ("image", "segmentation_mask"), class_metadata(CLASS_NAMES, PALETTE)
+            features = make_features("png")
+            keys, metadata = ("image", "segmentation_mask"), make_class_metadata(CLASS_NAMES, PALETTE)
             metadata["mask_scale"] = MASK_SCALES[self.builder_config.name]
         else:
             features = tfds.features.FeaturesDict(
@@ -77,7 +77,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
                     "file_name": tfds.features.Text(),
                 }
             )
-            keys, metadata = ("image", "label"), class_metadata(CLASS_NAMES[1:], PALETTE[1:])
+            keys, metadata = ("image", "label"), make_class_metadata(CLASS_NAMES[1:], PALETTE[1:])
         return tfds.core.DatasetInfo(
             builder=self,
             description=_DESCRIPTION,
@@ -99,7 +99,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         config = self.builder_config.name
         if config in MASK_SCALES:
             return self._fine_example(split, index, MASK_SCALES[config])
-        rng = example_rng(str(self.version), config, split, index)
+        rng = make_rng(str(self.version), config, split, index)
         if config == "objects":
             label = index % (len(CLASS_NAMES) - 1)
             return {"image": _png(draw_object(rng, label)), "label": label}
@@ -108,13 +108,12 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     def _fine_example(self, split, index, scale):
         """The image of the scene with this index, and its mask at `scale` times the size."""
         coarse, fine = (
-            draw_scene(example_rng(str(self.version), "scenes", split, index), render_scale=k, rim=0)
-            for k in (1, scale)
+            draw_scene(make_rng(str(self.version), "scenes", split, index), render_scale=k, rim=0) for k in (1, scale)
         )
         return {"image": _png(coarse.image), "segmentation_mask": _png(fine.segmentation_mask)}
 
 
-def example_rng(version, config, split, index):
+def make_rng(version, config, split, index):
     """The random generator of one example. It does not depend on other examples, or on the process that draws them.
 
     Args:
@@ -128,7 +127,7 @@ def example_rng(version, config, split, index):
 
     Example:
 
-    >>> scene = draw_scene(example_rng("1.0.0", "scenes", "train", 0), render_scale=2)
+    >>> scene = draw_scene(make_rng("1.0.0", "scenes", "train", 0), render_scale=2)
     """
     return np.random.default_rng([*f"{version}/{config}/{split}".encode(), index])
 

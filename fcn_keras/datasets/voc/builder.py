@@ -2,11 +2,11 @@
 
 import tensorflow_datasets as tfds
 
-from ..builders import class_metadata, segmentation_features, source_of
+from ..builders import make_class_metadata, make_features, record_source
 from ..classes import voc_palette
-from ..download import ARCHIVES, fetch, url_infos
+from ..download import ARCHIVES, fetch, make_url_infos
 from .layout import CLASS_NAMES, SbdFolder, VocFolder, find_sbd, find_voc
-from .lists import SPLITS, is_whole, lengths, splits
+from .lists import SPLITS, count_names, is_whole, make_splits
 
 DESCRIPTIONS = {
     "2012": "VOC2012: official train and val.",
@@ -71,17 +71,17 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
         "benchmark_RELEASE; or the archives that they come in."
     )
     DOWNLOADS = True
-    url_infos = url_infos(ARCHIVES.values())
+    url_infos = make_url_infos(ARCHIVES.values())
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name, description=text) for name, text in DESCRIPTIONS.items()]
 
     def _info(self):
         return tfds.core.DatasetInfo(
             builder=self,
             description="Photographs with masks of 20 classes and background.",
-            features=segmentation_features(encoding_format=None, instance_mask=True),
+            features=make_features(encoding_format=None, instance_mask=True),
             supervised_keys=("image", "segmentation_mask"),
             homepage="http://host.robots.ox.ac.uk/pascal/VOC/",
-            metadata=class_metadata(CLASS_NAMES, voc_palette(len(CLASS_NAMES))),
+            metadata=make_class_metadata(CLASS_NAMES, voc_palette(len(CLASS_NAMES))),
         )
 
     def _split_generators(self, dl_manager):
@@ -91,10 +91,10 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
             kind, reader = ("sbd", SbdFolder) if need == "sbd" else ("voc", VocFolder)
             folders[kind] = reader(root)
         lists = {kind: None if folder is None else folder.lists for kind, folder in folders.items()}
-        found = splits(config, **lists)
+        found = make_splits(config, **lists)
         if not is_whole(config, **lists):
             print(
-                f"voc/{config}: found a subset of {lengths(found)} images, published are {SPLITS[config]}: numbers "
+                f"voc/{config}: found a subset of {count_names(found)} images, published are {SPLITS[config]}: numbers "
                 "measured on it do not compare with published ones.",
                 flush=True,
             )
@@ -102,7 +102,7 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
 
     def _roots(self, dl_manager):
         """The folder of each year, and of SBD, that the config needs."""
-        needs, source = NEEDS[self.builder_config.name], source_of(self, dl_manager)
+        needs, source = NEEDS[self.builder_config.name], record_source(self, dl_manager)
         found = {need: self._root(dl_manager, source, need) for need in needs}
         missing = [LAYOUTS[need] for need, root in found.items() if root is None]
         if missing:

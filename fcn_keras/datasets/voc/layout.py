@@ -98,7 +98,7 @@ class VocFolder:
         for name, image, mask in self.pairs(names):
             ids = read_mask(mask, CLASSES)
             require_same_size(image, ids)
-            yield name, example(image, ids, read_mask(objects / mask.name) if objects.is_dir() else None)
+            yield name, make_example(image, ids, read_mask(objects / mask.name) if objects.is_dir() else None)
 
 
 class SbdFolder:
@@ -134,10 +134,10 @@ class SbdFolder:
             ids = read_sbd_mask(self.root / "cls" / f"{name}.mat", "GTcls", len(CLASS_NAMES))
             require_same_size(image, ids)
             instances = read_sbd_mask(self.root / "inst" / f"{name}.mat", "GTinst", VOID) if has_instances else None
-            yield name, example(image, ids, instances)
+            yield name, make_example(image, ids, instances)
 
 
-def example(image, ids, instances=None):
+def make_example(image, ids, instances=None):
     """An example of `fcn_keras.datasets.voc.builder.VocSegmentation`. Without `instances`, its instance mask is void.
 
     Args:
@@ -149,7 +149,7 @@ def example(image, ids, instances=None):
 
     Example:
 
-    >>> sorted(example(user_path("a.jpg"), np.zeros((2, 3), "uint8")))
+    >>> sorted(make_example(user_path("a.jpg"), np.zeros((2, 3), "uint8")))
     ['file_name', 'image', 'instance_mask', 'segmentation_mask']
     """
     instances = np.full_like(ids, VOID) if instances is None else instances

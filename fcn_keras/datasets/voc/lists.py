@@ -37,30 +37,30 @@ def read_list(path):
     return list(dict.fromkeys(path.read_text().split()))
 
 
-def seg11valid(voc_val, sbd_train):
+def select_seg11valid(voc_val, sbd_train):
     """VOC2011's validation list without the images in SBD's training list, in the order of VOC2011.
 
     Example:
 
-    >>> seg11valid(["a", "b", "c"], ["b", "x"])
+    >>> select_seg11valid(["a", "b", "c"], ["b", "x"])
     ['a', 'c']
     """
     trained_on = set(sbd_train)
     return [name for name in voc_val if name not in trained_on]
 
 
-def trainaug(voc_train, voc_val, sbd_train, sbd_val):
+def select_trainaug(voc_train, voc_val, sbd_train, sbd_val):
     """All images with a mask in VOC2012's ``train`` or in SBD that are not in VOC2012's ``val``, sorted.
 
     Example:
 
-    >>> trainaug(["a"], ["v"], ["a", "c"], ["v", "b"])
+    >>> select_trainaug(["a"], ["v"], ["a", "c"], ["v", "b"])
     ['a', 'b', 'c']
     """
     return sorted({*voc_train, *sbd_train, *sbd_val} - set(voc_val))
 
 
-def splits(config, voc=None, sbd=None):
+def make_splits(config, voc=None, sbd=None):
     """The splits of a config of `fcn_keras.datasets.voc.builder.VocSegmentation`, from the lists in the folders.
 
     Args:
@@ -75,21 +75,21 @@ def splits(config, voc=None, sbd=None):
 
     Example:
 
-    >>> splits("2011_sbd", {"train": [], "val": ["a", "b"]}, {"train": ["b"], "val": []})
+    >>> make_splits("2011_sbd", {"train": [], "val": ["a", "b"]}, {"train": ["b"], "val": []})
     {'sbd_train': ['b'], 'seg11valid': ['a']}
     """
     if config == "2011_sbd":
-        found = {"sbd_train": sbd["train"], "seg11valid": seg11valid(voc["val"], sbd["train"])}
+        found = {"sbd_train": sbd["train"], "seg11valid": select_seg11valid(voc["val"], sbd["train"])}
     elif config == "2012_sbd":
         all_lists = (voc["train"], voc["val"], sbd["train"], sbd["val"])
-        found = {"trainaug": trainaug(*all_lists), "validation": voc["val"]}
+        found = {"trainaug": select_trainaug(*all_lists), "validation": voc["val"]}
     else:
         lists = sbd if config == "sbd" else voc
         found = {"train": lists["train"], "validation": lists["val"]}
-    if is_whole(config, voc, sbd) and lengths(found) != SPLITS[config]:
+    if is_whole(config, voc, sbd) and count_names(found) != SPLITS[config]:
         raise ValueError(
-            f"{config}: found splits of {lengths(found)} images, expected {SPLITS[config]}, although each list has its "
-            "official length: at least one names other images. Fix: take the official lists, unchanged."
+            f"{config}: found splits of {count_names(found)} images, expected {SPLITS[config]}, although each list has "
+            "its official length: at least one names other images. Fix: take the official lists, unchanged."
         )
     return found
 
@@ -104,15 +104,15 @@ def is_whole(config, voc=None, sbd=None):
     """
     lists = [] if voc is None else [(voc, LENGTHS[f"VOC{config[:4]}"])]
     lists += [] if sbd is None else [(sbd, LENGTHS["SBD"])]
-    return all(lengths(found) == official for found, official in lists)
+    return all(count_names(found) == official for found, official in lists)
 
 
-def lengths(lists):
+def count_names(lists):
     """The number of names in each list of a dict.
 
     Example:
 
-    >>> lengths({"train": ["a", "b"], "val": []})
+    >>> count_names({"train": ["a", "b"], "val": []})
     {'train': 2, 'val': 0}
     """
     return {name: len(names) for name, names in lists.items()}

@@ -15,8 +15,8 @@ from fcn_keras.inference.tiling import Tiling
 from fcn_keras.layers.padding import PadToStride
 from fcn_keras.layers.preprocessing import MEAN_COLOR
 from fcn_keras.models import BACKBONES, Backbone, FCN8s, FCN16s, FCN32s, fusion, upgrade
-from fcn_keras.models.alignment import least_padding, on_image
-from fcn_keras.models.cloning import any_size, places_units_by_size
+from fcn_keras.models.any_size import allow_any_size, places_units_by_size
+from fcn_keras.models.image_input import apply_to_image, make_least_padding
 
 layers = keras.layers
 SIZES = [*range(1, 98), 128, 129, 224, 241, 242, 256, 257, 300, 384, 500, 511, 512, 513, 600]
@@ -102,8 +102,8 @@ def covers(geometries, counts, side):
 def test_every_size_is_covered_and_every_crop_fits(name):
     """By arithmetic alone: what is painted by one map reaches as far as the next, and by the last as far as the image."""
     network = network_of(name)
-    pad = least_padding(network)
-    geometries = geometry.of_outputs(network, incoming=Geometry(offset=-pad.before))
+    pad = make_least_padding(network)
+    geometries = geometry.trace_outputs(network, incoming=Geometry(offset=-pad.before))
     for side in SIZES:
         padded = pad.compute_output_shape((1, side, side, 3))[1]
         counts = units(name, padded)
@@ -121,11 +121,11 @@ def test_every_size_is_covered_and_every_crop_fits(name):
 def test_no_smaller_padding_covers_the_image(name):
     """Against a search through all sizes, from the image's own on, and through all paddings in front."""
     network = network_of(name)
-    pad = least_padding(network)
+    pad = make_least_padding(network)
     for before in range(pad.before):
-        shifted = geometry.of_outputs(network, incoming=Geometry(offset=-before))
+        shifted = geometry.trace_outputs(network, incoming=Geometry(offset=-before))
         assert not any(covers(shifted, units(name, s), 1) for s in range(before + 1, 100))
-    shifted = geometry.of_outputs(network, incoming=Geometry(offset=-pad.before))
+    shifted = geometry.trace_outputs(network, incoming=Geometry(offset=-pad.before))
     for side in range(1, 98):
         least = next(s for s in range(side + pad.before, 300) if covers(shifted, units(name, s), side))
         assert pad.compute_output_shape((1, side, side, 3))[1] == least
@@ -147,11 +147,11 @@ def test_no_smaller_padding_covers_the_image(name):
 def test_pixels_that_are_computed(names, before, sides):
     """The table of the module; VGG16 and VGG19 have MiniVGG's poolings."""
     for name in names:
-        pad = least_padding(network_of(name))
+        pad = make_least_padding(network_of(name))
         found = [pad.compute_output_shape((1, side, side, 3))[1] for side in (224, 256, 384, 500, 512)]
         assert (pad.before, found) == (before, sides)
-    vgg16 = geometry.of_outputs(BACKBONES["vgg16"].feature_extractor(None, head=None))
-    assert [g.offset for g in vgg16] == [g.offset for g in geometry.of_outputs(network_of("mini_vgg"))]
+    vgg16 = geometry.trace_outputs(BACKBONES["vgg16"].feature_extractor(None, head=None))
+    assert [g.offset for g in vgg16] == [g.offset for g in geometry.trace_outputs(network_of("mini_vgg"))]
 
 
 def randomized(model, seed=1):
@@ -168,7 +168,7 @@ def photo(height, width):
 
 def padded_by(model, pad):
     """The same FCN-8s with another padding in front of it."""
-    image, maps, geometries = on_image(any_size(model.get_layer("backbone")), "none", pad)
+    image, maps, geometries = apply_to_image(allow_any_size(model.get_layer("backbone")), "none", pad)
     logits = fusion.fuse(maps, geometries, image, num_classes=3, finest=8)
     other = keras.Model(image, logits)
     for name in ("score_fr", "score_pool4", "score_pool3"):
@@ -199,21 +199,21 @@ def test_logits_are_those_of_a_generous_padding_but_near_the_border(trunk, befor
 def test_explicit_padding_is_what_keras_does_for_sides_with_a_remainder_of_one():
     for kernel in (2, 3, 4, 5):
         trunk = strided(kernel)
-        explicit = any_size(trunk, explicit_padding=True)
+        explicit = allow_any_size(trunk, explicit_padding=True)
         x = photo(65, 97)
         np.testing.assert_allclose(explicit(x), trunk(x), atol=1e-6)
         assert not any(map(places_units_by_size, explicit.layers))
         assert any(map(places_units_by_size, trunk.layers)) == (kernel in (3, 5))
-        (found,) = geometry.of_outputs(explicit)
+        (found,) = geometry.trace_outputs(explicit)
         assert found.offset == (0 if kernel % 2 else 15.5)
 
 
 def test_the_units_of_a_strided_network_stay_where_geometry_says():
     """One white column, one lit unit: with the image's size they would move by up to 31 pixels if Keras padded."""
     network = network_of("odd kernels")
-    (*_, found) = geometry.of_outputs(network)
+    (*_, found) = geometry.trace_outputs(network)
     ones = [np.ones_like(weight) if weight.ndim == 4 else weight for weight in network.get_weights()]
-    network = any_size(network)
+    network = allow_any_size(network)
     network.set_weights(ones)
     for width in range(160, 193):
         image = np.zeros((1, 33, width, 3), "float32")
@@ -227,13 +227,15 @@ def test_a_network_whose_poolings_move_is_left_alone():
     x = image = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, strides=2, padding="same", name="conv")(x)
     model = keras.Model(image, layers.MaxPooling2D(3, strides=2, padding="same")(x))
-    assert any_size(model, explicit_padding=True).get_layer("conv").padding == "same"
-    assert any_size(keras.Model(image, x), explicit_padding=True).get_layer("conv").padding == "valid"
+    assert allow_any_size(model, explicit_padding=True).get_layer("conv").padding == "same"
+    assert allow_any_size(keras.Model(image, x), explicit_padding=True).get_layer("conv").padding == "valid"
 
 
 def test_an_upgrade_keeps_the_padding_that_its_net_was_trained_with():
     """A net of the first edition pads to multiples of 32 plus a margin, and so do the nets made of it."""
-    image, maps, geometries = on_image(any_size(strided_maps()), "none", PadToStride(32, 0, 16, MEAN_COLOR, name="pad"))
+    image, maps, geometries = apply_to_image(
+        allow_any_size(strided_maps()), "none", PadToStride(32, 0, 16, MEAN_COLOR, name="pad")
+    )
     old = keras.Model(image, fusion.fuse(maps, geometries, image, num_classes=3, finest=32), name="fcn32s")
     weights = old.get_layer("score_fr").get_weights()
     old.get_layer("score_fr").set_weights([np.random.default_rng(1).normal(size=w.shape) for w in weights])
@@ -246,7 +248,7 @@ def test_an_upgrade_keeps_the_padding_that_its_net_was_trained_with():
 
 
 def strided_maps():
-    trunk = any_size(strided(3), explicit_padding=True)
+    trunk = allow_any_size(strided(3), explicit_padding=True)
     return keras.Model(trunk.input, [trunk.get_layer(f"level{level}").output for level in (3, 4, 5)], name="backbone")
 
 
@@ -288,7 +290,7 @@ def test_the_padding_of_the_first_edition_is_loaded_as_it_was():
     pad = PadToStride.from_config(config)
     for side in range(1, 100):
         assert pad.compute_output_shape((1, side, 1, 3))[1] == math.ceil((side + 19) / 32) * 32
-    again = PadToStride.from_config(least_padding(network_of("odd kernels")).get_config())
+    again = PadToStride.from_config(make_least_padding(network_of("odd kernels")).get_config())
     assert [again.compute_output_shape((1, side, side, 3))[1] for side in (1, 2, 17, 18, 33, 34, 50)] == [
         1,
         17,

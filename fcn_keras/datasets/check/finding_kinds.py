@@ -2,7 +2,7 @@
 
 from .report import Finding
 
-# Kind → severity, message, fix. A comma separates a kind from its variant. `finding` replaces the words in braces.
+# Kind → severity, message, fix. A comma separates a kind from its variant. `make_finding` replaces the words in braces.
 KINDS = {
     # The folder and its lists.
     "folder": ("error", "{found}", "make the folder, or rename yours."),
@@ -115,7 +115,7 @@ KINDS = {
 }
 
 
-def finding(kind, files=(), /, **words):
+def make_finding(kind, files=(), /, **words):
     """A `Finding` of a kind.
 
     Args:
@@ -128,7 +128,7 @@ def finding(kind, files=(), /, **words):
 
     Example:
 
-    >>> print(finding("few", count=1).message)
+    >>> print(make_finding("few", count=1).message)
     Few images to validate on, 1: the metrics say little.
     """
     severity, message, fix = KINDS[kind]

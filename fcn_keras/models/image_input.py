@@ -27,23 +27,23 @@ import math
 import keras
 
 from .. import geometry
-from ..layers._keras import all_layers
+from ..layers._keras import get_all_layers
 from ..layers.padding import PadToStride
 from ..layers.preprocessing import MEAN_COLOR, Preprocessing
-from .cloning import places_units_by_size
+from .any_size import places_units_by_size
 from .fusion import upsampling_sizes
 
 #: Pixels of an image that is large enough for every network and a multiple of its total stride.
 LARGE = 1024
 
 
-def on_image(network, preprocessing, pad=None):
+def apply_to_image(network, preprocessing, pad=None):
     """Pads and preprocesses an image of any size, and computes the maps of a network and their geometries.
 
     Args:
         network: Model from preprocessed images to maps, with the coarsest map last.
         preprocessing: Mode of `fcn_keras.layers.preprocessing.Preprocessing`.
-        pad: The `fcn_keras.layers.padding.PadToStride` to use; by default `least_padding`.
+        pad: The `fcn_keras.layers.padding.PadToStride` to use; by default `make_least_padding`.
 
     Returns:
         The image, a `keras.Input` for RGB in 0–255; the list of maps; and the `fcn_keras.geometry.Geometry` of each, in
@@ -52,17 +52,17 @@ def on_image(network, preprocessing, pad=None):
     Example:
 
     >>> network = fcn_keras.models.BACKBONES["mini_vgg"].feature_extractor(weights=None)
-    >>> image, maps, geometries = on_image(network, "none")
+    >>> image, maps, geometries = apply_to_image(network, "none")
     >>> [geometry.stride for geometry in geometries], maps[-1].shape
     ([8, 16, 32], (None, None, None, 160))
     """
-    pad = least_padding(network) if pad is None else type(pad).from_config(pad.get_config())
+    pad = make_least_padding(network) if pad is None else type(pad).from_config(pad.get_config())
     image = keras.Input((None, None, 3), name="image")
     x = Preprocessing(preprocessing, name="preprocessing")(pad(image))
-    return image, network(x), geometry.of_outputs(network, incoming=geometry.Geometry(offset=-pad.before))
+    return image, network(x), geometry.trace_outputs(network, incoming=geometry.Geometry(offset=-pad.before))
 
 
-def least_padding(network):
+def make_least_padding(network):
     """The layer that pads an image as little as a network allows.
 
     It works for images of any size from 1×1 up. Each map covers the image, as described at the top of this module. Each
@@ -77,15 +77,15 @@ def least_padding(network):
     Example:
 
     >>> network = fcn_keras.models.BACKBONES["resnet50"].feature_extractor(weights=None)
-    >>> [least_padding(network).compute_output_shape((1, side, side, 3))[1] for side in (1, 224, 225, 241, 242)]
+    >>> [make_least_padding(network).compute_output_shape((1, side, side, 3))[1] for side in (1, 224, 225, 241, 242)]
     [1, 225, 225, 241, 257]
     """
-    geometries = geometry.of_outputs(network)
+    geometries = geometry.trace_outputs(network)
     outside = [*map(_outside, geometries[:-1], geometries[1:]), geometries[-1].stride / 2]
     before = max(0, *(math.ceil(g.offset - pixels) for g, pixels in zip(geometries, outside, strict=True)))
     after = [math.ceil(g.stride - 1 - pixels - g.offset) for g, pixels in zip(geometries, outside, strict=True)]
     options = {"color": MEAN_COLOR, "name": "pad"}
-    if any(map(places_units_by_size, all_layers(network))):
+    if any(map(places_units_by_size, get_all_layers(network))):
         return PadToStride(geometries[-1].stride, before, max(0, *after), **options)
     spare = [_spare(network, i, g.stride) for i, g in enumerate(geometries)]
     pairs = itertools.pairwise(zip(geometries, spare, strict=True))

@@ -11,7 +11,7 @@ import functools
 import keras
 
 
-def by_xla_where_it_pays(function):
+def compile_with_xla(function):
     """Compiles a function of masks and logits with XLA, so that it makes one pass over the logits.
 
     This happens with TensorFlow on a CPU, inside a graph, if the size of the logits is known. XLA compiles the function
@@ -26,7 +26,7 @@ def by_xla_where_it_pays(function):
 
     Example:
 
-    >>> @by_xla_where_it_pays
+    >>> @compile_with_xla
     ... def hits(masks, logits):
     ...     return keras.ops.sum(keras.ops.argmax(logits, -1) == masks)
     >>> int(hits(np.zeros((1, 2, 2)), np.ones((1, 2, 2, 3))))

@@ -1,8 +1,8 @@
-"""Layers replaced by cheaper ones that compute the same: for inference and export.
+"""Replaces layers by cheaper ones that compute the same, for inference and export.
 
-A transposed convolution that interpolates bilinearly multiplies mostly by zero, and not every runtime has transposed
-convolutions. A product with one small matrix computes the same. And once its statistics are fixed, a batch
-normalisation after a convolution is one factor and one shift for each channel; they can be part of kernel and bias.
+A transposed convolution that interpolates bilinearly mostly multiplies by zero, and some runtimes have no transposed
+convolutions. A product with one small matrix computes the same. A batch normalisation with fixed statistics is one
+factor and one shift for each channel. If it follows a convolution, both can become part of its kernel and bias.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3.3: upsampling layers may be fixed to bilinear interpolation.
 """
@@ -18,14 +18,14 @@ from ..models.cloning import copy_weights, require_functional
 
 
 def fold_bilinear(model, name=None):
-    """Copies a model, with a `BilinearUpsampling2D` for every transposed convolution that interpolates bilinearly.
+    """Copies a model, and replaces each bilinear transposed convolution by a `BilinearUpsampling2D`.
 
-    `fcn_keras.layers.upsampling.is_bilinear` decides which layers do, dense or depthwise. A layer that has learned
-    something else stays as it is.
+    `fcn_keras.layers.upsampling.is_bilinear` decides which layers are bilinear. They may be dense or depthwise. A layer
+    that has learned something else stays as it is.
 
     Args:
         model: A built Functional or Sequential model. Models nested in it are folded as well.
-        name: Name of the copy; by default the model's.
+        name: Name of the copy; by default the name of the model.
 
     Returns:
         A Functional model with the same layer names and weights, except the bilinear kernels. It is not compiled.
@@ -69,7 +69,7 @@ def fold_batch_norm(model, name=None):
 
     Args:
         model: A built Functional or Sequential model. Models nested in it are folded as well.
-        name: Name of the copy; by default the model's.
+        name: Name of the copy; by default the name of the model.
 
     Returns:
         A Functional model that computes the same with ``training=False``, up to float32 rounding. It is not for
@@ -114,7 +114,7 @@ def fold_batch_norm(model, name=None):
 
 
 def _find_pairs(model):
-    """Dict from the name of each convolution whose output only a batch normalisation uses, to the latter."""
+    """Returns the batch normalisations that are the only user of a convolution, by the name of the convolution."""
     nodes = list(get_calls(model))
     uses = collections.Counter(id(node.operation) for node in nodes)
     takers = collections.defaultdict(list)
@@ -134,7 +134,7 @@ def _find_pairs(model):
 
 
 def _merge_norm(layer, norm):
-    """Kernel and bias of a convolution that includes the normalisation after it."""
+    """Computes kernel and bias of a convolution that includes the normalisation after it."""
     ones, zeros = np.ones(norm.moving_mean.shape, "float32"), np.zeros(norm.moving_mean.shape, "float32")
     gamma, beta = (default if x is None else np.asarray(x) for x, default in ((norm.gamma, ones), (norm.beta, zeros)))
     factor = gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)

@@ -1,6 +1,6 @@
 """Models for runtimes without Python: SavedModel, ONNX, OpenVINO and LiteRT.
 
-Keras' own exporters write the files. This module adds what a segmentation net needs of them: any image size, an argmax
+Keras' own exporters write the files. This module adds what a segmentation net also needs: images of any size, an argmax
 at the end, fast bilinear layers instead of transposed convolutions, int8 with calibration, and atomic writing. The
 preprocessing is inside the model.
 
@@ -13,10 +13,10 @@ format           for                                                   any size 
 ``litert``       phones and small boards (formerly TensorFlow Lite)    yes; accelerators want one size  yes, of one size
 ===============  ====================================================  ===============================  ================
 
-Each takes RGB images ``(batch, H, W, 3)``, float32, 0–255, and returns logits ``(batch, H, W, C)`` or, with
-``labels=True``, masks ``(batch, H, W)``. Its logits differ from those of Keras by at most 1e-4 of the largest one.
-Where the CPU can, OpenVINO computes in bfloat16 and is off by some hundredths, unless it compiles the model with
-``{"INFERENCE_PRECISION_HINT": "f32"}``.
+Each file takes RGB images ``(batch, H, W, 3)``, float32, 0–255, and returns logits ``(batch, H, W, C)`` or, with
+``labels=True``, masks ``(batch, H, W)``. Its logits differ from those of Keras by at most 1e-4 of the largest logit.
+OpenVINO computes in bfloat16 if the CPU can. Then its logits differ by some hundredths, unless it compiles the model
+with ``{"INFERENCE_PRECISION_HINT": "f32"}``.
 """
 
 import functools
@@ -35,7 +35,7 @@ from ..inference.predictor import OUTPUTS, get_predictor
 from .folding import fold_bilinear
 from .int8 import make_litert_options, quantize_onnx, read_calibration_images, require_images
 
-SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", "": "saved_model"}
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "saved_model": ""}
 NEEDS = {"onnx": ("tf2onnx", "onnx"), "openvino": ("openvino",), "litert": (), "saved_model": ()}
 
 
@@ -48,24 +48,24 @@ def export_model(model, path, format=None, size=None, labels=False, calibration=
             folder that does not exist, or that holds a SavedModel, which is replaced.
         format: ``"saved_model"``, ``"onnx"``, ``"openvino"`` or ``"litert"``; by default the one that belongs to the
             suffix of `path`.
-        size: ``(height, width)`` of the images, for a file that takes images of this size only, one at a time, as
-            accelerators want it. None: images of any size, in batches of any size.
+        size: ``(height, width)`` of the images. The file then only takes images of this size, one at a time, as
+            accelerators need. With None, it takes images of any size, in batches of any size.
         labels: Whether the file returns masks, ``uint8`` (``int32`` for more than 255 classes), instead of logits. The
             argmax runs inside, and the result is 4 C times smaller.
-        calibration: Some images like those that the model will see, a list of paths and arrays as `fcn_keras.segment`
-            takes them. Weights and activations become int8, in the ranges that occur in these images; a few dozen are
-            enough. With `size`, images of other sizes are scaled until they cover it, and what sticks out is cut off on
-            both sides. Without it, images with a side of more than 1024 pixels are scaled down. ``"onnx"`` and
-            ``"litert"`` only.
+        calibration: List of images like those that the model will see: paths or arrays, as for `fcn_keras.segment`. A
+            few dozen are enough. Weights and activations become int8, in the ranges that occur in these images. With
+            `size`, images of other sizes are scaled until they cover it, and cut to it on both sides. Without `size`,
+            images with a side of more than 1024 pixels are scaled down. Only for ``"onnx"`` and ``"litert"``.
 
     Returns:
         `path`, as a `pathlib.Path`.
 
     Raises:
-        ValueError: If there is no such format, if the name does not fit it, if the model does not give logits for each
-            pixel, if the format has no int8, if a calibration image cannot be read, if the converter of the format does
-            not know a layer, or if the backend is not TensorFlow.
-        ImportError: If the format needs a package that is not installed. The message has the command that installs it.
+        ValueError: If there is no such format, if the name does not fit it, if the model does not return logits for
+            each pixel, if the format has no int8, if a calibration image cannot be read, if the converter of the format
+            does not know a layer, or if the backend is not TensorFlow.
+        ImportError: If the format needs a package that is not installed. The message contains the command that installs
+            it.
         OSError: If the file cannot be written.
 
     Example:
@@ -88,31 +88,30 @@ def export_model(model, path, format=None, size=None, labels=False, calibration=
             WRITERS[format](exported, temporary, images)
         except (OSError, ImportError, MemoryError):
             raise
-        except Exception as error:  # each converter has its own
+        except Exception as error:  # each converter has its own errors
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(
                 f"{model.name} cannot be written as {format}: {type(error).__name__}: {reason} "
-                f"Fix: another of the formats {', '.join(WRITERS)}, or no layer of your own."
+                f"Fix: choose another format ({', '.join(WRITERS)}), or replace layers that you wrote yourself."
             ) from error
         _move(temporary, path)
     return path
 
 
 def _choose_format(path, format):
-    expected = {name: suffix for suffix, name in SUFFIXES.items()}
-    format = format or SUFFIXES.get(path.suffix)
-    if format not in expected or (expected[format] and path.suffix != expected[format]):
+    format = format or next((name for name, suffix in SUFFIXES.items() if suffix == path.suffix), None)
+    if format not in SUFFIXES or (SUFFIXES[format] and path.suffix != SUFFIXES[format]):
         raise ValueError(
-            f"Found path {str(path)!r} and format {format!r}: expected {', '.join(expected)}, whose names end in "
-            f"{', '.join(suffix for suffix in SUFFIXES if suffix)}, and a folder for saved_model."
+            f"Found path {str(path)!r} and format {format!r}: expected one of {', '.join(SUFFIXES)}. The names of "
+            f"files end in {', '.join(filter(None, SUFFIXES.values()))}; saved_model is a folder."
         )
     if format == "saved_model" and path.exists() and not (path / "saved_model.pb").is_file():
-        raise ValueError(f"{path} exists, and is not a SavedModel that could be replaced. Fix: choose another name.")
+        raise ValueError(f"{path} exists and is not a SavedModel, so it is not replaced. Fix: choose another name.")
     return format
 
 
 def _require_size(size):
-    """Raises a ValueError if a size is given that is none."""
+    """Raises a ValueError unless `size` is None or a height and a width."""
     if size is None:
         return
     if np.shape(size) != (2,) or not all(isinstance(side, numbers.Integral) and side > 0 for side in size):
@@ -120,18 +119,18 @@ def _require_size(size):
 
 
 def _require_int8(format, size, calibration):
-    """Raises a ValueError if int8 is asked for where there is none."""
+    """Raises a ValueError if the caller wants int8 for a format that has no int8."""
     if calibration is None:
         return
     require_images(calibration)
     if format not in ("onnx", "litert"):
-        raise ValueError(f"Found calibration for {format}: int8 is made for onnx and litert only.")
+        raise ValueError(f"Found calibration for {format}: expected onnx or litert, which have int8.")
     if format == "litert" and size is None:
-        raise ValueError("Found calibration for litert without a size. Fix: size=(height, width) of the images.")
+        raise ValueError("Found calibration for litert without a size. Fix: pass size=(height, width) of the images.")
 
 
 def _require_packages(format, calibration):
-    """Raises a clear error before Keras raises its own, later or from deep inside."""
+    """Raises a clear error early. Keras would raise its own errors later, from deep inside."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"Found the backend {keras.backend.backend()}: models are exported on TensorFlow. Fix: save the model as a "
@@ -148,7 +147,7 @@ def _require_packages(format, calibration):
 
 
 def _build_exported(model, size, labels):
-    """The model with logits or an argmax at its end, for images of one size or of any size that it takes."""
+    """Returns the model with logits or an argmax at its end, for images of one size or of any size that it takes."""
     predictor = get_predictor(model)
     ended = keras.Model(predictor.images, OUTPUTS["argmax" if labels else "logits"](predictor.logits))
     if size is not None:
@@ -158,9 +157,10 @@ def _build_exported(model, size, labels):
     return keras.Model(image, ended(image), name=model.name)
 
 
-def _make_signature(model):
+def _export(model, path, format, **options):
     (image,) = model.inputs
-    return [keras.InputSpec(shape=image.shape, dtype=image.dtype, name="image")]
+    signature = [keras.InputSpec(shape=image.shape, dtype=image.dtype, name="image")]
+    model.export(str(path), format=format, verbose=False, input_signature=signature, **options)
 
 
 def _name_result(model):
@@ -168,20 +168,20 @@ def _name_result(model):
 
 
 def _write_saved_model(model, path, images):
-    model.export(path, format="tf_saved_model", verbose=False, input_signature=_make_signature(model))
+    _export(model, path, "tf_saved_model")
 
 
 def _write_onnx(model, path, images):
-    with warnings.catch_warnings():  # from the way in which Keras makes tf2onnx work with NumPy 2
+    with warnings.catch_warnings():  # Keras makes tf2onnx work with NumPy 2 in a way that warns
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)
-        model.export(path, format="onnx", verbose=False, input_signature=_make_signature(model))
+        _export(model, path, "onnx")
     _rename_result(path, _name_result(model))
     if images is not None:
         quantize_onnx(path, images)
 
 
 def _rename_result(path, name):
-    """Names the result and the open dimensions, which tf2onnx calls Identity:0 and unk__995."""
+    """Gives names to the result and the open dimensions, which tf2onnx calls Identity:0 and unk__995."""
     import onnx
 
     model = onnx.load(path)
@@ -201,20 +201,21 @@ def _write_openvino(model, path, images):
     import openvino
 
     whole = path.with_name("whole.xml")
-    model.export(str(whole), format="openvino", verbose=False, input_signature=_make_signature(model))
+    _export(model, whole, "openvino")
     read = openvino.Core().read_model(whole)
-    result = max(read.outputs, key=lambda output: output.partial_shape.rank.get_length())  # others are sizes of images
+    result = max(
+        read.outputs, key=lambda output: output.partial_shape.rank.get_length()
+    )  # the other outputs are sizes of images
     result.tensor.set_names({_name_result(model)})
     openvino.serialize(openvino.Model([result.get_node()], read.get_parameters(), model.name), path)
 
 
 def _write_litert(model, path, images):
-    options = {} if images is None else make_litert_options(images)
-    model.export(path, format="litert", verbose=False, input_signature=_make_signature(model), **options)
+    _export(model, path, "litert", **({} if images is None else make_litert_options(images)))
 
 
 def _move(temporary, path):
-    """Gives a finished export its name. The weights of OpenVINO come first, since the .xml refers to them."""
+    """Gives a finished export its name. OpenVINO's weights are first, because the .xml refers to them."""
     if temporary.is_dir():
         if path.exists():
             os.replace(path, temporary.with_name("replaced"))

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from ..visualization.colors import read_rgb
 
-LONGEST = 1024  # pixels; photographs of phones would fill the memory
+LONGEST = 1024  # pixels. Larger images, such as photographs of phones, would fill the memory.
 
 
 def require_images(calibration):
@@ -16,16 +16,16 @@ def require_images(calibration):
         found = type(calibration).__name__
         raise ValueError(f"Found calibration of type {found}: expected a list of images, paths or arrays (H, W, 3).")
     if len(calibration) == 0:
-        raise ValueError("Found no image to calibrate with: expected some like those that the model will see.")
+        raise ValueError("Found no image to calibrate with: expected images like those that the model will see.")
 
 
 def read_calibration_images(images, size):
-    """Reads images, and brings them to the size that a model takes.
+    """Reads images, and scales and cuts them to the size that a model takes.
 
     Args:
         images: List of paths and arrays ``(H, W, 3)``, RGB, 0–255, of any size.
-        size: ``(height, width)``: each image is scaled until it covers this size, and what sticks out is cut off on
-            both sides. With a None in it, images with a side of more than `LONGEST` pixels are scaled down.
+        size: ``(height, width)``: each image is scaled until it covers this size, and cut to it on both sides. If one
+            of the two is None, images with a side of more than `LONGEST` pixels are scaled down.
 
     Returns:
         List of ``uint8`` arrays ``(1, H, W, 3)``.
@@ -54,7 +54,7 @@ def quantize_onnx(path, images):
     """Replaces an ONNX file by one whose convolutions are int8: weights channel by channel, activations as observed.
 
     Args:
-        path: The file, with an input ``image`` of float32; other files are written beside it.
+        path: The file, with a float32 input ``image``. The function writes other files next to it.
         images: As `read_calibration_images` returns them.
     """
     from onnxruntime import quantization

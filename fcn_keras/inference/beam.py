@@ -1,12 +1,12 @@
-"""Masks of millions of images, on many processes or machines: an Apache Beam pipeline.
+"""Segments millions of images on many processes or machines, with an Apache Beam pipeline.
 
-Each process loads the model once, and each image is read, segmented and written by itself. Masks are written
-atomically: if a worker dies, only the images that it was working on are lost, and the same call again completes them.
-Files that cannot be read do not stop the run; they are listed in ``bad.jsonl``.
+Each process loads the model once, and segments one image at a time. Masks are written atomically. If a worker dies,
+only the images that it was working on are lost. The same call again segments them. Files that cannot be read do not
+stop the run; the file ``bad.jsonl`` lists them.
 
-On this machine, Beam's DirectRunner runs the pipeline. With `options` any other runner does; its workers need this
-package, and must see the same files. Beam's own `RunInference` is not used: its handlers load TensorFlow models in
-their own way, without `fcn_keras.load_model`, and want batches of images of one size.
+By default, Beam's DirectRunner runs the pipeline on this machine. `options` can choose another runner, whose workers
+need this package and access to the same files. We do not use Beam's own `RunInference`, because its handlers load
+TensorFlow models without `fcn_keras.load_model`, and need batches of images of one size.
 
 Needs ``pip install "fcn-keras[beam]"``.
 """
@@ -22,22 +22,20 @@ from ..models.loading import load_model
 from .files import drop_outputs, find_images, require_distinct_masks, write_mask
 from .segment import segment
 
-COUNTS = ("done", "skipped", "bad")
-
 
 def segment_with_beam(model, images, output, root=None, palette=None, again=False, options=(), **arguments):
     """Segments many image files on an Apache Beam runner. Images whose masks exist are skipped.
 
     Args:
         model: Path of a .keras file, which each process loads with `fcn_keras.load_model`.
-        images: A folder, searched with its subfolders; a pattern such as ``"photos/**/*.jpg"``; or a ``.txt`` file
-            with one path per line, relative to `root`.
-        output: Folder of the masks. An image has its palette PNG at the same path below `output` as the image has
-            below `root`. For each image that has none, ``bad.jsonl`` has a line ``{"path": …, "error": …}``.
-        root: Folder that holds all images; by default the folder itself, the part of the pattern before the first
-            ``*``, or the folder of the list. Images outside it, reached through ``..`` or links, are not read.
+        images: A folder, which is searched with its subfolders; a pattern such as ``"photos/**/*.jpg"``; or a ``.txt``
+            file with one path per line, relative to `root`.
+        output: Folder of the masks. The path of a mask below `output` is the path of its image below `root`, but ends
+            in ``.png``. If an image cannot be read, ``bad.jsonl`` has a line ``{"path": …, "error": …}`` for it.
+        root: Folder that contains all images. By default it is the folder itself, the part of the pattern before the
+            first ``*``, or the folder of the list. Images outside it, behind ``..`` or links, are not read.
         palette: Colours ``(C, 3)`` of the classes; by default VOC's.
-        again: Whether to segment images again whose masks exist.
+        again: Whether to segment an image again if its mask exists.
         options: Flags of Beam, such as ``["--direct_num_workers=4", "--direct_running_mode=multi_processing"]``.
         **arguments: ``tile``, ``scales``, ``flip``: see `fcn_keras.segment`.
 
@@ -45,8 +43,8 @@ def segment_with_beam(model, images, output, root=None, palette=None, again=Fals
         Dict of counts: ``done``, ``skipped``, ``bad``.
 
     Raises:
-        ValueError: If there are no images, if two would share a mask, or if a mask would replace an image.
-        OSError: If masks cannot be written (disk full). The masks written so far remain, and the same call continues.
+        ValueError: If there are no images, if two images would share a mask, or if a mask would replace an image.
+        OSError: If masks cannot be written (disk full). The masks that exist remain, and the same call continues.
         ImportError: If Apache Beam is not installed.
 
     Example:
@@ -68,11 +66,8 @@ def segment_with_beam(model, images, output, root=None, palette=None, again=Fals
     found.bad | beam.io.WriteToText(str(output / "bad"), file_name_suffix=".jsonl", shard_name_template="")
     result = pipeline.run()
     result.wait_until_finish()
-    counts = dict.fromkeys(COUNTS, 0)
-    for counter in result.metrics().query()["counters"]:
-        if counter.key.metric.namespace == __name__:
-            counts[counter.key.metric.name] = counter.result
-    return counts
+    counters = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(__name__))["counters"]
+    return {"done": 0, "skipped": 0, "bad": 0} | {each.key.metric.name: each.result for each in counters}
 
 
 def _import_beam():
@@ -84,18 +79,19 @@ def _import_beam():
 
 
 def _list_names(images, root, output):
-    """Paths relative to the root, as strings, and the root."""
-    source = pathlib.Path(images)
+    """Returns the paths relative to the root, as strings, and the root."""
+    source, names, files = pathlib.Path(images), [], []
     if source.is_dir():
         root = user_path(root or source)
-        names = [os.path.relpath(path, root) for path, _ in find_images([source], output)]
+        files = [path for path, _ in find_images([source], output)]
     elif source.is_file() and source.suffix == ".txt":
         root = user_path(root or source.parent)
         names = [line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
     else:
         root = user_path(root or images.partition("*")[0].rpartition("/")[0] or ".")
-        files = [path for path in map(pathlib.Path, glob.glob(images, recursive=True)) if path.is_file()]
-        names = [os.path.relpath(path, root) for path in drop_outputs(files, output, root)]
+        files = filter(pathlib.Path.is_file, map(pathlib.Path, glob.glob(images, recursive=True)))
+        files = drop_outputs(list(files), output, root)
+    names += [os.path.relpath(path, root) for path in files]
     if not names:
         raise ValueError(
             f"Found no image in {images!r}: expected a folder of {', '.join(SUFFIXES)}, a pattern such as "
@@ -109,15 +105,15 @@ def _is_below(name):
 
 
 def _require_below(root, name):
-    """The path of an image, which must lie below the root."""
+    """Returns the path of an image, and raises a ValueError if it is not below the root."""
     path = (pathlib.Path(root) / name).resolve()
     if not path.is_relative_to(root) or not _is_below(name):
-        raise ValueError(f"{name!r} is outside {root}. Fix: list paths below it, or pass another root.")
+        raise ValueError(f"{name!r} is outside {root}. Fix: list paths inside this folder, or pass another root.")
     return path
 
 
 def _make_step(beam, model, root, output, palette, again, arguments):
-    """The step from a name to a mask. Where that fails, it yields a line of bad.jsonl."""
+    """Returns the step of the pipeline from a name to a mask. If it fails, it yields a line of bad.jsonl."""
     shared = beam.utils.shared.Shared()
 
     class Segment(beam.DoFn):
@@ -125,20 +121,16 @@ def _make_step(beam, model, root, output, palette, again, arguments):
             self.model = shared.acquire(lambda: load_model(model, compile=False))
 
         def process(self, name):
+            status = "skipped"
             try:
                 path = _require_below(root, name)
-                mask = (pathlib.Path(output) / name).with_suffix(".png")
-                _require_below(output, mask.relative_to(output))
-                if mask.exists() and not again:
-                    self._count("skipped")
-                    return
-                write_mask(mask, segment(self.model, path, progress=False, **arguments), palette)
-                self._count("done")
+                mask = _require_below(output, str(pathlib.PurePath(name).with_suffix(".png")))
+                if again or not mask.exists():
+                    write_mask(mask, segment(self.model, path, progress=False, **arguments), palette)
+                    status = "done"
             except ValueError as error:
-                self._count("bad")
+                status = "bad"
                 yield beam.pvalue.TaggedOutput("bad", json.dumps({"path": name, "error": str(error)}))
-
-        def _count(self, name):
-            beam.metrics.Metrics.counter(__name__, name).inc()
+            beam.metrics.Metrics.counter(__name__, status).inc()
 
     return Segment()

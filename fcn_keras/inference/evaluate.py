@@ -1,4 +1,4 @@
-"""How well a model segments a data set: the four metrics and those of each class, from one confusion matrix."""
+"""Measures how well a model segments a data set: four metrics, and metrics of each class, from one confusion matrix."""
 
 import dataclasses
 
@@ -40,12 +40,12 @@ class Evaluation:
 
     @property
     def per_class_iou(self):
-        """Dict from class to its IoU; NaN if the class occurs neither in the truth nor in the prediction."""
+        """Dict from class to its IoU. It is NaN if the class is neither in the truth nor in the prediction."""
         return self._by_class(to_numpy(class_iou(self.confusion)))
 
     @property
     def per_class_accuracy(self):
-        """Dict from class to the share of its pixels that the model finds; NaN if the truth does not have the class."""
+        """Dict from class to the share of its pixels that the model finds. It is NaN if the truth lacks the class."""
         truth = self.confusion.sum(axis=1)
         return self._by_class(np.where(truth > 0, np.diag(self.confusion) / np.maximum(truth, 1), np.nan))
 
@@ -53,7 +53,7 @@ class Evaluation:
         return {name: float(value) for name, value in zip(self.class_names, values, strict=True)}
 
     def summary(self):
-        """Returns the metrics, those of each class and the confusion matrix as a dict, for JSON."""
+        """Returns a dict for JSON: the metrics, the metrics of each class, and the confusion matrix."""
         return {
             **self.metrics,
             "per_class_iou": self.per_class_iou,
@@ -62,7 +62,7 @@ class Evaluation:
         }
 
     def table(self):
-        """Returns the metrics and those of each class as Markdown, in percent.
+        """Returns two Markdown tables in percent: the metrics, and the metrics of each class.
 
         Example:
 
@@ -90,22 +90,22 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
     """Measures a model on labelled images.
 
     Args:
-        model: Keras model from images ``(batch, H, W, 3)`` to logits ``(batch, H, W, C)``. It is not changed, and need
-            not be compiled.
-        data: `tf.data.Dataset` of pairs (images, masks), in batches as `fcn_keras.datasets.load` gives them, or one by
-            one.
+        model: Keras model from images ``(batch, H, W, 3)`` to logits ``(batch, H, W, C)``. It is not changed, and does
+            not need to be compiled.
+        data: `tf.data.Dataset` of pairs (images, masks), in batches as `fcn_keras.datasets.load` returns them, or one
+            by one.
         class_names: Names of the classes; by default their numbers.
         ignore_class: Label of the pixels that are not scored.
         verbose: As in `keras.Model.evaluate`.
-        scales, flip: As in `fcn_keras.segment`: the probabilities for the image in several sizes, and mirrored, are
-            averaged. The paper measures without.
+        scales, flip: As in `fcn_keras.segment`: probabilities are averaged over several sizes of the image, and over
+            the image and its mirror image. The paper does not do this.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        ValueError: If `data` is no such dataset, if the number of names is not that of the classes, if the logits are
-            NaN, or, with `scales` or `flip`, if a mask holds a label outside the classes.
+        ValueError: If `data` is not such a dataset, if the number of names is not the number of classes, if the logits
+            are NaN, or, with `scales` or `flip`, if a mask holds a label outside the classes.
         tf.errors.InvalidArgumentError: On TensorFlow, without `scales` and `flip`, if a mask holds such a label.
 
     Example:
@@ -133,19 +133,19 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
 
 
 def _is_batched(data):
-    """Whether a dataset of images and masks gives batches."""
+    """Returns whether a dataset of images and masks contains batches."""
     spec = getattr(data, "element_spec", None)
     ranks = [len(part.shape) for part in spec] if isinstance(spec, tuple) and len(spec) == 2 else []
     if not ranks or ranks[0] not in (3, 4):
         raise ValueError(
             f"Found data of type {type(data).__name__}{f', with elements {spec}' if spec else ''}: expected a "
-            "tf.data.Dataset of pairs (images, masks), as fcn_keras.datasets.load gives it."
+            "tf.data.Dataset of pairs (images, masks), as fcn_keras.datasets.load returns it."
         )
     return ranks[0] == 4
 
 
 def _count_averages(model, pairs, classes, ignore_class, verbose, scales, flip):
-    """The confusion matrix of what `segment` returns, image by image."""
+    """Computes the confusion matrix image by image, from the averaged probabilities."""
     confusion = np.zeros((classes, classes), "int64")
     counted = track(pairs.as_numpy_iterator(), "images", show=None if verbose else False)
     for number, (image, mask) in enumerate(counted):

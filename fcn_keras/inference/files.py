@@ -16,9 +16,9 @@ def find_images(sources, out=None):
     """Finds image files, and the names that their masks get below an output folder.
 
     Args:
-        sources: Paths of files and folders. A file is always taken for an image. In a folder and its subfolders, the
-            files that end in one of `SUFFIXES`, in lower or upper case, are; hidden files are left out.
-        out: The output folder. If it lies in a folder of `sources`, the files in it are left out: they are masks.
+        sources: Paths of files and folders. Every file in this list counts as an image. In a folder and its subfolders,
+            images are the files that end in one of `SUFFIXES`, in lower or upper case. Hidden files do not count.
+        out: The output folder. If it lies in a folder of `sources`, its files do not count, because they are masks.
 
     Returns:
         List of ``(image, name)``: the path of an image, and the path of its mask below `out`, without suffix. The name
@@ -50,7 +50,7 @@ def find_images(sources, out=None):
 
 
 def drop_outputs(files, out, source):
-    """Leaves out the files in `out` if it is a folder inside of `source`: masks of an earlier run."""
+    """Removes the files in `out` from a list if `out` lies inside `source`: they are masks of an earlier run."""
     if out is None or user_path(source).resolve() not in user_path(out).resolve().parents:
         return files
     out = user_path(out).resolve()
@@ -61,12 +61,12 @@ def write_mask(path, mask, palette=None):
     """Writes a mask as VOC does: a PNG whose pixels are the class ids, with a palette that shows them in colours.
 
     Args:
-        path: File to write; its folder is made when it is missing.
+        path: File to write. Its folder is created if it does not exist.
         mask: Integer array ``(H, W)``, ids in ``[0, 256)``.
         palette: Colours ``(C, 3)`` in 0–255 of the first ``C`` ids; by default VOC's.
 
     Raises:
-        ValueError: If `mask` does not hold ids, if an id needs more than 8 bits, or if `palette` has another shape.
+        ValueError: If `mask` does not contain ids, if an id needs more than 8 bits, or if `palette` has another shape.
         OSError: If the file cannot be written.
 
     Example:
@@ -75,25 +75,12 @@ def write_mask(path, mask, palette=None):
     """
     ids = require_ids(mask)
     if ids.max() > 255:
-        raise ValueError(f"Found ids up to {ids.max()} in the mask: expected 0–255, as many as a PNG palette has.")
+        raise ValueError(f"Found ids up to {ids.max()} in the mask: expected 0–255, because a PNG palette has 256.")
     picture = Image.fromarray(ids.astype("uint8"))
     colors = voc_palette().copy()
     if palette is not None:
         colors[: len(palette)] = make_color_table(palette)[: min(len(palette), 256)]
     picture.putpalette(colors.tobytes())
-    write_picture(path, picture)
-
-
-def write_picture(path, picture):
-    """Writes a `PIL.Image.Image` as a whole file or not at all, in the format of its suffix.
-
-    Args:
-        path: File to write; its folder is made when it is missing.
-        picture: The image.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
     atomic_write(path, picture.save)
 
 
@@ -105,13 +92,13 @@ def segment_files(model, sources, out, *, palette=None, overlays=False, again=Fa
         sources: Paths of images and folders, as in `find_images`.
         out: Folder for the masks: palette PNGs, ``name.png``.
         palette: Colours ``(C, 3)`` of the classes; by default VOC's.
-        overlays: Whether to write also the image with its classes in colour, ``name.overlay.jpg``.
-        again: Whether to segment images again whose masks exist.
+        overlays: Whether to also write the image with its classes in colour, ``name.overlay.jpg``.
+        again: Whether to segment an image again if its mask exists.
         **options: ``tile``, ``scales``, ``flip``: see `fcn_keras.segment`.
 
     Yields:
-        A dict for each image, in order: ``image`` and ``mask`` (paths), and ``status``: ``"done"``, ``"skipped"`` (its
-        files exist) or ``"bad"`` (it cannot be read; ``error`` says why).
+        A dict for each image, in order. ``image`` and ``mask`` are paths. ``status`` is ``"done"``, ``"skipped"`` if
+        its files exist, or ``"bad"`` if it cannot be read; then ``error`` says why.
 
     Raises:
         ValueError: As in `find_images` and `fcn_keras.segment`.
@@ -136,7 +123,7 @@ def segment_files(model, sources, out, *, palette=None, overlays=False, again=Fa
             continue
         ids = segment(model, pixels, progress=False, **options)
         if overlays:
-            write_picture(picture, Image.fromarray(overlay(pixels, ids, palette=palette)))
+            atomic_write(picture, Image.fromarray(overlay(pixels, ids, palette=palette)).save)
         write_mask(mask, ids, palette)
         yield {**record, "status": "done"}
 

@@ -19,7 +19,7 @@ OUTPUTS = {
 
 
 def get_predictor(model):
-    """Returns the `Predictor` of a model. It is kept on the model until layers gain or lose variables.
+    """Returns the `Predictor` of a model. The model keeps it until its layers gain or lose variables.
 
     Args:
         model: Keras model from images ``(batch, H, W, 3)`` to logits ``(batch, H, W, C)``. A model with one logit
@@ -92,7 +92,7 @@ class Predictor:
             Tensor ``(1, H, W)`` for ``"argmax"``, else ``(1, H, W, C)``.
 
         Raises:
-            ValueError: If the output has another size than the image, or the memory of the device is too small.
+            ValueError: If the output has another size than the image, or if the memory of the device is too small.
         """
         size = pixels.shape[1:3]
         if output not in self.functions:
@@ -120,11 +120,11 @@ class Predictor:
         return self.tilings[repr(tile)]
 
     def require_size(self, size, what):
-        """Raises a ValueError if the model takes images of another size only.
+        """Raises a ValueError if the model only takes images of another size.
 
         Args:
             size: ``(height, width)``.
-            what: Beginning of the sentence that ends with `size`, such as ``"this one is"``.
+            what: The words before `size` in the error message, such as ``"this one is"``.
         """
         if any(fixed not in (None, n) for fixed, n in zip(self.input_size, size, strict=True)):
             raise ValueError(
@@ -141,9 +141,9 @@ class Predictor:
 
 
 def _compile(model):
-    """The model as a function of a batch. On TensorFlow one trace serves images of every size.
+    """Turns the model into a function of a batch. TensorFlow traces this function once, for images of every size.
 
-    `predict_on_batch` would trace the first two sizes, and on a GPU compile each size with XLA.
+    `predict_on_batch` would trace it for the first two sizes, and on a GPU compile it with XLA for each size.
     """
     if keras.backend.backend() != "tensorflow":
         return model.predict_on_batch
@@ -153,19 +153,19 @@ def _compile(model):
     any_size = tf.function(call, input_signature=[tf.TensorSpec(model.input_shape, "float32")])
     try:
         any_size.get_concrete_function()
-    except Exception:  # a layer must know the size, as UpSampling2D("bilinear") in Keras 3.15
+    except Exception:  # some layers must know the size, such as UpSampling2D("bilinear") in Keras 3.15
         return tf.function(call)
     return any_size
 
 
 def _is_out_of_memory(error):
-    """Whether TensorFlow, JAX or PyTorch reports that the memory of the device is full."""
+    """Returns whether TensorFlow, JAX or PyTorch reports that the memory of the device is full."""
     text = f"{type(error).__name__} {error}".lower()
     return any(word in text for word in ("resourceexhausted", "resource_exhausted", "out of memory", "outofmemory"))
 
 
 def choose_id_type(classes):
-    """Returns the smallest type of a mask that holds every class: ``uint8``, whose 255 is void, or ``int32``.
+    """Returns the smallest type that can hold every class: ``uint8``, where 255 is void, or ``int32``.
 
     Args:
         classes: Number of classes.

@@ -1,8 +1,8 @@
 """Bilinear resizing of any part of an image, without computing the rest.
 
 `keras.ops.image.resize` takes a whole image. The functions here compute a span of the resized image from the pixels
-that it needs, with the same result: pixel centres at halves, and a tent that widens when the image shrinks, so that no
-pixel is skipped (``antialias=True``).
+that the span needs, with the same result. The centres of pixels lie at halves. When the image shrinks, the kernel
+becomes wider, so that every pixel counts (``antialias=True``).
 """
 
 import math
@@ -66,7 +66,7 @@ def resize_span(x, axis, span, old, new, start=0):
 
 
 def _compute_weights(span, old, new):
-    """The source pixels of each resized pixel, and their weights: two arrays ``(stop - start, sources)``."""
+    """Returns the source pixels of each resized pixel and their weights: two arrays ``(stop - start, sources)``."""
     step = old / new
     reach = max(1.0, step)
     centres = ((np.arange(*span) + 0.5) * step - 0.5)[:, None]

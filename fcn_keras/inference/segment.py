@@ -1,4 +1,4 @@
-"""From an image of any size to a mask of the same size: in one run, or tile by tile in bounded memory."""
+"""Segments an image of any size, in one run or tile by tile. The memory for tiles does not depend on the image."""
 
 import itertools
 import math
@@ -18,34 +18,34 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
     """Assigns a class to every pixel of an image: the class with the largest logit.
 
     The model runs with an argmax at its end, on the device of the model, so that only the mask is copied back. The
-    compiled function is kept on the model. On TensorFlow it serves images and tiles of every size, unless a layer must
-    know the size beforehand; JAX compiles it again for each new size.
+    model keeps the compiled function. TensorFlow compiles it once for images and tiles of every size, unless a layer
+    must know the size beforehand. JAX compiles it again for each new size.
 
-    With `tile`, the memory needed depends on the tile instead of the image: only the image and the mask are held whole.
-    The logits are those of the whole image (see `fcn_keras.inference.tiling`), so there are no seams.
+    With `tile`, the memory depends on the size of a tile instead of the image; only the image and the mask are held in
+    full. The logits equal those of the whole image (see `fcn_keras.inference.tiling`), so there are no seams.
 
     With `scales` or `flip`, the model sees the image several times. The softmax probabilities are resized to the size
-    of the image and averaged before the argmax. With `tile`, the result is that of the whole image, also here.
+    of the image and averaged before the argmax. This also works with `tile`, and gives the same result.
 
     Args:
         model: Keras model from images ``(batch, H, W, 3)``, 0–255, to logits ``(batch, H, W, C)``. A model with one
             logit has two classes, see `fcn_keras.layers.labels`.
         image: Path of an image file, or array or tensor ``(H, W, 3)``, RGB, 0–255, of any size. A `numpy.memmap` of
             ``uint8`` is read tile by tile.
-        tile: Largest side of a tile in pixels, or ``(height, width)``, at least the total stride of the model. The
-            model sees a margin around each tile, 160 to 288 pixels on each side for the nets of this package, so 1024
-            is a good size. None: the whole image in one run.
+        tile: Largest side of a tile in pixels, or ``(height, width)``; at least the total stride of the model. The
+            model sees a margin around each tile, which is 160 to 288 pixels wide for the nets of this package. So 1024
+            is a good size. With None, the model sees the whole image in one run.
         scales: Sizes, relative to the image, in which the model sees it, such as ``(0.75, 1, 1.25)``.
         flip: Whether the model also sees the image mirrored left to right.
-        progress: Whether to show a progress bar; by default if the model runs more than once.
+        progress: Whether to show a progress bar. By default it is shown if the model runs more than once.
 
     Returns:
         Array ``(H, W)`` of class ids in ``[0, C)``, of the size of the image: ``uint8``, or ``int32`` when C > 255.
 
     Raises:
         ValueError: If `image` is not one RGB image in 0–255, if the model does not return one logit per class for each
-            pixel, if another argument is none of the above, or if `tile` is given for a model that takes in the whole
-            image at once (squeeze-and-excitation, global pooling) or that `fcn_keras.geometry` cannot follow.
+            pixel, if another argument has a value that is not described above, or if `tile` is given for a model that
+            needs the whole image (squeeze-and-excitation, global pooling) or that `fcn_keras.geometry` cannot follow.
 
     Example:
 
@@ -110,7 +110,7 @@ def predict_probabilities(model, image, tile=None, scales=(1.0,), flip=False, pr
 
 
 def _list_views(scales, flip):
-    """Pairs of a scale and whether the image is mirrored."""
+    """Returns pairs of a scale and whether the image is mirrored."""
     is_list = isinstance(scales, tuple | list) and len(scales) > 0
     if not is_list or not all(isinstance(scale, numbers.Real) and 0 < scale < math.inf for scale in scales):
         raise ValueError(f"Found scales={scales!r}: expected positive numbers, such as (0.75, 1, 1.25), or (1,).")
@@ -127,7 +127,7 @@ def _assemble(model, output, image, tile, views, progress):
 
 
 def _run_tiles(model, output, image, tile, views, progress):
-    """Pairs of the region of a tile, two slices of the image, and its values, the mean over all views."""
+    """Yields the region of each tile, two slices of the image, and its values, the mean over all views."""
     predictor = get_predictor(model)
     tiling = predictor.get_tiling(model, tile)
     cuts = [tiling.cut(side, axis) for axis, side in enumerate(image.shape[:2])]
@@ -146,12 +146,12 @@ def _run_tiles(model, output, image, tile, views, progress):
 
 
 class _View:
-    """The image in one scale, perhaps mirrored, as the model sees it: through one window for each tile."""
+    """The image in one scale, perhaps mirrored. The model sees it through one window for each tile."""
 
     def __init__(self, predictor, output, image, tiling, cuts, scale, mirrored):
         self.predictor, self.output, self.image, self.mirrored = predictor, output, image, mirrored
         self.size = [max(1, round(scale * side)) for side in image.shape[:2]]
-        self.windows = []  # for each axis: from tile to window
+        self.windows = []  # for each axis, a dict from tile to window
         for axis, (old, new) in enumerate(zip(image.shape[:2], self.size, strict=True)):
             needed = [find_source_span(tile, new, old) for tile in cuts[axis]]
             self.windows.append(dict(zip(cuts[axis], tiling.find_windows(needed, new, axis), strict=True)))
@@ -160,7 +160,7 @@ class _View:
         predictor.require_size(seen, what)
 
     def __call__(self, spans):
-        """Values ``(height, width, …)`` of a tile, given by its spans of rows and columns."""
+        """Computes the values ``(height, width, …)`` of a tile, which is given by its spans of rows and columns."""
         windows = [windows[span] for windows, span in zip(self.windows, spans, strict=True)]
         pixels = self._read_pixels(windows)
         values = self.predictor(self.output, pixels[:, :, ::-1] if self.mirrored else pixels)
@@ -170,7 +170,7 @@ class _View:
         return values[0]
 
     def _read_pixels(self, windows):
-        """The part of the image inside a window, resized, as a batch of one."""
+        """Returns the part of the image inside a window, resized, as a batch of one."""
         sides = list(zip(windows, self.image.shape[:2], self.size, strict=True))
         sources = [find_source_span(*side) for side in sides]
         pixels = self.image[tuple(slice(*source) for source in sources)][None].astype("float32")

@@ -1,16 +1,15 @@
 """Tiling without seams: the logits of a large image, computed piece by piece, equal those of the whole image.
 
 The logits of a pixel depend only on the pixels in its receptive field. So the model sees each *tile* of the image
-inside a *window* that is larger on every side by the reach of the receptive field, the *halo*, and only the tile is
-kept. In its window, a tile gets the logits that it has in the whole image, since
+inside a *window*, which is larger on every side by the reach of the receptive field, the *halo*. Only the logits of the
+tile are kept. They equal the logits of the whole image, because
 
-- windows start at multiples of the total stride, so that the units have the positions that they have in the whole
-  image;
-- the side of a window and the side of the image leave the same remainder modulo the stride, so that ``same`` padding
-  adds the same number of pixels;
-- at the border of the image a window ends where the image ends, so that zero padding comes at the same place.
+- windows start at multiples of the total stride, so the units have the same positions as in the whole image;
+- the side of a window and the side of the image leave the same remainder when divided by the stride, so ``same``
+  padding adds the same number of pixels;
+- at the border of the image a window ends where the image ends, so zero padding starts at the same place.
 
-All windows of an image have the same shape: a backend that compiles for each shape compiles once.
+All windows of an image have the same shape, so a backend that compiles for each shape compiles only once.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §3: a unit depends on the input only within its receptive field.
 """
@@ -32,8 +31,8 @@ class Tiling:
     """How images are cut into tiles for a model; see `Tiling.for_model`. Without arguments, each image is one tile.
 
     Args:
-        tile: Largest height and width of a tile in pixels, or None for the whole image. At the border of the image, a
-            tile may be larger by one halo.
+        tile: Largest height and width of a tile in pixels, or None for the whole image. A tile at the border of the
+            image may be larger by one halo.
         stride: Total stride of the model along rows and columns, in pixels.
         halo: Pixels between a tile and the edges of its window, along rows and columns.
 
@@ -58,14 +57,14 @@ class Tiling:
 
         Args:
             model: A Functional or Sequential model from images ``(batch, H, W, 3)`` to logits of their size.
-            tile: Largest side of a tile in pixels, or ``(height, width)``; at least the total stride. None for the
-                whole image, which is possible for every model.
+            tile: Largest side of a tile in pixels, or ``(height, width)``; at least the total stride. With None,
+                which every model allows, each image is one tile.
 
         Returns:
             A `Tiling`.
 
         Raises:
-            ValueError: If `tile` is none of these, if a layer of the model takes in the whole image, as
+            ValueError: If `tile` is something else, if a layer of the model needs the whole image, as
                 squeeze-and-excitation and global pooling do, or if `fcn_keras.geometry` cannot follow the model.
 
         Example:
@@ -77,7 +76,11 @@ class Tiling:
         if tile is None:
             return cls()
         tile = _require_pair(tile)
-        strides, halos = zip(*(_find_stride_and_halo(model, axis) for axis in (0, 1)), strict=True)
+        try:
+            strides, halos = zip(*(_find_stride_and_halo(model, axis) for axis in (0, 1)), strict=True)
+        except ValueError as error:
+            advice = "Or segment the image in one run: tile=None."
+            raise ValueError(f"Cannot tile model {model.name!r}: {error} {advice}") from error
         if any(side < stride for side, stride in zip(tile, strides, strict=True)):
             raise ValueError(
                 f"Found tile={tile}: expected at least the total stride of model {model.name!r}, {strides}. Fix: "
@@ -88,8 +91,8 @@ class Tiling:
     def cut(self, side, axis=0):
         """Cuts an axis into tiles.
 
-        The windows of the first and the last tile need no halo at the border of the image. These tiles are longer by
-        it.
+        The windows of the first and the last tile need no halo at the border of the image. So these tiles are longer by
+        one halo.
 
         Args:
             side: Pixels of the image along the axis.
@@ -107,7 +110,9 @@ class Tiling:
         if self.tile is None:
             return [(0, side)]
         stride, halo = self.stride[axis], self.halo[axis]
-        inner = (side - side % stride - 2 * halo) // stride  # in strides: what the longer tiles at the border leave
+        inner = (
+            side - side % stride - 2 * halo
+        ) // stride  # in strides: the part that the longer tiles at the border do not cover
         count = max(1, math.ceil(inner / (self.tile[axis] // stride)))
         length = math.ceil(inner / count) * stride  # as even as whole strides allow
         cuts = [halo + k * length for k in range(1, count)]
@@ -148,37 +153,25 @@ def _require_pair(tile):
 
 
 def _find_stride_and_halo(model, axis):
-    """Total stride of a model along an axis, and the reach of a pixel's logits, in whole strides."""
-    calls = _follow(model, axis)
+    """Returns the total stride of a model along an axis, and the reach of a pixel's logits, in whole strides."""
+    calls = list(_list_calls(model, axis))
     for layer, _, after in calls:
         if after is not None and (after.is_global or _mixes_positions(layer)):
-            raise _make_error(
-                model,
-                f"layer {layer.name!r} ({type(layer).__name__}) takes in the whole image, so the logits of a tile are "
-                "not those of the image. Fix: a model without global pooling, squeeze-and-excitation and "
-                "normalization over positions, such as an FCN on mobilenet_v2, resnet50 or vgg16.",
+            raise ValueError(
+                f"layer {layer.name!r} ({type(layer).__name__}) needs the whole image, so the logits of a tile are not "
+                "those of the image. Fix: use a model without global pooling, squeeze-and-excitation and "
+                "normalization over positions, such as an FCN on mobilenet_v2, resnet50 or vgg16."
             )
     (logits, *_) = geometry.trace_outputs(model, axis)
     if logits is None:
-        raise _make_error(model, "its output is not a map.")
+        raise ValueError("its output is not a map.")
     stride = math.lcm(*(Fraction(after.stride).limit_denominator().numerator for _, _, after in calls if after))
     reach = (logits.receptive_field - 1) / 2 + abs(logits.offset) + sum(_compute_slack(*call, axis) for call in calls)
     return stride, math.ceil(int(reach) / stride) * stride  # int: half a pixel is not reached
 
 
-def _make_error(model, reason):
-    return ValueError(f"Cannot tile model {model.name!r}: {reason} Or segment the image in one run: tile=None.")
-
-
-def _follow(model, axis):
-    try:
-        return list(_list_calls(model, axis))
-    except ValueError as error:
-        raise _make_error(model, str(error)) from error
-
-
 def _list_calls(model, axis, incoming=None):
-    """Every layer with the `Geometry` before and after it; nested models are replaced by their layers."""
+    """Yields every layer with the `Geometry` before and after it. For a nested model, it yields the layers inside."""
     functional = require_functional(model)
     nodes = [node for node in _keras.get_calls(functional) if node.input_tensors]
     calls = [(node.operation, node.input_tensors[0], node.output_tensors[0]) for node in nodes]
@@ -195,7 +188,7 @@ def _list_calls(model, axis, incoming=None):
 
 
 def _mixes_positions(layer):
-    """Whether a layer that `geometry` treats as pointwise works along other axes than the channels."""
+    """Returns whether a layer that `geometry` treats as pointwise works along other axes than the channels."""
     if not isinstance(layer, keras.layers.LayerNormalization | keras.layers.Softmax):
         return False
     axes = layer.axis if isinstance(layer.axis, tuple | list) else [layer.axis]
@@ -203,12 +196,12 @@ def _mixes_positions(layer):
 
 
 def _compute_slack(layer, before, after, axis):
-    """Pixels by which a layer may reach beyond the window that `geometry` puts around the centre of a unit."""
+    """Computes how many pixels a layer may reach beyond the window that `geometry` puts around a unit's centre."""
     if before is None or after is None:
         return 0
     if after.stride < before.stride:
         return _compute_upsampling_slack(layer, before, after, axis)
-    if isinstance(layer, keras.layers.Cropping2D):  # padding that follows would lie inside the window
+    if isinstance(layer, keras.layers.Cropping2D):  # padding after it would lie inside the window
         return before.stride * max(layer.cropping[axis])
     if getattr(layer, "padding", None) == "same" and after.stride > before.stride:
         return before.stride * _compute_extra_padding(layer, axis)
@@ -216,7 +209,7 @@ def _compute_slack(layer, before, after, axis):
 
 
 def _compute_upsampling_slack(layer, before, after, axis):
-    """How far a pixel can lie from the middle of the units that contribute to it."""
+    """Computes how far a pixel can lie from the middle of the units that contribute to it."""
     kernel = getattr(layer, "kernel_size", None)
     if kernel is None:
         return (before.stride - after.stride) / 2  # the most, for any kernel
@@ -225,7 +218,7 @@ def _compute_upsampling_slack(layer, before, after, axis):
 
 
 def _compute_extra_padding(layer, axis):
-    """Units that ``same`` padding may add at the start beyond those that it adds to a multiple of the stride."""
+    """Computes how many more units ``same`` padding may add at the start than for a multiple of the stride."""
     kernel = (getattr(layer, "kernel_size", None) or layer.pool_size)[axis]
     reach = getattr(layer, "dilation_rate", (1, 1))[axis] * (kernel - 1)
     return reach // 2 - max(reach + 1 - layer.strides[axis], 0) // 2

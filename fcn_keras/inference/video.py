@@ -1,4 +1,4 @@
-"""Segmenting videos frame by frame: a video of overlays and, if wanted, the mask of each frame.
+"""Segments videos frame by frame, and writes a video of overlays and, if you want, the mask of each frame.
 
 PyAV (the extra ``video``) reads and writes the files with FFmpeg's libraries.
 """
@@ -26,15 +26,15 @@ def segment_videos(model, videos, out, *, frames=False, palette=None, again=Fals
         model: Keras model from images to logits.
         videos: Paths of video files.
         out: Folder for the videos of overlays, ``name.overlay.mp4``.
-        frames: Whether to write also the mask of each frame, into a folder ``name``.
+        frames: Whether to also write the mask of each frame, into a folder ``name``.
         palette: Colours ``(C, 3)`` of the classes; by default VOC's.
-        again: Whether to segment videos again whose overlay exists, and frames again whose mask exists.
+        again: Whether to segment a video again if its overlay exists, and a frame again if its mask exists.
         **options: ``tile``, ``scales``, ``flip``: see `fcn_keras.segment`.
 
     Yields:
-        ``(record, frames done, frames in all)`` after each frame and each video. The record is a dict of ``image`` and
-        ``mask`` (paths), and ``status``: ``"running"``, ``"done"``, ``"skipped"`` or ``"bad"`` (the video cannot be
-        read; ``error`` says why).
+        ``(record, frames done, frames in all)`` after each frame and each video. The record is a dict. Its ``image``
+        and ``mask`` are paths. Its ``status`` is ``"running"``, ``"done"``, ``"skipped"``, or ``"bad"`` if the video
+        cannot be read; then ``error`` says why.
 
     Raises:
         ValueError: If two videos would share a name.
@@ -72,28 +72,28 @@ def segment_videos(model, videos, out, *, frames=False, palette=None, again=Fals
 
 
 def segment_video(model, path, out, *, masks=None, palette=None, again=False, **options):
-    """Writes a video of overlays: H.264, every frame upright and at its own time, without sound.
+    """Writes a video of overlays in H.264, without sound. Every frame is upright and keeps its time.
 
-    Of a file with several streams, only the video stream that players choose is read. Sound, subtitles and data are
-    left out. A phone stores a video that it took upright lying on its side, with a note for the player; masks and
-    overlays are upright. Transparent pixels show white. Videos in H.264 have even sides, so the overlay of a frame with
-    an odd side repeats its last row or column; the mask has the size of the frame.
+    If the file has several streams, the function reads the video stream that players choose. Phones store the frames of
+    upright videos rotated, and note the rotation in the file. The function turns the frames, so masks and overlays are
+    upright. Transparent pixels become white. Videos in H.264 have even sides. If a side of a frame is odd, its overlay
+    repeats the last row or column; its mask has the size of the frame.
 
-    The video is written atomically, after its last frame. Frames whose masks exist are not segmented again: with
+    The video appears under its name when it is complete. Frames whose masks exist are not segmented again. So with
     `masks`, a run that was stopped continues.
 
     Args:
         model: Keras model from images to logits.
         path: Video file.
-        out: Video to write, ``.mp4``. It starts at time 0, and its frames are as far apart as those of `path`, also if
-            the frame rate varies.
-        masks: Folder for the masks of the frames, ``000000.png``, ``000001.png``, …; None keeps none.
+        out: Video to write, ``.mp4``. It starts at time 0. The time between two frames is that in `path`, also if the
+            frame rate varies.
+        masks: Folder for the masks of the frames, ``000000.png``, ``000001.png``, …. With None, no masks are written.
         palette: Colours ``(C, 3)`` of the classes; by default VOC's.
-        again: Whether to segment frames again whose masks exist.
+        again: Whether to segment a frame again if its mask exists.
         **options: ``tile``, ``scales``, ``flip``: see `fcn_keras.segment`.
 
     Yields:
-        ``(frames done, frames in all)`` after each frame. The second is 0 if the file does not tell.
+        ``(frames done, frames in all)`` after each frame. The second number is 0 if the file does not contain it.
 
     Raises:
         ImportError: If PyAV is not installed.
@@ -118,7 +118,7 @@ def segment_video(model, path, out, *, masks=None, palette=None, again=False, **
 
 
 def _read_finished(file, size):
-    """The mask of a frame from its file, if there is one of this size."""
+    """Reads the mask of a frame from its file; None if there is no mask of this size."""
     if file is None or not file.exists():
         return None
     mask = read_mask(file)
@@ -127,7 +127,7 @@ def _read_finished(file, size):
 
 @contextlib.contextmanager
 def _open(path):
-    """The opened file and its video stream; of several, the one that players show."""
+    """Yields the opened file and its video stream: the one that players show, if there are several."""
     path = user_path(path)
     with _report_errors(path):
         container = _import_av().open(str(path))
@@ -139,7 +139,7 @@ def _open(path):
 
 
 def _read_frames(container, stream):
-    """Pairs of an image ``(H, W, 3)`` and its time, from 0 on, in units of the time base of the stream."""
+    """Yields images ``(H, W, 3)`` and their times in units of the time base of the stream. The first time is 0."""
     step = max(1, round(1 / ((stream.average_rate or 25) * stream.time_base)))
     first = size = None
     time = -step
@@ -147,9 +147,10 @@ def _read_frames(container, stream):
         for frame in container.decode(stream):
             image = turn_upright(_read_pixels(frame), _read_display_matrix(frame))
             if size not in (None, image.shape):
+                before, now = (f"{height} x {width}" for height, width, _ in (size, image.shape))
                 raise ValueError(
-                    f"{container.name} changes from {_spell(size)} to {_spell(image.shape)} pixels: expected frames of "
-                    "one size. Fix: convert it to .mp4, with frames of one size."
+                    f"{container.name} changes from {before} to {now} pixels: expected frames of one size. "
+                    "Fix: convert it to .mp4, with frames of one size."
                 )
             size = image.shape
             if frame.pts is None:
@@ -161,14 +162,14 @@ def _read_frames(container, stream):
 
 
 def _read_pixels(frame):
-    """The frame in RGB, on white where it is transparent, as in `fcn_keras.datasets.images.read_image`."""
+    """Returns the frame in RGB, on white where it is transparent, as `fcn_keras.datasets.images.read_image` does."""
     if not any(component.is_alpha for component in frame.format.components):
         return frame.to_ndarray(format="rgb24")
     return np.asarray(put_on_white(Image.fromarray(frame.to_ndarray(format="rgba"))))
 
 
 def _read_display_matrix(frame):
-    """How players turn the frame: an array ``(2, 2)``, or None for not at all."""
+    """Returns how players turn the frame: an array ``(2, 2)``, or None if they do not turn it."""
     found = frame.side_data.get("DISPLAYMATRIX")
     return None if found is None else np.frombuffer(found, "int32").reshape(3, 3)[:2, :2]
 
@@ -179,7 +180,7 @@ def turn_upright(picture, matrix):
     Args:
         picture: Array ``(H, W, …)``.
         matrix: Array ``(2, 2)``: the pixel at ``(x, y)`` is shown at ``(x, y) @ matrix``, up to a shift and a scale.
-            The picture is turned by the multiple of 90 degrees that is nearest. None leaves it as it is.
+            The picture is turned by the nearest multiple of 90 degrees. With None, it stays as it is.
 
     Returns:
         Array ``(H, W, …)`` or ``(W, H, …)``.
@@ -210,13 +211,13 @@ def _report_errors(path):
 
 @contextlib.contextmanager
 def _open_writer(path, source):
-    """A function that appends a picture ``(H, W, 3)`` to a video, at a time in the time base of the stream `source`."""
+    """Yields a function that appends a picture ``(H, W, 3)`` to a video, at a time in the time base of `source`."""
     av = _import_av()
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=source.average_rate or Fraction(25))
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = source.time_base
-        stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601  # players would guess
+        stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601  # without this, players guess
 
         def write(picture, time):
             height, width = picture.shape[:2]
@@ -240,7 +241,3 @@ def _import_av():
     except ImportError as error:
         raise ImportError('Videos need PyAV. Fix: pip install "fcn-keras[video]", or pip install av.') from error
     return av
-
-
-def _spell(shape):
-    return f"{shape[0]} x {shape[1]}"

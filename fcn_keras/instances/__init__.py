@@ -1,8 +1,8 @@
 """Instance segmentation: Mask R-CNN, whose mask branch is a small FCN for each object.
 
-Mask R-CNN finds boxes first. Then it gives each box a class and a mask, so that two objects of one class stay two even
-where they touch. `MaskRCNN` is the network, `load` prepares the data that it learns from, `train` trains it,
-`segment_instances` finds the objects of an image, and `average_precision` measures what was found.
+Mask R-CNN finds boxes first. Then it predicts a class and a mask for each box. So two objects of the same class stay
+two objects even if they touch. `MaskRCNN` is the network, `load` prepares its training data, `train` trains it,
+`segment_instances` finds the objects of an image, and `average_precision` measures the result.
 
 Reference: He, Gkioxari, Dollár & Girshick, *Mask R-CNN* (ICCV 2017).
 """

@@ -1,4 +1,4 @@
-"""Anchors: boxes of a few sizes and shapes around every unit of the pyramid, which the network corrects.
+"""Anchors: boxes of a few sizes and shapes around every unit of the pyramid. The network corrects them.
 
 Reference: Ren, He, Girshick & Sun (NIPS 2015), §3.1; Lin et al. (CVPR 2017), §4.1: one size for each level.
 """
@@ -17,8 +17,8 @@ def make_anchors(geometries, sizes, scale=8.0, ratios=(0.5, 1.0, 2.0)):
         ratios: Height divided by width. All anchors of a level have the same area.
 
     Returns:
-        Float32 tensor ``(N, 4)`` of boxes: first by level, then by row, column and ratio. Anchors may reach beyond the
-        image.
+        Float32 tensor ``(N, 4)`` of boxes, ordered by level, then by row, column and ratio. Anchors may reach beyond
+        the image.
 
     Example:
 
@@ -36,6 +36,6 @@ def make_anchors(geometries, sizes, scale=8.0, ratios=(0.5, 1.0, 2.0)):
 
 
 def _compute_half_sides(side, ratios):
-    """Half of the height and width of anchors of area ``side²``, as a tensor ``(ratios, 2)``."""
+    """Computes half of the height and width of anchors of area ``side²``, as a tensor ``(ratios, 2)``."""
     roots = np.sqrt(np.asarray(ratios, "float32"))
     return ops.convert_to_tensor(side / 2 * np.stack([roots, 1 / roots], axis=-1), dtype="float32")

@@ -1,7 +1,7 @@
 """COCO's average precision, computed by COCO's own implementation.
 
-Precision is measured at ten overlaps (IoU 0.5, 0.55, …, 0.95) and averaged over recall, classes and overlaps: that is
-AP. AP50 and AP75 are at one overlap each. The overlap is that of masks, or that of boxes.
+Precision is measured at ten overlaps (IoU 0.5, 0.55, …, 0.95). AP is its average over recall, classes and overlaps.
+AP50 and AP75 use one overlap each. The overlap is measured between masks or between boxes.
 
 Reference: Lin et al. (ECCV 2014); He et al. (ICCV 2017), §4.
 """
@@ -23,15 +23,15 @@ KINDS = ("masks", "boxes")
 
 
 def average_precision(truth, found, kind="masks"):
-    """Computes AP, AP50 and AP75 of the objects that were found in some images.
+    """Computes AP, AP50 and AP75 of the objects that were found in images.
 
     Args:
         truth: For each image a dict of ``classes`` ``(M,)``, ``masks`` ``(M, H, W)`` of 0 and 1, and for ``"boxes"``
-            ``boxes`` ``(M, 4)``. Class −1 is a crowd: what is found in it counts neither as right nor as wrong,
-            whatever its class.
+            ``boxes`` ``(M, 4)``. Class −1 is a crowd. Objects found in it count neither as right nor as wrong, whatever
+            their class.
         found: For each image `Instances`, or a dict of ``classes`` and ``scores`` ``(N,)`` and ``masks`` ``(N, H, W)``
             or ``boxes`` ``(N, 4)``.
-        kind: ``"masks"`` or ``"boxes"``: which overlap is measured.
+        kind: ``"masks"`` or ``"boxes"``: whose overlap is measured.
 
     Returns:
         A dict of ``AP``, ``AP50`` and ``AP75`` in 0–1, NaN if there are no objects, and ``per_class``: AP by class id.
@@ -51,15 +51,15 @@ def average_precision(truth, found, kind="masks"):
     Reference: pycocotools' ``COCOeval``, which this function calls.
     """
     if len(truth) != len(found):
-        raise ValueError(f"Found the truth of {len(truth)} images and the findings of {len(found)}, expected as many.")
+        raise ValueError(
+            f"Found the truth of {len(truth)} images and the findings of {len(found)}: expected the same number."
+        )
     found = [vars(image) if isinstance(image, Instances) else image for image in found]
     classes = sorted({int(c) for image in truth for c in image["classes"] if c > 0})
     if not classes:
         return {name: float("nan") for name in NAMES} | {"per_class": {}}
-    annotations = [
-        one for number, image in enumerate(truth, 1) for one in _list_annotations(number, image, classes, kind)
-    ]
-    findings = [one for number, image in enumerate(found, 1) for one in _list_findings(number, image, kind)]
+    annotations = [one for number, image in enumerate(truth, 1) for one in _annotate(number, image, classes, kind)]
+    findings = [one for number, image in enumerate(found, 1) for one in _list_found(number, image, kind)]
     for number, annotation in enumerate(annotations, 1):
         annotation["id"] = number
     data, evaluation = _make_coco(truth, classes, annotations)
@@ -72,20 +72,20 @@ def average_precision(truth, found, kind="masks"):
     return _summarize(measured, classes)
 
 
-def _list_annotations(number, image, classes, kind):
+def _annotate(number, image, classes, kind):
     for i, c in enumerate(image["classes"]):
         for category in classes if c == CROWD else [int(c)] * int(c > 0):
             entry = {"image_id": number, "category_id": category, "iscrowd": int(c == CROWD)}
             yield entry | _describe_shape(image, i, kind)
 
 
-def _list_findings(number, image, kind):
+def _list_found(number, image, kind):
     for i, (c, score) in enumerate(zip(image["classes"], image["scores"], strict=True)):
         yield {"image_id": number, "category_id": int(c), "score": float(score)} | _describe_shape(image, i, kind)
 
 
 def _describe_shape(image, i, kind):
-    """The entries of COCO's format that tell where one object is."""
+    """Returns the entries of COCO's format that describe where an object is."""
     if kind == "boxes":
         top, left, bottom, right = (float(edge) for edge in image["boxes"][i])
         return {"bbox": [left, top, right - left, bottom - top], "area": (bottom - top) * (right - left)}
@@ -96,7 +96,7 @@ def _describe_shape(image, i, kind):
 
 
 def _make_coco(truth, classes, annotations):
-    """The annotations as COCO's own object, and the class that evaluates."""
+    """Returns the annotations as COCO's own object, and COCO's class that evaluates."""
     data = import_pycocotools("coco").COCO()
     data.dataset = {
         "images": [{"id": number} | _describe_size(image) for number, image in enumerate(truth, 1)],
@@ -111,7 +111,7 @@ def _describe_size(image):
 
 
 def _summarize(measured, classes):
-    """Means over the entries that exist: COCO marks the others with −1."""
+    """Averages the entries that exist. COCO marks the others with −1."""
     precision = measured.eval["precision"][:, :, :, 0, -1]  # overlap, recall, class; all areas, most findings
     by_overlap = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
     found = {name: _mean(precision[overlaps]) for name, overlaps in by_overlap.items()}
@@ -146,7 +146,7 @@ def evaluate(model, dataset, verbose=0):
 
 
 def detect(model, dataset, verbose=0):
-    """Collects what is in labelled images and what a model finds there, whatever its score.
+    """Collects the objects of labelled images, and all objects that a model finds there, whatever their score.
 
     Args:
         model: A `fcn_keras.instances.MaskRCNN`.
@@ -154,7 +154,7 @@ def detect(model, dataset, verbose=0):
         verbose: Whether to show a progress bar, if the error stream is a terminal.
 
     Returns:
-        Two lists for `average_precision`: dicts of the truth, and `Instances`.
+        Two lists for `average_precision`: dicts with the true objects, and `Instances` with those found.
 
     Example:
 
@@ -176,7 +176,7 @@ def detect(model, dataset, verbose=0):
 
 @dataclasses.dataclass(frozen=True)
 class InstanceEvaluation:
-    """What `evaluate` has measured, in the form in which a training run writes it down.
+    """The result of `evaluate`, in the form that a training run writes to its folder.
 
     Args:
         found: Dict from `evaluate`.

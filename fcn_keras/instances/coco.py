@@ -17,7 +17,7 @@ from .sources import Source
 
 
 def open_coco(annotations, images):
-    """Opens images and their objects. The JSON file is read once, here; an image is read when it is needed.
+    """Opens images and their objects. It reads the JSON file once; each image is read when it is needed.
 
     Args:
         annotations: Path of the JSON file with ``images``, ``categories`` and ``annotations``. Each annotation has a
@@ -25,11 +25,11 @@ def open_coco(annotations, images):
         images: Folder of the images.
 
     Returns:
-        A `Source` of the numbers of the images. Classes count from 1, in the order of the ids of the categories; a
-        crowd has class −1.
+        A `Source` whose elements are numbers of images. Classes count from 1, in the order of the ids of the
+        categories. A crowd has class −1.
 
     Raises:
-        ValueError: If the file is not such a JSON file, or an annotation lacks something; the message names it.
+        ValueError: If the file is not such a JSON file, or if an annotation is not complete. The message names it.
         ImportError: If pycocotools is not installed.
 
     Example:
@@ -111,10 +111,10 @@ def _require(annotation, ids, objects, path):
     if annotation.get("image_id") not in objects:
         raise ValueError(f"{name} belongs to image {annotation.get('image_id')}, which is not among the images.")
     if annotation.get("category_id") not in ids:
-        raise ValueError(f"{name} has category {annotation.get('category_id')}, expected one of {sorted(ids)}.")
+        raise ValueError(f"{name} has category {annotation.get('category_id')}: expected one of {sorted(ids)}.")
     if not annotation.get("segmentation"):
         raise ValueError(
-            f"{name} has no segmentation, expected polygons or run lengths. Fix: leave out objects with a box alone."
+            f"{name} has no segmentation: expected polygons or run lengths. Fix: remove objects that only have a box."
         )
 
 

@@ -1,6 +1,6 @@
-"""The simplest way from a mask of classes to objects: each connected region of a class is one object.
+"""The simplest way to turn a mask of classes into objects: each connected region of a class is one object.
 
-It works until two objects of one class touch, or an object lies across another and cuts it in two.
+It fails if two objects of the same class touch, or if an object lies across another and cuts it in two.
 """
 
 import numpy as np
@@ -12,10 +12,10 @@ def find_components(probabilities, smallest=10):
 
     Args:
         probabilities: Array ``(H, W, C)``, as from `fcn_keras.inference.predict_probabilities`; class 0 is background.
-        smallest: Regions with fewer pixels are dropped.
+        smallest: Regions with fewer pixels do not count.
 
     Returns:
-        A dict, as `fcn_keras.instances.average_precision` takes it: ``classes`` and ``scores`` ``(N,)``, ``boxes``
+        A dict for `fcn_keras.instances.average_precision`: ``classes`` and ``scores`` ``(N,)``, ``boxes``
         ``(N, 4)`` and ``masks`` ``(N, H, W)``. The score is the mean probability of the class in the region.
 
     Example:
@@ -46,15 +46,15 @@ def find_components(probabilities, smallest=10):
 
 
 def has_touching_twins(classes, masks, gap=3):
-    """Tells whether two objects of one class lie so close that `find_components` would join them.
+    """Returns whether two objects of the same class are so close that `find_components` would join them.
 
     Args:
-        classes: Array ``(M,)``. Rows of class 0 are empty and rows of class −1 are crowds; neither is an object.
+        classes: Array ``(M,)``. Rows of class 0 are empty, and rows of class −1 are crowds. Neither counts.
         masks: Array ``(M, H, W)`` of 0 and 1.
-        gap: Largest distance in pixels that counts as touching. A rim of void pixels lies between many objects.
+        gap: Largest distance in pixels that counts as touching. Many objects have a rim of void pixels between them.
 
     Returns:
-        Whether there are two such objects.
+        True if there are two such objects.
 
     Example:
 

@@ -1,11 +1,11 @@
-"""The numbers of Mask R-CNN: those of the paper, or smaller ones for small images with few objects."""
+"""The configuration of Mask R-CNN: the numbers of the paper, or smaller ones for small images with few objects."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskRCNNConfig:
-    """Sizes and thresholds of the model, and how many boxes it looks at.
+    """Sizes and thresholds of the model, and the numbers of boxes at each step.
 
     The defaults are for images of about 128 pixels. `PAPER` is for photographs.
 
@@ -20,19 +20,20 @@ class MaskRCNNConfig:
         canonical: Side, in pixels, of a box that is read at stride 16; see
             `fcn_keras.instances.roi_align.assign_levels`.
         candidates: Boxes that enter non-maximum suppression (NMS) in each image.
-        train_proposals: Proposals that leave NMS in training.
-        detect_proposals: Proposals that leave NMS in detection.
+        train_proposals: Proposals that are kept after NMS in training.
+        detect_proposals: Proposals that are kept after NMS in detection.
         detections: Largest number of objects found in an image.
         proposal_overlap: Largest IoU of two proposals.
         detection_overlap: Largest IoU of two detections of the same class.
         least_score: Detections with a lower score are dropped.
         smallest: Least height and width of a proposal, in pixels.
-        anchors_drawn: Anchors of an image that a training step learns from.
-        regions_drawn: Proposals of an image that a training step learns from.
-        positive_share: Largest share of objects' boxes among `regions_drawn`.
-        anchor_overlaps: IoU below which an anchor is background, and from which on it belongs to an object.
+        anchors_drawn: Number of anchors of an image from which a training step learns.
+        regions_drawn: Number of proposals of an image from which a training step learns.
+        positive_share: Largest share of `regions_drawn` that may be boxes of objects.
+        anchor_overlaps: Two numbers. An anchor is background if its IoU is below the first. It belongs to an object if
+            its IoU is at least the second.
         region_overlaps: The same for proposals.
-        proposal_scale: What the offsets of the RPN head are divided by; see `fcn_keras.instances.boxes.encode`.
+        proposal_scale: Divisors of the offsets of the RPN head; see `fcn_keras.instances.boxes.encode`.
         box_scale: The same for the box head.
 
     Raises:
@@ -87,10 +88,6 @@ class MaskRCNNConfig:
             raise ValueError(f"Found positive_share={self.positive_share}, expected a number between 0 and 1.")
         if self.mask_size % 2:
             raise ValueError(f"Found mask_size={self.mask_size}, expected an even number: the mask head doubles it.")
-
-    def as_dict(self):
-        """Returns the fields as a dict, for JSON."""
-        return dataclasses.asdict(self)
 
 
 #: The numbers of the paper, for photographs whose shorter side has 800 pixels.

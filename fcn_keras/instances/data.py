@@ -1,4 +1,4 @@
-"""Images with their objects, in batches of one shape: what Mask R-CNN learns from.
+"""Images with their objects, in batches of the same shape: the training data of Mask R-CNN.
 
 An object has a class, a mask and the box around its mask. All images have the same number of rows for objects; unused
 rows are empty and come last. Sources are the data sets of `fcn_keras.datasets` that have instance masks (shapes, voc)
@@ -16,15 +16,15 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
     """Loads a split as batches for `fcn_keras.instances.MaskRCNN`.
 
     Args:
-        name: ``"shapes"``, ``"voc"``, or ``"coco"`` for a file of annotations and a folder of images. Or a `Source`
-            from `open_source`, so that COCO's file is not read again for each epoch.
+        name: ``"shapes"``, ``"voc"``, or ``"coco"`` for a file of annotations and a folder of images. It can also be a
+            `Source` from `open_source`, so that COCO's file is not read again in each epoch.
         split: As in `fcn_keras.datasets.load`. It is ignored for ``"coco"`` and for a `Source`.
         size: ``(height, width)`` in pixels. Images are scaled to fit into it, and padded.
-        objects: Rows for objects. If an image has more objects, the smallest are dropped.
-        batch: Images in a batch. The last batch is smaller, or dropped where images are shuffled, because a training
-            step is compiled for one shape.
-        seed: An integer shuffles the images and fixes every random draw; take another for each epoch. None keeps the
-            order.
+        objects: Number of rows for objects. If an image has more objects, the smallest are dropped.
+        batch: Number of images in a batch. The last batch may be smaller. With a seed, a smaller batch is dropped,
+            because a training step is compiled for one shape.
+        seed: Integer that shuffles the images and fixes every random number. Take another seed for each epoch. With
+            None, the images keep their order.
         augment: Whether to flip, scale and shift the images at random.
         **where: ``config``, ``source`` and ``data_dir``, as in `fcn_keras.datasets.prepare`. For ``"coco"``
             ``annotations`` and ``images``; see `fcn_keras.instances.coco.open_coco`.
@@ -44,7 +44,7 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
     (TensorShape([2, 128, 128, 3]), TensorShape([2, 8, 4]), TensorShape([2, 8, 128, 128]))
     """
     if augment and seed is None:
-        raise ValueError("Found augment=True and seed=None. Fix: pass a seed, and another one for each epoch.")
+        raise ValueError("Found augment=True and seed=None. Fix: pass a seed, a different one for each epoch.")
     source = name if isinstance(name, Source) else open_source(name, split, **where)
     numbered = source.undecoded.enumerate()
     if seed is not None:
@@ -60,14 +60,14 @@ def load(name, split="train", *, size=(128, 128), objects=8, batch=8, seed=None,
         return {"image": tf.ensure_shape(image, (*size, 3)), **_make_rows(masks, classes, objects, size)}
 
     return (
-        numbered.map(step, max(2, batch), deterministic=True)  # whatever the number of cores: each holds an example
+        numbered.map(step, max(2, batch), deterministic=True)  # a fixed number of calls, since each holds an example
         .batch(batch, drop_remainder=seed is not None)
         .prefetch(1)
     )
 
 
 def open_source(name, split="train", **where):
-    """Opens a split, so that it can be loaded again and again.
+    """Opens a split, so that it can be loaded many times.
 
     Args:
         name: As in `load`.
@@ -78,7 +78,7 @@ def open_source(name, split="train", **where):
         A `Source`.
 
     Raises:
-        ValueError: If there are no such data, or they have no instance masks.
+        ValueError: If there is no such data set, or if it has no instance masks.
 
     Example:
 
@@ -90,14 +90,14 @@ def open_source(name, split="train", **where):
 
 
 def _draw_numbers(seed, index):
-    """Four random numbers for scale, place and flip, which depend on the seed and the number of the example only."""
+    """Draws four numbers for scale, place and flip. They only depend on the seed and the number of the example."""
     return tf.random.stateless_uniform((4,), tf.stack([tf.constant(seed, tf.int64), index]))
 
 
 def _fit(image, masks, size, draws):
-    """Scales an image and its masks to fit into `size`, and pads them on the right and below.
+    """Scales an image and its masks to fit into `size`, and pads them on the right and at the bottom.
 
-    With `draws` the scale is 0.8 to 1.25 times that, the place is random, and what reaches beyond `size` is cut off.
+    With `draws`, the scale is multiplied by 0.8 to 1.25, the place is random, and the parts outside `size` are cut off.
     """
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     factor = tf.reduce_min(tf.cast(size, tf.float32) / sides)
@@ -121,16 +121,14 @@ def _fit(image, masks, size, draws):
 
 
 def _make_rows(masks, classes, objects, size):
-    """Boxes around the masks. Objects without a pixel are dropped, and the smallest where there are too many."""
+    """Computes the boxes around the masks. Drops objects without a pixel and, if there are too many, the smallest."""
     order = tf.argsort(tf.reduce_sum(tf.cast(masks, tf.int32), axis=(1, 2)), direction="DESCENDING", stable=True)
     masks, classes = tf.gather(masks, order)[:objects], tf.gather(classes, order)[:objects]
     there = tf.logical_and(tf.reduce_any(masks > 0, axis=(1, 2)), classes != 0)
     masks, classes = tf.boolean_mask(masks, there), tf.boolean_mask(classes, there)
     edges = []
     for axis, side in ((2, size[0]), (1, size[1])):
-        line = tf.cast(
-            tf.reduce_max(masks, axis=axis), tf.int32
-        )  # (M, side): whether the object has pixels in this row
+        line = tf.cast(tf.reduce_max(masks, axis=axis), tf.int32)  # (M, side): 1 if the object has pixels there
         edges.append((tf.argmax(line, axis=1), side - tf.argmax(line[:, ::-1], axis=1)))
     boxes = tf.cast(tf.stack([edges[0][0], edges[1][0], edges[0][1], edges[1][1]], axis=1), tf.float32)
     empty = objects - tf.shape(masks)[0]

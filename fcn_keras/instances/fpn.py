@@ -1,9 +1,8 @@
-"""The feature pyramid network (FPN): the skip connections of an FCN, with many channels in place of classes.
+"""The feature pyramid network (FPN): the skip connections of an FCN, with many channels instead of classes.
 
-The coarsest map knows best what is in the image, the finest map knows best where. A 1×1 convolution gives all maps the
-same number of channels. Then, from coarse to fine, each map is upsampled bilinearly, cropped to the next finer one and
-added to it, with the wiring of `fcn_keras.models.fusion`. A 3×3 convolution after each sum smooths what the upsampling
-left.
+The coarsest map says best what is in the image, and the finest map says best where it is. A 1×1 convolution gives
+all maps the same number of channels. Then, from coarse to fine, each map is upsampled bilinearly, cropped to the next
+finer map and added to it, as in `fcn_keras.models.fusion`. A 3×3 convolution after each sum smooths the result.
 
 Reference: Lin, Dollár, Girshick, He, Hariharan & Belongie (CVPR 2017), §3, Figure 3.
 """
@@ -23,9 +22,9 @@ def feature_pyramid(backbone="mobilenet_v2", weights="pretrained", channels=256,
     """Builds the pyramid on a backbone.
 
     Args:
-        backbone: As in `fcn_keras.FCN32s`; or a pyramid that this function has returned, which is used as it is. The
-            map at stride 4, C2, is the last one that every path through the network passes; see
-            `fcn_keras.models.feature_layers`.
+        backbone: As in `fcn_keras.FCN32s`; or a pyramid that this function has returned, which is used without a
+            change. The map at stride 4, C2, is the last map of this stride through which every path of the network
+            goes; see `fcn_keras.models.feature_layers`.
         weights: As in `fcn_keras.FCN32s`.
         channels: Channels of each map; 256 in the paper.
         name: Name of the model.

@@ -1,4 +1,4 @@
-"""The three heads of Mask R-CNN: is there an object, which class and box does it have, which pixels belong to it?
+"""The three heads of Mask R-CNN. Is there an object? Which class and box does it have? Which pixels belong to it?
 
 Reference: He et al. (ICCV 2017), §3 and Figure 4, right; Ren et al. (NIPS 2015), §3.1.
 """
@@ -15,7 +15,7 @@ def rpn_head(channels, per_unit, name="rpn"):
 
     Args:
         channels: Channels of the map.
-        per_unit: Anchors of a unit.
+        per_unit: Number of anchors of a unit.
         name: Name of the model.
 
     Returns:
@@ -36,7 +36,7 @@ def rpn_head(channels, per_unit, name="rpn"):
 
 
 def box_head(channels, num_classes, width=1024, size=7, name="box_head"):
-    """Builds the head that gives each proposal a class, and for each class a better box.
+    """Builds the head that predicts the class of each proposal, and a better box for each class.
 
     Args:
         channels: Channels of the map below the proposal.
@@ -57,12 +57,10 @@ def box_head(channels, num_classes, width=1024, size=7, name="box_head"):
     x = keras.layers.Flatten()(cells)
     for i in (6, 7):
         x = keras.layers.Dense(width, activation="relu", kernel_initializer="he_normal", name=f"fc{i}")(x)
-    logits = keras.layers.Dense(num_classes, kernel_initializer=_make_small_normal(), dtype="float32", name="classes")(
-        x
+    logits, offsets = (
+        keras.layers.Dense(units, kernel_initializer=_make_small_normal(), dtype="float32", name=name)(x)
+        for units, name in ((num_classes, "classes"), (4 * num_classes, "offsets"))
     )
-    offsets = keras.layers.Dense(
-        4 * num_classes, kernel_initializer=_make_small_normal(), dtype="float32", name="offsets"
-    )(x)
     return keras.Model(cells, [logits, keras.layers.Reshape((num_classes, 4))(offsets)], name=name)
 
 
@@ -70,7 +68,7 @@ def mask_head(channels, num_classes, width=256, size=14, name="mask_head"):
     """Builds the head that segments the object in each box: a small FCN.
 
     Four 3×3 convolutions, a transposed convolution that doubles the size and starts as bilinear upsampling, and a 1×1
-    convolution for the scores. Each class has a mask of its own, whose logits separate it from the background only.
+    convolution for the scores. Each class has its own mask, whose logits only separate it from the background.
     The box head has already decided which class it is.
 
     Args:
@@ -95,7 +93,7 @@ def mask_head(channels, num_classes, width=256, size=14, name="mask_head"):
         conv = keras.layers.Conv2D(width, 3, padding="same", activation="relu", kernel_initializer="he_normal")
         conv.name = f"conv{i}"
         x = conv(x)
-    x = BilinearConv2DTranspose(width, 2, name="upsample")(x)  # a 4×4 kernel: one pixel too many on each side
+    x = BilinearConv2DTranspose(width, 2, name="upsample")(x)  # its 4×4 kernel makes one pixel too many on each side
     x = keras.layers.ReLU()(keras.layers.Cropping2D(1, name="crop")(x))
     return keras.Model(cells, _make_output_conv(num_classes, "score")(x), name=name)
 
@@ -105,8 +103,8 @@ def _make_output_conv(filters, name):
 
 
 def _make_small_normal():
-    """The initializer of output layers, whose first predictions should be close to zero.
+    """Makes the initializer of an output layer, whose first predictions should be close to zero.
 
-    Each layer gets its own, because an initializer draws its seed when it is made.
+    Each layer gets its own initializer, because an initializer draws its seed when it is made.
     """
     return keras.initializers.RandomNormal(stddev=0.01)

@@ -1,4 +1,4 @@
-"""From an image to its objects: boxes, classes, scores, and masks of the size of the image."""
+"""Finds the objects of an image: boxes, classes, scores, and masks of the size of the image."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ class Instances:
         """Draws all objects into one mask.
 
         Returns:
-            int32 array ``(H, W)``: the number of the object, from 1, or 0 where there is none. Where two objects
+            int32 array ``(H, W)``: the number of the object, from 1, or 0 if there is no object. If two objects
             overlap, the one with the higher score is on top.
         """
         ids = np.zeros(self.masks.shape[1:], "int32")
@@ -53,9 +53,9 @@ def segment_instances(model, image, least_score=0.5, size=None):
     Args:
         model: A trained `MaskRCNN`.
         image: Path, array or tensor ``(H, W, 3)``, RGB, 0–255, of any size.
-        least_score: Objects with a lower score are dropped. At 0.05 and below, all that the model finds are kept.
+        least_score: Objects with a lower score are dropped. With 0.05 or less, all objects of the model are kept.
         size: Length in pixels to which the shorter side of the image is scaled before the model sees it. The results
-            are scaled back. None leaves the image as it is; the paper has 800.
+            are scaled back. With None, the image is not scaled. The paper uses 800.
 
     Returns:
         `Instances`, in pixels of the image.
@@ -84,7 +84,7 @@ def segment_instances(model, image, least_score=0.5, size=None):
 
 
 def to_instances(found, size, least_score=0.0):
-    """Converts what the model returns for one image: drops empty rows and pastes the masks into the image.
+    """Converts the model's output for one image: drops empty rows, and pastes the masks into the image.
 
     Args:
         found: Dict of arrays: ``boxes`` ``(D, 4)``, ``classes`` and ``scores`` ``(D,)``, ``masks`` ``(D, m, m)``.
@@ -107,7 +107,7 @@ def to_instances(found, size, least_score=0.0):
 
 
 def _compile_any_size(model):
-    """The model as one function for images of every size, so that TensorFlow traces it once."""
+    """Turns the model into a function that TensorFlow traces once, for images of every size."""
     if keras.backend.backend() != "tensorflow":
         return model
     import tensorflow as tf
@@ -124,18 +124,18 @@ def _compile_any_size(model):
 def paste_mask(mask, box, size, threshold=0.5):
     """Scales the mask of a box to its place in the image.
 
-    The centre of cell ``i`` of ``m`` lies ``(i + 0.5) / m`` into the box, the centre of pixel ``p`` of the image at
-    ``p + 0.5``. Between the centres the values are interpolated. Outside the outermost centres they fall to 0 within
-    one cell.
+    The box has ``m`` cells along each side. The centre of cell ``i`` lies at ``(i + 0.5) / m`` of the side, and the
+    centre of pixel ``p`` of the image lies at ``p + 0.5``. Between the centres of cells, the values are interpolated.
+    Outside the outermost centres, they fall to 0 within one cell.
 
     Args:
         mask: Array ``(m, m)`` of probabilities.
         box: ``(top, left, bottom, right)``.
         size: ``(height, width)`` of the image.
-        threshold: Least probability of a pixel of the object. None returns the probabilities.
+        threshold: Smallest probability of a pixel of the object. With None, the function returns the probabilities.
 
     Returns:
-        Boolean array ``(height, width)``, or float32 where `threshold` is None.
+        Boolean array ``(height, width)``, or float32 if `threshold` is None.
 
     Example:
 
@@ -146,14 +146,12 @@ def paste_mask(mask, box, size, threshold=0.5):
     binarized at a threshold of 0.5". The half pixels are those of ``paste_masks_in_image`` of Detectron2.
     """
     mask = np.asarray(mask, "float32")
-    rows, columns = (
-        _compute_shares(mask.shape[axis], box[axis], box[axis + 2], side) for axis, side in enumerate(size)
-    )
+    rows, columns = (_find_shares(mask.shape[axis], box[axis], box[axis + 2], side) for axis, side in enumerate(size))
     values = rows @ mask @ columns.T
     return values if threshold is None else values >= threshold
 
 
-def _compute_shares(cells, low, high, pixels):
-    """The share of each cell in each pixel along one side, as an array ``(pixels, cells)``."""
+def _find_shares(cells, low, high, pixels):
+    """Computes the share of each cell in each pixel along one side, as an array ``(pixels, cells)``."""
     place = (np.arange(pixels) + 0.5 - low) / max(high - low, 1e-6) * cells - 0.5
     return np.maximum(1 - np.abs(place[:, None] - np.arange(cells)), 0).astype("float32")

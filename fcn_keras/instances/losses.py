@@ -1,4 +1,4 @@
-"""The five losses of Mask R-CNN: each compares a prediction with the truth where a weight says that it counts.
+"""The five losses of Mask R-CNN. Each compares predictions with the truth. Weights say which of them count.
 
 Reference: Ren et al. (NIPS 2015), equation 1: the two of the region proposal network (RPN). He et al. (ICCV 2017), §3:
 ``L = L_cls + L_box + L_mask``.
@@ -49,8 +49,8 @@ def class_loss(logits, labels, weights):
 def box_loss(offsets, targets, positive, weights, beta=1.0):
     """Smooth L1 loss of the boxes that belong to objects: where exactly is it?
 
-    It is summed over the four offsets and divided by the number of all boxes that were drawn, background included.
-    So each box of an object counts the same, however few there are.
+    The loss is summed over the four offsets and divided by the number of all boxes that were drawn, background
+    included. So each box of an object has the same weight, however many there are.
 
     Args:
         offsets: Tensor ``(batch, R, 4)``.
@@ -78,8 +78,8 @@ def box_loss(offsets, targets, positive, weights, beta=1.0):
 def mask_loss(logits, targets, weights):
     """Binary cross-entropy of the masks of objects: which pixels belong to it?
 
-    The logits are those of the object's own class. The masks of the other classes add nothing, so classes do not
-    compete for pixels.
+    The logits are those of the object's own class. The masks of the other classes add nothing, so the classes do
+    not compete for pixels.
 
     Args:
         logits: Tensor ``(batch, R, m, m)``.

@@ -1,7 +1,7 @@
-"""Which object each box belongs to, and which boxes a training step learns from.
+"""Decides which object each box belongs to, and from which boxes a training step learns.
 
 Shapes are static: every image has the same number of boxes and of rows for objects. A row without an object has class
-0, a crowd has class −1, and what a step does not learn from has weight 0.
+0, a crowd has class −1, and boxes that do not count have weight 0.
 
 Reference: Ren et al. (NIPS 2015), §3.1.2; He et al. (ICCV 2017), §3.1.
 """
@@ -23,7 +23,7 @@ def assign(boxes, objects, classes, low, high, keep_best=False):
             box that lies in a crowd is not counted as background, but ignored.
         low: A box whose IoU with every object is lower than this is background.
         high: A box whose IoU with an object is at least this belongs to it. Between `low` and `high` it is ignored.
-        keep_best: Whether the boxes with the largest IoU with an object also belong to it, however small that is.
+        keep_best: Whether the boxes with the largest IoU with an object also belong to it, however small it is.
 
     Returns:
         Two int32 tensors ``(batch, N)``: the labels, 1 for a box that belongs to an object, 0 for background, −1 for an
@@ -52,16 +52,16 @@ def assign(boxes, objects, classes, low, high, keep_best=False):
 
 
 def subsample(labels, count, positive_share, random):
-    """Draws the boxes that a step learns from: at most a share of objects' boxes, and background for the rest.
+    """Draws the boxes from which a step learns: boxes of objects up to a share, and background for the rest.
 
     Args:
         labels: int32 tensor ``(batch, N)``, as from `assign`, with N at least `count`.
-        count: Boxes to draw from each image.
-        positive_share: Largest share of objects' boxes among them.
-        random: Tensor ``(batch, N)`` of random numbers in ``[0, 1)``, which decide.
+        count: Number of boxes to draw from each image.
+        positive_share: Largest share of boxes of objects among them.
+        random: Tensor ``(batch, N)`` of random numbers in ``[0, 1)``, which decide the draw.
 
     Returns:
-        Indices and weights, int32 and float32 ``(batch, count)``, objects' boxes first. The weight is 1, or 0 where
+        Indices and weights, int32 and float32 ``(batch, count)``. Boxes of objects come first. The weight is 1, or 0 if
         there were not enough boxes.
 
     Example:

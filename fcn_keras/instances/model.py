@@ -1,4 +1,4 @@
-"""Mask R-CNN: a feature pyramid, proposals, and for each proposal a class, a box and a mask.
+"""Mask R-CNN: a feature pyramid, proposals, and a class, a box and a mask for each proposal.
 
 Reference: He, Gkioxari, Dollár & Girshick, *Mask R-CNN* (ICCV 2017).
 """
@@ -24,29 +24,29 @@ LOSSES = ("objectness", "proposal_box", "class", "box", "mask")
 class MaskRCNN(keras.Model):
     """Finds boxes, classes and masks of the objects in an image.
 
-    Called on images, the model detects. Called on a batch from `fcn_keras.instances.load`, as `fit` does, it returns
-    its five losses. Targets are not needed: ``model.compile(optimizer); model.fit(dataset)``.
+    If you call the model with images, it detects objects. If you call it with a batch from `fcn_keras.instances.load`,
+    as `fit` does, it returns its five losses. It needs no targets: ``model.compile(optimizer); model.fit(dataset)``.
 
     Args:
         num_classes: Number of classes, background (class 0) included.
         backbone: As in `fcn_keras.FCN32s`; or a pyramid, as `feature_pyramid` returns it.
         weights: As in `fcn_keras.FCN32s`.
         config: A `MaskRCNNConfig`, or its fields as a dict.
-        seed: Seed of the random draws of boxes that a step learns from.
+        seed: Seed for the random draw of the boxes from which a step learns.
         name: Name of the model.
 
     Takes:
         RGB images ``(batch, H, W, 3)`` in 0–255, of any size. To learn, a dict of ``image``, ``boxes`` ``(batch, M,
-        4)``, ``classes`` ``(batch, M)`` and ``masks`` ``(batch, M, H, W)``; `matching.assign` tells how empty rows and
-        crowds are marked.
+        4)``, ``classes`` ``(batch, M)`` and ``masks`` ``(batch, M, H, W)``; `matching.assign` describes how empty rows
+        and crowds are marked.
 
     Returns:
         A dict of ``boxes`` ``(batch, D, 4)``, best first, ``classes`` and ``scores`` ``(batch, D)``, and ``masks``
-        ``(batch, D, mask_size, mask_size)``, probabilities inside the boxes. Rows of score 0 are empty. When it
-        learns, a dict of scalars named as in `LOSSES`.
+        ``(batch, D, mask_size, mask_size)``, probabilities inside the boxes. Rows of score 0 are empty. In
+        training, it returns a dict of scalars, whose names are in `LOSSES`.
 
     Raises:
-        ValueError: If `num_classes` is less than 2, or numbers of `config` contradict each other.
+        ValueError: If `num_classes` is less than 2, or if numbers of `config` contradict each other.
 
     Example:
 
@@ -99,7 +99,7 @@ class MaskRCNN(keras.Model):
         return [*super().metrics, *self.trackers.values()]
 
     def _judge_anchors(self, images, training):
-        """The maps of the pyramid, the RPN head's logits and offsets for all anchors, and the anchors."""
+        """Returns the maps of the pyramid, the RPN head's logits and offsets for all anchors, and the anchors."""
         maps = self.pyramid(images, training=training)
         judged = [self.rpn_head(x) for x in maps]
         logits, offsets = (ops.concatenate(parts, axis=1) for parts in zip(*judged, strict=True))
@@ -108,7 +108,7 @@ class MaskRCNN(keras.Model):
         return maps, ops.cast(logits, "float32"), ops.cast(offsets, "float32"), frames
 
     def _propose(self, logits, offsets, frames, images, count):
-        """The `count` best boxes, and which of them are real: where too few are left, the others only fill the rows.
+        """Returns the `count` best boxes, and which of them are real. If too few are left, others fill the rows.
 
         Boxes that overlap a better one and boxes smaller than a pixel are dropped. No gradient flows back.
         """
@@ -128,13 +128,13 @@ class MaskRCNN(keras.Model):
         return batched_gather(boxes, order), scores > -1e8
 
     def _pool_regions(self, maps, boxes, size):
-        """The map below each box, ``(batch · R, size, size, channels)``. As in the paper, no box is read from P6."""
+        """Reads the map inside each box, ``(batch · R, size, size, channels)``. As in the paper, P6 is not read."""
         levels = assign_levels(boxes, 4, canonical=self.config.canonical)
         cells = roi_align(maps[:4], self.geometries[:4], boxes, size, self.config.samples, levels)
         return ops.reshape(cells, (-1, size, size, self.config.channels))
 
     def _detect(self, maps, proposals, real, images):
-        """The final boxes, classes and masks: every class of every proposal is a candidate, and the best are kept."""
+        """Returns the final boxes, classes and masks: the best of all pairs of a proposal and a class."""
         config, classes = self.config, self.num_classes - 1
         count = proposals.shape[1]
         logits, offsets = self.box_head(self._pool_regions(maps, proposals, 7))
@@ -154,7 +154,7 @@ class MaskRCNN(keras.Model):
         return {"boxes": boxes, "classes": ids, "scores": scores, "masks": ops.sigmoid(masks)}
 
     def _predict_masks(self, maps, boxes, ids):
-        """Logits ``(batch, R, mask_size, mask_size)`` of the mask of each box's class."""
+        """Computes the logits ``(batch, R, mask_size, mask_size)`` of the mask of each box's class."""
         side = self.config.mask_size
         logits = self.mask_head(self._pool_regions(maps, boxes, side // 2))
         own = ops.take_along_axis(logits, ops.reshape(ids, (-1, 1, 1, 1)), axis=-1)
@@ -184,7 +184,7 @@ class MaskRCNN(keras.Model):
         }
 
     def _compute_head_losses(self, maps, proposals, real, objects, classes, masks):
-        """The losses of the proposals drawn. The objects' own boxes join them, so that no step lacks objects."""
+        """Computes the losses of the drawn proposals. The objects' true boxes join them, so every step has objects."""
         config = self.config
         boxes = ops.concatenate([proposals, objects], axis=1)
         real = ops.concatenate([real, classes > 0], axis=1)
@@ -211,11 +211,11 @@ class MaskRCNN(keras.Model):
         return keras.random.uniform(ops.shape(labels), seed=self.random)
 
     def get_config(self):
-        """Returns what builds the model anew: the pyramid stands for its backbone, and weights are not part of it."""
+        """Returns the arguments that build the model again. The pyramid takes the place of its backbone."""
         return {
             "num_classes": self.num_classes,
             "backbone": keras.saving.serialize_keras_object(self.pyramid),
-            "config": self.config.as_dict(),
+            "config": dict(vars(self.config)),
             "name": self.name,
         }
 
@@ -228,9 +228,9 @@ class MaskRCNN(keras.Model):
 
 
 def make_mask_targets(masks, boxes, rows, size=28):
-    """Computes what the mask of each box should be: the mask of its object below the box.
+    """Computes the target mask of each box: the part of its object's mask inside the box.
 
-    It is resampled with `roi_align`, as the maps are.
+    `roi_align` resamples it, as it resamples the maps.
 
     Args:
         masks: Tensor ``(batch, M, H, W)`` of 0 and 1.

@@ -1,4 +1,4 @@
-"""Non-maximum suppression (NMS) with static shapes: of boxes that overlap, it keeps the best."""
+"""Non-maximum suppression (NMS) with static shapes: if boxes overlap, it keeps the best one."""
 
 from keras import ops
 
@@ -6,17 +6,17 @@ from .boxes import iou
 
 
 def non_max_suppression(boxes, threshold, groups=None):
-    """Decides which boxes to keep: a box is dropped if a better box that is kept overlaps it too much.
+    """Decides which boxes to keep. A box is dropped if a better box that is kept overlaps it too much.
 
-    Whether a box is kept depends on which better boxes are kept. The usual algorithm therefore walks from the best box
-    down, one box at a time, which cannot be batched. Here all boxes apply the rule at the same time: first as if every
-    box were kept, then with the result, and so on until nothing changes. After ``n`` rounds the decision on the first
-    ``n`` boxes is final, so the result is that of the walk. A few rounds are enough in practice, because chains of
-    boxes that suppress one another are short.
+    Whether a box is kept depends on which better boxes are kept. The usual algorithm therefore goes from the best box
+    to the worst, one box at a time, and cannot be batched. Here the rule is applied to all boxes at the same time:
+    first as if every box were kept, then with the result, and so on until nothing changes. After ``n`` rounds the
+    decision about the first ``n`` boxes is final, so the result equals that of the usual algorithm. In practice a few
+    rounds are enough, because chains of boxes that suppress one another are short.
 
     Args:
         boxes: Tensor ``(batch, N, 4)``, best first.
-        threshold: Largest intersection over union that two boxes may have and both be kept.
+        threshold: Largest intersection over union of two boxes that are both kept.
         groups: Tensor ``(batch, N)``. Boxes of different groups, such as classes, do not suppress one another.
 
     Returns:
@@ -25,7 +25,7 @@ def non_max_suppression(boxes, threshold, groups=None):
     Example:
 
     >>> boxes = ops.array([[[0.0, 0, 4, 4], [0, 1, 4, 5], [0, 2, 4, 6]]])  # each overlaps the next by 0.6
-    >>> non_max_suppression(boxes, threshold=0.5).numpy().tolist()  # the second, which is dropped, spares the third
+    >>> non_max_suppression(boxes, threshold=0.5).numpy().tolist()  # the second is dropped, so the third stays
     [[True, False, True]]
     """
     count = boxes.shape[1]

@@ -1,7 +1,7 @@
-"""RoIAlign: the part of a feature map below a box, resampled to a fixed size without rounding.
+"""RoIAlign: resamples the part of a feature map inside a box to a fixed size, without rounding.
 
-`fcn_keras.geometry` tells where the units of a map lie on the image, for every backbone and every padding. So nothing
-needs to be rounded, and a map may start anywhere, not only in the corner of the image.
+`fcn_keras.geometry` knows where the units of a map lie on the image, for every backbone and every padding. So nothing
+is rounded, and a map may start anywhere, not only in the corner of the image.
 
 Reference: He, Gkioxari, Dollár & Girshick (ICCV 2017), §3, "RoIAlign", Figure 3.
 """
@@ -14,7 +14,7 @@ from .boxes import batched_gather
 
 
 def roi_align(maps, geometries, boxes, size, samples=2, levels=None):
-    """Resamples the maps below boxes to ``size × size`` cells for each box.
+    """Resamples the maps inside boxes to ``size × size`` cells for each box.
 
     Each cell averages ``samples × samples`` points. The value of a point is interpolated bilinearly between the four
     units around it. A point outside the centres of the outermost units gets the value of the nearest of them.
@@ -25,7 +25,7 @@ def roi_align(maps, geometries, boxes, size, samples=2, levels=None):
         boxes: Tensor ``(batch, R, 4)``, as `fcn_keras.instances.boxes` describes them.
         size: Cells along each side of a box.
         samples: Points along each side of a cell.
-        levels: Integer tensor ``(batch, R)``: the map that each box is read from. By default it is the first.
+        levels: Integer tensor ``(batch, R)``: from which map each box is read; by default from the first.
 
     Returns:
         Tensor ``(batch, R, size, size, C)``.
@@ -60,13 +60,12 @@ def roi_align(maps, geometries, boxes, size, samples=2, levels=None):
     return ops.mean(cells, axis=(3, 5))
 
 
-def assign_levels(boxes, count, first_stride=4, canonical=224.0):
-    """Chooses the level of the pyramid that each box is read from: the larger the box, the coarser the level.
+def assign_levels(boxes, count, canonical=224.0):
+    """Chooses the level of the pyramid from which each box is read. Larger boxes are read from coarser levels.
 
     Args:
         boxes: Tensor ``(…, 4)``.
-        count: Number of levels.
-        first_stride: Stride of the finest level.
+        count: Number of levels, from stride 4 on.
         canonical: Side, in pixels, of a box that is read at stride 16. It is 224 for backbones trained on 224 × 224.
 
     Returns:
@@ -80,12 +79,12 @@ def assign_levels(boxes, count, first_stride=4, canonical=224.0):
     Reference: Lin et al. (CVPR 2017), equation 1.
     """
     sides = ops.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6)
-    octaves = ops.log(ops.prod(sides, axis=-1)) / (2 * math.log(2)) - math.log2(canonical * first_stride / 16)
+    octaves = ops.log(ops.prod(sides, axis=-1)) / (2 * math.log(2)) - math.log2(canonical / 4)
     return ops.cast(ops.clip(ops.floor(octaves + 1e-6), 0, count - 1), "int32")
 
 
 class _Points:
-    """Points along one side of each box; for each point its two neighbouring units and their shares in its value."""
+    """Points along one side of each box: the two units next to each point, and their shares in its value."""
 
     def __init__(self, low, high, geometries, sides, levels, count):
         offsets, strides = [g.offset for g in geometries], [g.stride for g in geometries]
@@ -105,7 +104,7 @@ def _take_level(values, levels):
 
 
 def _flatten_levels(maps):
-    """The units of all maps in one row, ``(batch, units, C)``, and the position in it where each map starts."""
+    """Returns the units of all maps in one row, ``(batch, units, C)``, and the position where each map starts."""
     flat, starts, start = [], [], 0
     for x in maps:
         batch, height, width = ops.shape(x)[:3]

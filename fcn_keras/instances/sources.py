@@ -1,4 +1,4 @@
-"""Where examples come from: elements that are small while they are shuffled, and are decoded afterwards."""
+"""Sources of examples. Examples are small while they are shuffled, and are decoded afterwards."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -12,15 +12,15 @@ from .. import datasets
 class Source:
     """Examples that are not decoded yet, and the function that decodes one of them.
 
-    A decoded image with its masks takes about a hundred times the memory of its files, and its number takes next to
-    nothing. So examples are shuffled as files or as numbers.
+    A decoded image with its masks takes about a hundred times the memory of its files, and its number takes almost no
+    memory. So examples are shuffled as files or as numbers.
 
     Args:
-        undecoded: A `tf.data.Dataset` of known length: the bytes of an example's files, or its number.
+        undecoded: A `tf.data.Dataset` of known length. Its elements are the bytes of an example's files, or its number.
         decode: Function from an element to a dict of ``image`` uint8 ``(H, W, 3)``, ``masks`` uint8 ``(M, H, W)`` and
             ``classes`` int32 ``(M,)``, −1 for a crowd.
         class_names: Names of the classes, ``background`` first.
-        identity: What tells the data apart from others, as JSON. A training run continues only with the same.
+        identity: Description of the data, as JSON. A training run only continues with data of the same identity.
 
     Example:
 
@@ -38,7 +38,7 @@ class Source:
 def open_prepared(name, split, **where):
     """Opens a data set that has instance masks.
 
-    The class of an object is that of the class mask below it.
+    The class of an object is the class of its pixels in the class mask.
 
     Args:
         name: ``"shapes"`` or ``"voc"``.
@@ -46,7 +46,7 @@ def open_prepared(name, split, **where):
         **where: ``config``, ``source`` and ``data_dir``, as in `fcn_keras.datasets.prepare`.
 
     Returns:
-        A `Source` of the bytes of the files.
+        A `Source` whose elements are the bytes of the files.
 
     Raises:
         ValueError: If the data set has no instance masks, or as in `fcn_keras.datasets.prepare`.

@@ -1,4 +1,4 @@
-"""Trains Mask R-CNN in a `fcn_keras.training.Run`, which can be killed at any moment and continues where it was."""
+"""Trains Mask R-CNN in a `fcn_keras.training.Run`, which can be killed at any moment and continued later."""
 
 import dataclasses
 from typing import ClassVar
@@ -18,11 +18,11 @@ from .model import MaskRCNN
 class InstanceRun(Run):
     """A `fcn_keras.training.Run` of `MaskRCNN`, which measures average precision.
 
-    Its data are batches from `fcn_keras.instances.load`. Its folder holds the files of every run. ``metrics.json`` has
-    ``masks`` and ``boxes``, as from `evaluate`.
+    Its data are batches from `fcn_keras.instances.load`. Its folder contains the same files as that of any run. In
+    ``metrics.json`` are ``masks`` and ``boxes``, as from `evaluate`.
 
     Args:
-        monitor: The metric in which ``best.keras`` is best, one of `MONITORS`. The other arguments are those of
+        monitor: The metric by which ``best.keras`` is chosen, one of `MONITORS`. The other arguments are those of
             `fcn_keras.training.Run`.
 
     Example:
@@ -76,21 +76,22 @@ class InstanceRun(Run):
 class MaskRCNNRecipe:
     """How Mask R-CNN is trained.
 
-    The defaults are for the shapes data. They take half an hour on two CPU cores.
+    The defaults are for the shapes data. Training with them takes half an hour on two CPU cores.
 
     Args:
         backbone: As in `MaskRCNN`.
         weights: As in `MaskRCNN`.
         config: `MaskRCNNConfig`.
-        epochs: Passes over the training data.
-        batch: Images in a batch.
+        epochs: Number of passes over the training data.
+        batch: Number of images in a batch.
         size: As in `load`.
         objects: As in `load`.
         learning_rate: First learning rate of the layers after the backbone. It falls to zero with power 0.9.
-        backbone_rate: Learning rate of the backbone, divided by `learning_rate`.
-        warmup: Steps of linear warm-up.
-        decay: Weight decay of kernels; biases do not decay.
-        ema: Length of the exponential moving average (EMA) of the weights, as a share of the steps. None keeps none.
+        backbone_rate: Learning rate of the backbone, as a multiple of `learning_rate`.
+        warmup: Number of steps during which the learning rate rises linearly.
+        decay: Weight decay of kernels. Biases do not decay.
+        ema: Length of the exponential moving average (EMA) of the weights, as a share of the steps; or
+            None for no average.
 
     Example:
 
@@ -119,7 +120,7 @@ class MaskRCNNRecipe:
 
     def as_dict(self):
         """Returns the fields as a dict, for JSON."""
-        return vars(self) | fingerprints.described(self.backbone, self.weights) | {"config": self.config.as_dict()}
+        return vars(self) | fingerprints.described(self.backbone, self.weights) | {"config": dict(vars(self.config))}
 
 
 def train(
@@ -131,9 +132,9 @@ def train(
         data: Name of a data set, as in `fcn_keras.instances.load`.
         directory: Folder of the run; see `InstanceRun`.
         recipe: A `MaskRCNNRecipe`. None takes its defaults.
-        splits: The split to train on and the split to measure on.
-        validation: Dict of those arguments of `load` that differ for the data to measure on, such as ``annotations``
-            and ``images`` of COCO.
+        splits: The split for training and the split for validation.
+        validation: Dict of the arguments of `load` that differ for the validation data, such as ``annotations`` and
+            ``images`` of COCO.
         seed: Seed of the run.
         where: Dict of ``source``, ``data_dir``, …, as in `load`.
         **options: Other arguments of `fcn_keras.training.Run`, such as ``checkpoint_steps`` and ``verbose``.

@@ -1,4 +1,4 @@
-"""Folding bilinear transposed convolutions: the same numbers, and an exported graph without a transposed convolution."""
+"""Folding keeps the numbers, and an exported graph has no bilinear transposed convolution."""
 
 import keras
 import numpy as np
@@ -103,13 +103,13 @@ def test_what_is_not_bilinear_stays(case):
 
 
 def test_to_a_millionth():
-    """What rounding does to a tent in a file or an optimizer without learning is forgiven."""
+    """Kernels may differ from the tent by rounding, as after a file or an optimizer without a learning rate."""
     assert is_bilinear(changed(lambda kernel, bias: [kernel * (1 + 1e-7), bias]).get_layer("up"))
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """An FCN-8s whose inner upsampling has learned something and whose last has not; scores are not zero."""
+    """An FCN-8s in which the inner upsampling has learned something and the last has not. Its scores are not zero."""
     model = fcn_keras.FCN8s(4, "mini_vgg", weights=None, upsampling="learned")
     generator = np.random.default_rng(0)
     for name in ("score_fr", "score_pool4", "score_pool3"):
@@ -161,7 +161,7 @@ def test_inputs_and_outputs_keep_their_structure():
 
 
 def operations(path):
-    """All operations of an exported model's serving function, and the function."""
+    """Returns all operations of an exported model's serving function, and the function."""
     loaded = tf.saved_model.load(path)
     graph = loaded.signatures["serving_default"].graph.as_graph_def()
     names = {node.op for node in graph.node}
@@ -201,7 +201,7 @@ def test_other_models():
 
 
 def with_random_norms(model):
-    """Batch normalisation as after training: nothing is 1, nothing 0."""
+    """Gives batch normalisations values as after training, none of them 0 or 1."""
     generator = np.random.default_rng(0)
     for layer in get_all_layers(model):
         if isinstance(layer, layers.BatchNormalization):
@@ -267,7 +267,7 @@ def test_what_cannot_be_folded_stays(why):
 
 
 def test_models_that_were_used_before_are_folded():
-    """A call in another model, as `fcn_keras.segment` makes it, leaves nothing behind that stops the folding."""
+    """A model that another model has called, as in `fcn_keras.segment`, can still be folded."""
     image = keras.Input((None, None, 3))
     x = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(image))
     model = with_random_norms(keras.Model(image, layers.Conv2D(2, 1)(x)))

@@ -1,4 +1,4 @@
-"""Exported models against Keras, in their own runtimes: 1e-4 of the largest logit, and the same class off ties."""
+"""Exported models in their own runtimes, compared with Keras: logits to 1e-4 of the largest, and equal classes."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def tiny():
-    """Three convolutions, for what does not depend on the net; large enough that int8 makes the file smaller."""
+    """Three convolutions, for tests that do not depend on the net. They are large enough for int8 to save space."""
     layers = [keras.layers.Conv2D(n, k, padding="same", activation=f) for n, k, f in ((64, 3, "relu"), (64, 3, "relu"))]
     tiny = keras.Sequential([keras.Input((None, None, 3)), *layers, keras.layers.Conv2D(CLASSES, 1)], name="tiny")
     generator = np.random.default_rng(0)
@@ -130,7 +130,7 @@ def test_kernels_that_have_learned(format, upsampling, tmp_path):
 
 
 def separable():
-    """A network in the manner of MobileNetV2: strides that pad on one side, depthwise convolutions, residuals."""
+    """A network like MobileNetV2: strides that pad on one side, depthwise convolutions, and residuals."""
     layers, image = keras.layers, keras.Input((None, None, 3))
     x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(image)
     for _ in range(4):
@@ -153,7 +153,7 @@ def test_depthwise_convolutions_and_residuals(format, tmp_path):
 
 @pytest.mark.parametrize("format", ["onnx", "litert"])
 def test_int8(format, tiny, tmp_path):
-    """Less than 40 % of the size, and close: off by less than a tenth of the logits' spread."""
+    """The file has less than 40 % of the size, and its errors are less than a tenth of the logits' spread."""
     images = [photo(48, 64, seed)[0] for seed in range(8)]
     whole = export_model(tiny, tmp_path / f"whole-{NAMES[format]}", size=(48, 64))
     small = export_model(tiny, tmp_path / NAMES[format], size=(48, 64), calibration=images)
@@ -165,7 +165,7 @@ def test_int8(format, tiny, tmp_path):
 
 @pytest.mark.parametrize("format", ["onnx", "litert"])
 def test_int8_from_photographs_of_any_kind(format, tiny, tmp_path):
-    """They are scaled until they cover the size, then cut: the same file as from images prepared so by hand."""
+    """They are scaled until they cover the size, and then cut. Images that we scale and cut here give the same file."""
     whole = photo(96, 160, 0)[0].repeat(2, 0).repeat(2, 1).astype("uint8")  # 192 x 320: scaled by a third to 64 x 106
     Image.fromarray(whole).save(tmp_path / "a.png")
     Image.fromarray(whole[:, :, 0]).save(tmp_path / "grey.png")
@@ -185,7 +185,7 @@ def test_int8_from_photographs_of_any_kind(format, tiny, tmp_path):
 
 
 def test_int8_of_any_size(tiny, tmp_path):
-    """Calibrated on images of different sizes; a large one is scaled down."""
+    """The images for calibration have different sizes. A large one is scaled down."""
     images = [photo(48, 64)[0], photo(30, 20, 1)[0], photo(8, 2000, 2)[0]]
     found = run_onnx(export_model(tiny, tmp_path / "net.onnx", calibration=images))(photo(40, 50, 100))
     expected = np.asarray(tiny(photo(40, 50, 100)))
@@ -238,12 +238,12 @@ def test_a_failed_export_leaves_what_was_there(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("net.pb", {}, r"path .*net.pb.* and format None: expected onnx, openvino, litert, saved_model"),
+        ("net.pb", {}, r"path .*net.pb.* and format None: expected one of onnx, openvino, litert, saved_model"),
         ("net.onnx", {"format": "litert"}, "format 'litert'"),
         ("net.onnx", {"format": "coreml"}, "format 'coreml'"),
-        ("net.xml", {"calibration": [photo(8, 8)[0]]}, "calibration for openvino: int8 is made for onnx and litert"),
-        ("net.tflite", {"calibration": [photo(8, 8)[0]]}, r"without a size. Fix: size=\(height, width\)"),
-        ("net.onnx", {"calibration": []}, "no image to calibrate with: expected some"),
+        ("net.xml", {"calibration": [photo(8, 8)[0]]}, "calibration for openvino: expected onnx or litert"),
+        ("net.tflite", {"calibration": [photo(8, 8)[0]]}, r"without a size. Fix: pass size=\(height, width\)"),
+        ("net.onnx", {"calibration": []}, "no image to calibrate with: expected images"),
         ("net.onnx", {"calibration": "photos"}, "type str: expected a list of images, paths or arrays"),
         ("net.onnx", {"calibration": photo(8, 8)[0]}, "calibration of type ndarray: expected a list"),
         ("net.onnx", {"size": (0, 8)}, r"size=\(0, 8\): expected \(height, width\) in pixels, each at least 1"),
@@ -267,7 +267,7 @@ def test_what_a_converter_refuses_is_told_in_one_line(format, tmp_path):
     model = keras.Model(image, Python()(image), name="odd")
     path = tmp_path / NAMES[format]
     path.write_bytes(b"of before")
-    with pytest.raises(ValueError, match=rf"^odd cannot be written as {format}: .*Fix: another of the formats") as told:
+    with pytest.raises(ValueError, match=rf"^odd cannot be written as {format}: .*Fix: choose another format") as told:
         export_model(model, path)
     assert "\n" not in str(told.value)
     assert path.read_bytes() == b"of before" and list(tmp_path.iterdir()) == [path]

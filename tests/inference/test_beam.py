@@ -1,4 +1,4 @@
-"""Many files through Beam: the masks of `segment`, bad files told, nothing lost to a kill."""
+"""Many files with Beam: masks equal those of `segment`, bad files are reported, and a killed run loses nothing."""
 
 import json
 import signal

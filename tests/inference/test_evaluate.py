@@ -1,4 +1,4 @@
-"""Metrics of a model on a data set, against counts by hand; and files that are whole or not there."""
+"""The metrics of a model on a data set, compared with counts by hand; and atomic writing."""
 
 import json
 
@@ -15,7 +15,7 @@ NAMES = ["dark", "bright", "never"]
 
 
 def brightness():
-    """Class 1 where the first channel is above 0.5; class 2 nowhere."""
+    """Class 1 where the first channel is above 0.5. No pixel has class 2."""
     image = keras.Input((None, None, 3))
     score = keras.layers.Conv2D(3, 1)
     model = keras.Model(image, score(image))
@@ -80,7 +80,7 @@ def test_labels_outside_the_classes():
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0)])
 def test_logits_that_are_nan(scales):
-    """They have a class for an argmax, and the metrics would be numbers that mean nothing."""
+    """Their argmax would be a class, and the metrics would be numbers without a meaning."""
     model = brightness()
     model.set_weights([np.full_like(weights, np.nan) for weights in model.get_weights()])
     data = tf.data.Dataset.from_tensors((np.ones((1, 4, 4, 3), "float32"), np.zeros((1, 4, 4), "uint8")))

@@ -1,4 +1,4 @@
-"""Masks of many files: names, palettes, what is skipped, what is told."""
+"""Masks of many files: names, palettes, skipped files and errors."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def model():
 
 @pytest.fixture
 def photos(tmp_path):
-    """Five images, two of them with the same stem, one broken, and what is no image."""
+    """Five images, two of them with the same stem and one broken, and files that are not images."""
     rng = np.random.default_rng(0)
     for place in ("a.png", "day/a.PNG", "day/b.png", "night/c.webp"):
         path = tmp_path / "photos" / place

@@ -1,4 +1,4 @@
-"""Resizing part by part against TensorFlow's resizing of the whole."""
+"""Resizing part by part, compared with TensorFlow's resizing of the whole image."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SIDES = [(10, 10), (10, 13), (13, 10), (40, 9), (9, 40), (1, 7), (7, 1), (100, 7
 @pytest.mark.parametrize(("old", "new"), SIDES)
 @pytest.mark.parametrize("axis", [1, 2])
 def test_every_span_is_that_of_the_whole(old, new, axis):
-    """To 5e-5: TensorFlow works out the places of pixels in float32."""
+    """The tolerance is 5e-5, because TensorFlow computes the places of pixels in float32."""
     generator = np.random.default_rng(0)
     shape = (1, old, 3, 2) if axis == 1 else (1, 3, old, 2)
     x = generator.normal(size=shape).astype("float32")
@@ -29,7 +29,7 @@ def test_every_span_is_that_of_the_whole(old, new, axis):
 
 
 def test_no_more_is_read_than_needed():
-    """Halved, a pixel is a mean of four; doubled, of two."""
+    """At half the size, a pixel is computed from four pixels; at double the size, from two."""
     assert find_source_span((5, 6), old=100, new=50) == (9, 13)
     assert find_source_span((5, 6), old=50, new=100) == (2, 4)
     assert find_source_span((5, 9), old=50, new=50) == (5, 9)

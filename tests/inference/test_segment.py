@@ -1,4 +1,4 @@
-"""Inference: files and arrays become images, images become masks of their own size."""
+"""Inference: files and arrays become images, and images become masks of the same size."""
 
 import gc
 import weakref
@@ -14,7 +14,7 @@ from fcn_keras.inference.segment import predict_logits, predict_probabilities, s
 
 
 def brightest_channel(num_classes=3):
-    """A net whose logits are the image's channels: its argmax is known without running it."""
+    """A net whose logits are the image's channels, so its argmax is known without running it."""
     kernel = np.zeros((1, 1, 3, num_classes), "float32")
     kernel[0, 0, range(3), range(3)] = 1
     inputs = keras.Input((None, None, 3))
@@ -184,7 +184,7 @@ def test_bad_models(outputs, shape, message):
 
 
 def score_net(seed=0, classes=4):
-    """Strides, padding and a receptive field; random weights."""
+    """A net with strides, padding, a receptive field and random weights."""
     generator = np.random.default_rng(seed)
     image = keras.Input((None, None, 3))
     x = keras.layers.Rescaling(1 / 128, -1)(image)
@@ -199,7 +199,7 @@ def score_net(seed=0, classes=4):
 
 
 def composed(model, image, scales, flips):
-    """The same in plain Keras, on the whole image."""
+    """Computes the same in plain Keras, on the whole image."""
     height, width = image.shape[:2]
     found = []
     for scale in scales:

@@ -1,4 +1,4 @@
-"""Tiled logits against those of the whole image, on nets whose every weight counts."""
+"""Tiled logits are compared with those of the whole image, on nets in which every weight matters."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ def photo(height, width, seed=0):
 
 
 def randomized(model, seed=0):
-    """The model with random weights that keep the signal alive, biases included: padding must be seen."""
+    """Gives the model random weights and biases that keep the signal large, so that padding changes the logits."""
     generator = np.random.default_rng(seed)
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -38,7 +38,7 @@ def randomized(model, seed=0):
 
 
 def thin_vgg16(net):
-    """VGG16 with two to eight channels, fully connected layers included, under one of the package's nets."""
+    """One of the package's nets on a VGG16 with two to eight channels, fully connected layers included."""
     x = image = keras.Input((224, 224, 3))
     for stage, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
         for _ in range(convolutions):
@@ -53,7 +53,7 @@ def thin_vgg16(net):
 
 
 def assert_seamless(model, size, tile, tiles):
-    """Checks the logits, and that the image really went through the model in so many rows and columns of tiles."""
+    """Checks the logits, and the numbers of rows and columns of tiles."""
     image = photo(*size)
     tiling = Tiling.for_model(model, tile)
     assert tuple(len(tiling.cut(side, axis)) for axis, side in enumerate(size)) == tiles
@@ -99,7 +99,7 @@ def test_nets_that_pad_in_front():
 
 
 def thin_resnet():
-    """The strides and paddings of ResNet50 in one block a stage, with eight channels."""
+    """The strides and paddings of ResNet50, with one block in each stage and eight channels."""
     x = image = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(8, 7, strides=2, activation="relu")(keras.layers.ZeroPadding2D(3)(x))
     x = keras.layers.MaxPooling2D(3, strides=2)(keras.layers.ZeroPadding2D(1)(x))
@@ -118,7 +118,7 @@ def test_nets_that_pad_only_after_the_image():
 
 @pytest.mark.parametrize("net", [paper.CaffeFCN32s, paper.CaffeFCN16s, paper.CaffeFCN8s, paper.CaffeFCNAlexNet])
 def test_the_authors_nets(net):
-    """They pad by 100 and round sizes up wherever they pool."""
+    """They pad by 100 pixels, and each pooling rounds sizes up."""
     assert_seamless(randomized(net(5, width=1 / 32)), (45, 801), 128, (1, 3))
 
 
@@ -128,7 +128,7 @@ def test_both_axes():
 
 
 def test_less_halo_leaves_seams():
-    """What the tests above would show if the halo were too small."""
+    """With a smaller halo, the tests above would fail."""
     model, image = randomized(fcn_keras.FCN8s(5, "mini_vgg", weights=None)), photo(33, 478)
     whole = predict_logits(model, image)
     tiling = predictor.get_predictor(model).get_tiling(model, 64)
@@ -143,7 +143,7 @@ def test_halo_of_the_authors_fcn32s():
 
 
 def random_net(seed):
-    """Down, up and skips; every kind of padding, kernel and upsampling; the logits cropped out of somewhere."""
+    """A random net with downsampling, upsampling, skips, every kind of padding and kernel, and a crop at its end."""
     generator = np.random.default_rng(seed)
     draw = lambda *values: values[generator.integers(len(values))]  # noqa: E731
 
@@ -182,7 +182,7 @@ def random_net(seed):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_random_nets(seed):
-    """None pads its image to the stride: ``same`` padding falls by the size of the image."""
+    """None of them pads its image to the stride, so ``same`` padding depends on the size of the image."""
     model = random_net(seed)
     tiling = Tiling.for_model(model, 16)
     size = tuple(4 * halo + 70 + seed for halo in tiling.halo)
@@ -284,7 +284,7 @@ def squeezed(x):
     [
         (
             squeezed,
-            r"Cannot tile model 'net': layer 'squeeze' \(GlobalAveragePooling2D\) takes in the whole image.*Fix",
+            r"Cannot tile model 'net': layer 'squeeze' \(GlobalAveragePooling2D\) needs the whole image.*Fix",
         ),
         (lambda x: keras.layers.LayerNormalization(axis=(1, 2, 3), name="norm")(x), r"layer 'norm' .* whole image"),
         (lambda x: keras.layers.Lambda(lambda x: x, name="odd")(x), r"Cannot tile.*through layer 'odd' \(Lambda\)"),
@@ -316,7 +316,7 @@ def test_squeeze_and_excitation_inside_a_backbone_is_found():
 
 
 def test_fixed_input_sizes():
-    """Windows of 32 x 32 fit the model: 24 pixels and a halo of 4. Others do not."""
+    """Windows of 32 x 32, which are 24 pixels and a halo of 4, fit the model. Others do not."""
     image = keras.Input((32, 32, 3))
     model = randomized(keras.Model(image, keras.layers.Conv2D(3, 9, padding="same")(image), name="net"))
     free = allow_any_size(model)

@@ -1,4 +1,4 @@
-"""Videos: every frame segmented, the video of overlays whole or absent, broken videos named."""
+"""Videos: every frame is segmented, the video of overlays is complete or absent, and errors name broken videos."""
 
 import fractions
 import sys
@@ -22,7 +22,7 @@ def model():
 
 
 def write_video(path, colors, size=(32, 48), codec="libx264", rate=10, **options):
-    """One frame of one colour each."""
+    """Writes a video with one frame for each colour."""
     write_pictures(path, [np.broadcast_to(np.uint8(color), (*size, 3)) for color in colors], codec, rate, **options)
 
 
@@ -96,7 +96,7 @@ TURNS = {  # display matrices, and what a player does with the stored frame, in 
 
 @pytest.mark.parametrize("turn", TURNS)
 def test_videos_of_phones_are_turned_upright(turn, model, tmp_path):
-    """A red field, in it a green object near one corner; no quarter of the frame is like another."""
+    """A green object near one corner of a red field, so that no quarter of the frame is like another."""
     matrix, shown = TURNS[turn]
     stored = np.broadcast_to(np.uint8((250, 20, 20)), (48, 96, 3)).copy()
     stored[4:20, 6:40] = (20, 250, 20)
@@ -114,7 +114,7 @@ def test_videos_of_phones_are_turned_upright(turn, model, tmp_path):
 
 
 def test_masks_of_another_size_are_made_again(model, tmp_path):
-    """As those that lay on their side."""
+    """For example, masks of a video that was not turned upright."""
     write_video(tmp_path / "in.mp4", RED_GREEN_BLUE)
     (tmp_path / "m").mkdir()
     Image.new("L", (32, 48), 7).save(tmp_path / "m" / "000000.png")
@@ -152,7 +152,7 @@ def test_what_is_transparent_shows_white(model, tmp_path):
 
 
 def test_sound_and_a_still_picture_are_left_out(model, tmp_path):
-    """A player shows the second video stream; the first holds one small picture."""
+    """Players show the second video stream. The first stream contains one small picture."""
     with av.open(str(tmp_path / "in.mkv"), "w") as container:
         still, stream, sound = (
             container.add_stream("mjpeg"),
@@ -177,7 +177,7 @@ def test_sound_and_a_still_picture_are_left_out(model, tmp_path):
 
 
 def test_frames_that_change_their_size_are_told(model, tmp_path):
-    """Two streams of H.264 in one file, as a call over a bad network is recorded."""
+    """Two streams of H.264 in one file, as in the record of a call over a bad network."""
     write_video(tmp_path / "a.h264", RED_GREEN_BLUE)
     write_video(tmp_path / "b.h264", RED_GREEN_BLUE, size=(48, 64))
     (tmp_path / "in.h264").write_bytes((tmp_path / "a.h264").read_bytes() + (tmp_path / "b.h264").read_bytes())

@@ -14,7 +14,7 @@ from torchvision.models.detection._utils import BoxCoder
 
 
 def main():
-    """Writes the file beside this one."""
+    """Writes the file next to this one."""
     random = np.random.default_rng(0)
     found = {**regions(random), **pyramid(random), **suppression(random), **offsets(random), **pasted(random)}
     np.savez_compressed(pathlib.Path(__file__).with_name("torchvision.npz"), **found)
@@ -39,7 +39,7 @@ def regions(random):
 
 
 def pyramid(random):
-    """Which of four levels each box is read from."""
+    """The level, one of four, from which each box is read."""
     where = boxes(random, 40, 512, 640)
     mapper = ops.poolers.LevelMapper(2, 5, canonical_scale=224, canonical_level=4)
     return {"level_boxes": where, "levels": mapper([torch.tensor(where)]).numpy()}

@@ -1,4 +1,4 @@
-"""Average precision on cases whose answer is known, components, and Instances."""
+"""Average precision in cases with known answers, components, and `Instances`."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Mask R-CNN as a whole: shapes, learning, files, other backends, what it says of odd images."""
+"""The whole Mask R-CNN: shapes, learning, files, other backends, and images of odd sizes."""
 
 import importlib.util
 import os
@@ -120,7 +120,7 @@ def test_a_backbone_of_ones_own_is_saved_too(tmp_path):
 
 @pytest.mark.parametrize("backbone", ["mini_vgg", "mobilenet_v2", "resnet50"])
 def test_maps_lie_where_the_geometry_says(backbone):
-    """A step in the image moves the centre of mass of what changes in each map; every level is in its place."""
+    """If a step in the image moves, the centre of mass of the change in each map moves with it."""
     pyramid, places = feature_pyramid(backbone, weights=None, channels=8)
     assert [place.stride for place in places] == [4, 8, 16, 32, 64]
     shapes = [tuple(x.shape[1:3]) for x in pyramid(np.zeros((1, 128, 160, 3), "float32"))]
@@ -131,7 +131,7 @@ def test_maps_lie_where_the_geometry_says(backbone):
 
 
 def test_levels_are_laid_on_each_other():
-    """Laterals that pass a ramp on: the sum of all levels is the ramp times the number of levels above, in the middle."""
+    """If each lateral returns a ramp, the sum in the middle is the ramp times the number of levels above."""
     from fcn_keras.instances.fpn import add_top_down
 
     places = [geometry.Geometry(stride, 1, (stride - 1) / 2) for stride in (4, 8, 16)]

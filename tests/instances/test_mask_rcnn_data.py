@@ -1,4 +1,4 @@
-"""What Mask R-CNN learns from: rows of objects, from the package's data sets and from COCO's format."""
+"""The training data of Mask R-CNN: rows of objects, from the package's data sets and from COCO's format."""
 
 import json
 import time
@@ -71,7 +71,7 @@ def test_the_order_depends_on_the_seed_and_every_example_comes_once(few_scenes):
 
 
 class Decoded:
-    """Counts images as they are decoded, and how many of them wait to be used at most."""
+    """Counts the images that are decoded, and the largest number of them that wait to be used."""
 
     def __init__(self):
         self.numbers, self.most_waiting = [], 0
@@ -81,7 +81,7 @@ class Decoded:
         return np.int32(0)
 
     def use_up(self, dataset):
-        """Takes every batch, slowly, so that what is made ahead has time to grow."""
+        """Takes every batch slowly, so that the pipeline has time to prepare as many batches as it can."""
         used = 0
         for batch in dataset:
             time.sleep(0.05)
@@ -146,7 +146,7 @@ def test_boxes_follow_their_masks_through_augmentation(few_scenes):
 
 
 def test_augmentation_moves_image_and_masks_alike():
-    """An image that is the mask: it stays so, but for the smoothing at outlines."""
+    """The image shows the mask. After augmentation it still does, except for the smoothing at outlines."""
     mask = np.zeros((40, 60), "uint8")
     mask[10:25, 20:50] = 1
     for draws in np.random.default_rng(0).uniform(size=(20, 3)).astype("float32"):
@@ -174,7 +174,7 @@ def test_the_smallest_objects_are_left_out_and_lost_ones_forgotten():
 
 
 def write_coco(folder, **changes):
-    """Two images: one of two objects and a crowd, one empty."""
+    """Two images: one with two objects and a crowd, and one without objects."""
     for name, shape in (("a.png", (20, 30)), ("b.png", (16, 16))):
         Image.fromarray(np.full((*shape, 3), 90, "uint8")).save(folder / name)
     crowd = {"size": [20, 30], "counts": [400, 100, 100]}  # run lengths down the columns

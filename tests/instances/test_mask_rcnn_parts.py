@@ -1,4 +1,4 @@
-"""The parts of Mask R-CNN against torchvision's numbers (see make_references.py), NumPy, and closed forms."""
+"""The parts of Mask R-CNN, compared with torchvision's numbers (see make_references.py), NumPy, and closed forms."""
 
 import pathlib
 
@@ -51,7 +51,7 @@ def test_roi_align_reads_each_box_from_its_level(theirs):
 
 
 def test_roi_align_knows_where_maps_lie():
-    """A map whose value is its own place on the image gives the places of the cells, wherever its units lie."""
+    """If the value of each unit is its place on the image, RoIAlign must return the places of the cells."""
     for stride, offset in ((4, 1.5), (8, 0.0), (16, -9.0)):
         places = offset + stride * np.arange(40) + 0.5
         ramp = np.stack(np.broadcast_arrays(places[:, None], places[None]), axis=-1)[None].astype("float32")
@@ -74,7 +74,7 @@ def test_suppression_is_torchvisions(theirs, threshold):
 
 
 def test_suppression_settles_the_longest_chain():
-    """Each box overlaps the next alone: every other one stays, and the last is known only after all rounds."""
+    """Each box only overlaps the next. So every second box stays, and the last decision needs all rounds."""
     top = np.arange(50.0)
     chain = np.stack([top, 0 * top, top + 1.5, 0 * top + 1], axis=-1)[None].astype("float32")
     np.testing.assert_array_equal(numpy(non_max_suppression(ops.array(chain), 0.1))[0], np.arange(50) % 2 == 0)
@@ -101,7 +101,7 @@ def test_masks_are_pasted_as_grid_sample_does(theirs):
 
 
 def test_what_is_cut_out_is_pasted_back():
-    """A disc below a box of odd place and size, as target and pasted: the disc, but for its rim."""
+    """The target mask of a disc in a box of odd place and size, pasted back, is the disc except for its rim."""
     y, x = np.mgrid[:64, :80] + 0.5
     disc = ((y - 30.3) ** 2 + (x - 41.7) ** 2 < 17.2**2).astype("uint8")
     box = np.array([12.4, 23.1, 48.9, 60.3], "float32")
@@ -211,7 +211,7 @@ def test_losses_of_nothing_are_nothing():
 
 
 def test_gradients_reach_the_maps_through_roi_align():
-    """By finite differences, on TensorFlow."""
+    """Compared with finite differences, on TensorFlow."""
     tf = pytest.importorskip("tensorflow")
     random = np.random.default_rng(0)
     x, direction = random.normal(size=(2, 1, 6, 5, 2)).astype("float32")

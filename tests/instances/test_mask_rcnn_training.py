@@ -1,4 +1,4 @@
-"""Mask R-CNN's run: killed in the middle it ends as the unbroken one, and leaves what it says.
+"""The run of Mask R-CNN: if it is killed and continued, it ends like a run that was not, and writes the same files.
 
 Bit for bit only where TensorFlow adds in a fixed order: many regions read the same unit, and the gradients that come
 back to it are added by whichever thread is first. Four steps without tracing, which takes longer than they do.
@@ -70,7 +70,7 @@ def test_killed_and_resumed_is_unbroken(few_scenes, tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(few_scenes, tmp_path_factory):
-    """A finished run of one epoch, how it was made, and the weights that were measured at its end."""
+    """A finished run of one epoch, the arguments that made it, and the weights that were measured at its end."""
     folder, measured, evaluate = tmp_path_factory.mktemp("run"), [], instances.InstanceRun._evaluate
 
     def recorded(run, model):
@@ -105,14 +105,14 @@ def test_other_settings_are_refused(trained, tmp_path):
 
 
 def test_what_is_saved_is_what_was_measured(trained):
-    """Averaged weights, both."""
+    """Both are the averaged weights."""
     run, _, measured = trained
     for a, b in zip(load_model(run.directory / "last.keras").get_weights(), measured[0], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_a_run_knows_its_data_and_its_backbone(few_scenes, tmp_path):
-    """Another file of annotations, another folder of images, another split, another preprocessing: all are told."""
+    """It notices another file of annotations, another folder of images, another split, and another preprocessing."""
     for name, category in (("a.json", "cup"), ("same.json", "cup"), ("b.json", "car")):
         content = {"images": [], "categories": [{"id": 1, "name": category}], "annotations": []}
         (tmp_path / name).write_text(json.dumps(content))

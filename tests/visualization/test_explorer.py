@@ -1,4 +1,4 @@
-"""Explorer: what a cell shows with and without widgets."""
+"""Explorer: the output of a cell with and without widgets."""
 
 import base64
 import io

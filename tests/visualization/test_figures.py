@@ -1,4 +1,4 @@
-"""Visualization: colours against NumPy, figures by what a reader finds in them."""
+"""Visualization: colours are compared with NumPy, and figures are checked for what a reader should find in them."""
 
 import io
 
@@ -40,7 +40,7 @@ def image():
 
 
 def png(figure):
-    """The figure as a notebook would show it; drawing is part of every test of a figure."""
+    """The figure as a notebook shows it. Every test of a figure draws it."""
     assert isinstance(figure, Figure)
     file = io.BytesIO()
     figure.savefig(file, format="png", bbox_inches="tight")

@@ -10,7 +10,7 @@ format           for                                                   any size 
 ``saved_model``  TensorFlow Serving, C++, another TensorFlow process   yes                              no
 ``onnx``         ONNX Runtime on servers and desktops, many languages  yes                              yes
 ``openvino``     Intel CPUs, GPUs and NPUs                             yes                              no
-``litert``       phones and small boards (formerly TensorFlow Lite)    yes; accelerators want one size  yes, of one size
+``litert``       phones and small boards (formerly TensorFlow Lite)    yes; accelerators need one size  yes, of one size
 ===============  ====================================================  ===============================  ================
 
 Each file takes RGB images ``(batch, H, W, 3)``, float32, 0–255, and returns logits ``(batch, H, W, C)`` or, with

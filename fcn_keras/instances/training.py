@@ -18,8 +18,8 @@ from .model import MaskRCNN
 class InstanceRun(Run):
     """A `fcn_keras.training.Run` of `MaskRCNN`, which measures average precision.
 
-    Its data are batches from `fcn_keras.instances.load`. Its folder contains the same files as that of any run. In
-    ``metrics.json`` are ``masks`` and ``boxes``, as from `evaluate`.
+    Its data are batches from `fcn_keras.instances.load`. Its folder contains the same files as that of any run.
+    ``metrics.json`` contains ``masks`` and ``boxes``, as from `evaluate`.
 
     Args:
         monitor: The metric by which ``best.keras`` is chosen, one of `MONITORS`. The other arguments are those of

@@ -16,36 +16,17 @@ import keras
 from .layers._keras import get_outputs, get_producer
 
 # Layers that treat every position alike: a unit stays where it is and depends on no neighbour.
-POINTWISE = (
-    keras.layers.Activation,
-    keras.layers.BatchNormalization,
-    keras.layers.Dense,
-    keras.layers.Dropout,
-    keras.layers.Identity,
-    keras.layers.InputLayer,
-    keras.layers.LayerNormalization,
-    keras.layers.LeakyReLU,
-    keras.layers.Normalization,
-    keras.layers.PReLU,
-    keras.layers.ReLU,
-    keras.layers.Rescaling,
-    keras.layers.Softmax,
-    keras.layers.SpatialDropout2D,
-)
+POINTWISE = (keras.layers.Activation, keras.layers.BatchNormalization, keras.layers.Dense, keras.layers.Dropout,
+             keras.layers.Identity, keras.layers.InputLayer, keras.layers.LayerNormalization, keras.layers.LeakyReLU,
+             keras.layers.Normalization, keras.layers.PReLU, keras.layers.ReLU, keras.layers.Rescaling,
+             keras.layers.Softmax, keras.layers.SpatialDropout2D)  # fmt: skip
 POINTWISE_BY_NAME = {"LayerScale", "StochasticDepth"}  # layers of ConvNeXt that Keras does not export
 ELEMENTWISE = {"Add", "Divide", "HardSigmoid", "Maximum", "Minimum", "Multiply", "Relu", "Relu6", "Sigmoid", "Silu",
                "Subtract", "Tanh", "TrueDivide"}  # from keras.ops, as in `x + y`; they are not layers  # fmt: skip
 GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 INTERPOLATION_WIDTHS = {"nearest": 1, "bilinear": 2, "bicubic": 4, "lanczos3": 6, "lanczos5": 10}  # in units
-MERGES = (
-    keras.layers.Add,
-    keras.layers.Average,
-    keras.layers.Concatenate,
-    keras.layers.Maximum,
-    keras.layers.Minimum,
-    keras.layers.Multiply,
-    keras.layers.Subtract,
-)
+MERGES = (keras.layers.Add, keras.layers.Average, keras.layers.Concatenate, keras.layers.Maximum,
+          keras.layers.Minimum, keras.layers.Multiply, keras.layers.Subtract)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

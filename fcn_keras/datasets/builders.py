@@ -74,6 +74,33 @@ def make_class_metadata(class_names, palette, void=VOID):
     return tfds.core.MetadataDict(class_names=list(class_names), palette=palette.tolist(), void=int(void))
 
 
+def make_info(builder, description, class_names, palette, features, homepage=None):
+    """The information about a segmentation data set that TFDS asks its builder for.
+
+    Args:
+        builder: The `tfds.core.DatasetBuilder`.
+        description: One sentence.
+        class_names, palette: As in `make_class_metadata`.
+        features: As `make_features` returns them.
+        homepage: Address of the data set's page.
+
+    Returns:
+        A `tfds.core.DatasetInfo`.
+
+    Example:
+
+    >>> make_info(builder, "Road scenes.", ["sky"], [[0, 0, 0]], make_features())  # doctest: +SKIP
+    """
+    return tfds.core.DatasetInfo(
+        builder=builder,
+        description=description,
+        features=features,
+        supervised_keys=("image", "segmentation_mask" if "segmentation_mask" in features else "label"),
+        homepage=homepage,
+        metadata=make_class_metadata(class_names, palette),
+    )
+
+
 def record_source(builder, dl_manager):
     """Returns the folder that data are prepared from, and writes its path into the metadata.
 

@@ -1,9 +1,8 @@
 """CamVid, a data set of road scenes with 11 classes, in the folder layout of SegNet's authors."""
 
-import numpy as np
 import tensorflow_datasets as tfds
 
-from .builders import make_class_metadata, make_features, record_source, require_folder
+from .builders import make_features, make_info, record_source, require_folder
 from .classes import Classes
 from .masks import find_pairs, read_mask, require_same_size
 
@@ -43,13 +42,8 @@ class CamVid(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "pass source=, the folder with train, trainannot, val and valannot."
 
     def _info(self):
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Road scenes, 360×480, with masks of 11 classes.",
-            features=make_features(encoding_format=None),
-            supervised_keys=("image", "segmentation_mask"),
-            metadata=make_class_metadata(list(COLORS), np.array(list(COLORS.values()))),
-        )
+        description = "Road scenes, 360×480, with masks of 11 classes."
+        return make_info(self, description, list(COLORS), list(COLORS.values()), make_features(encoding_format=None))
 
     def _split_generators(self, dl_manager):
         source = record_source(self, dl_manager)

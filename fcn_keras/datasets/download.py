@@ -148,10 +148,8 @@ def _unfinished(dl_manager):
 
 
 def _require_space(archive, folder):
-    needed, free = (
-        3 * archive.size,
-        shutil.disk_usage(folder).free,
-    )  # the archive, the unpacked files, the prepared data
+    needed = 3 * archive.size  # the archive, the unpacked files, the prepared data
+    free = shutil.disk_usage(folder).free
     if free < needed:
         raise ValueError(
             f"{archive.what} takes about {needed / 1e9:.1f} GB: found {free / 1e9:.1f} GB free at {folder}. "

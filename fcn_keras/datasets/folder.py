@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 from .._files import explain_missing, user_path
 from ..layers.labels import VOID
 from . import images
-from .builders import make_class_metadata, make_features, record_source
+from .builders import make_features, make_info, record_source
 from .check.checks import group_by_kind, inspect_all
 from .check.layouts import LISTS, VALIDATION_SHARE, read_layout
 from .classes import Classes
@@ -50,13 +50,8 @@ class Folder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         classes = self.builder_config.classes
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Images and masks from a folder.",
-            features=make_features(encoding_format=None),
-            supervised_keys=("image", "segmentation_mask"),
-            metadata=make_class_metadata(classes.names, classes.palette),
-        )
+        features = make_features(encoding_format=None)
+        return make_info(self, "Images and masks from a folder.", classes.names, classes.palette, features)
 
     def _split_generators(self, dl_manager):
         pairs = _layout(record_source(self, dl_manager), self.builder_config.share).pairs

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from ..layers.labels import VOID
-from .builders import make_class_metadata, make_features, record_source
+from .builders import make_features, make_info, record_source
 from .download import Archive, fetch
 from .masks import read_mask, require_same_size
 
@@ -53,14 +53,11 @@ class OxfordPets(_TfdsPets):
 
     def _info(self):
         config = self.builder_config.name
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Photographs of cats and dogs with trimaps.",
-            features=make_features(encoding_format="jpeg"),
-            supervised_keys=("image", "segmentation_mask"),
-            homepage="https://www.robots.ox.ac.uk/~vgg/data/pets/",
-            metadata=make_class_metadata(CLASS_NAMES[config], np.array(PALETTES[config])),
+        description, homepage = (
+            "Photographs of cats and dogs with trimaps.",
+            "https://www.robots.ox.ac.uk/~vgg/data/pets/",
         )
+        return make_info(self, description, CLASS_NAMES[config], PALETTES[config], make_features("jpeg"), homepage)
 
     def _split_generators(self, dl_manager):
         source = record_source(self, dl_manager)
@@ -69,17 +66,17 @@ class OxfordPets(_TfdsPets):
         elif source is not None and not all((source / f"{folder}.tar.gz").is_file() for folder in FOLDERS):
             raise ValueError(f"pets: {source} is another folder. Fix: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         else:
-            archives = {info.filename: (url, info) for url, info in self.url_infos.items()}
-            roots = {folder: self._unpacked(dl_manager, *archives[f"{folder}.tar.gz"]) for folder in FOLDERS}
+            archives = {
+                info.filename: Archive(info.filename, int(info.size), info.checksum, (url,), "Oxford-IIIT Pet")
+                for url, info in self.url_infos.items()
+            }
+            roots = {folder: fetch(dl_manager, archives[f"{folder}.tar.gz"]) for folder in FOLDERS}
         images, annotations = (pathlib.Path(roots[folder]) / folder for folder in FOLDERS)
         splits = {"train": ("trainval", False), "validation": ("trainval", True), "test": ("test", None)}
         return {
             split: self._generate_examples(images, annotations, annotations / f"{name}.txt", fifth)
             for split, (name, fifth) in splits.items()
         }
-
-    def _unpacked(self, dl_manager, url, info):
-        return fetch(dl_manager, Archive(info.filename, int(info.size), info.checksum, (url,), "Oxford-IIIT Pet"))
 
     def _generate_examples(self, images, annotations, list_file, fifth):
         """TFDS's examples with class ids. If `fifth` is True, it yields every fifth example; if False, the others."""

@@ -83,24 +83,23 @@ class Backbone:
         if dense:
             network = convolutionalize(self.build(weights), padding="same")
         else:
-            network = allow_any_size(self._trunk(weights), explicit_padding=True)
+            network = allow_any_size(self._build_trunk(weights), explicit_padding=True)
         maps = [_output(network, name) for name in self.feature_layers]
         for name in dense:
             maps[-1] = keras.layers.Dropout(0.5, name=f"{name}_dropout")(network.get_layer(name)(maps[-1]))
         model = keras.Model(network.input, maps, name="backbone")
         if any(map(places_units_by_size, get_all_layers(model))):
             model = allow_any_size(model, explicit_padding=True)
-        for layer in get_all_layers(model):
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
+        for layer in _find_batch_norm(model):
+            layer.trainable = False
         return model
 
-    def _trunk(self, weights):
+    def _build_trunk(self, weights):
         """The network up to its feature layers. With the layers after them, it would only take images of one size."""
-        network = self._without_top(weights)
+        network = self._build_without_top(weights)
         return keras.Model(network.inputs[0], [_output(network, x) for x in self.feature_layers], name=network.name)
 
-    def _without_top(self, weights):
+    def _build_without_top(self, weights):
         if self.build_trunk is None:
             return self.build(weights)
         try:
@@ -119,6 +118,10 @@ def _output(network, name):
         raise ValueError(f"Backbone {network.name!r} has no layer {name!r}: its last layers are {last}.") from None
 
 
+def _find_batch_norm(model):
+    return [layer for layer in get_all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+
+
 def unfreeze(backbone):
     """Makes every layer of a backbone trainable, except frozen batch normalization, which stays frozen.
 
@@ -135,9 +138,8 @@ def unfreeze(backbone):
     >>> len(backbone.trainable_weights), len(unfreeze(backbone).trainable_weights)
     (0, 20)
     """
-    layers = get_all_layers(backbone)
-    frozen = [x for x in layers if isinstance(x, keras.layers.BatchNormalization) and not x.trainable]
-    for layer in layers:  # set every flag: Keras only passes a flag on to inner layers if the outer flag changes
+    frozen = [layer for layer in _find_batch_norm(backbone) if not layer.trainable]
+    for layer in get_all_layers(backbone):  # set every flag: an outer flag only passes on if it changes
         layer.trainable = True
     for layer in frozen:
         layer.trainable = False
@@ -168,33 +170,26 @@ def _application(constructor, **kwargs):
 
 
 def _vgg(constructor):
-    return Backbone(
-        _application(constructor),
-        ("block3_pool", "block4_pool", "block5_pool"),
-        preprocessing="caffe",
-        fully_connected=("fc1", "fc2"),
-        build_trunk=_application(constructor, include_top=False),
-    )
+    layers, trunk = ("block3_pool", "block4_pool", "block5_pool"), _application(constructor, include_top=False)
+    return Backbone(_application(constructor), layers, "caffe", fully_connected=("fc1", "fc2"), build_trunk=trunk)
 
 
-#: For 225 × 225 pixels, Keras builds a MobileNetV2 whose units lie at multiples of 32. For 224 they lie at 31 + 32 i.
-_ON_PIXELS = (225, 225, 3)
+def _trunk_only(constructor, *layers, preprocessing="none"):
+    """A backbone without a top. For 225 pixels, Keras builds MobileNetV2 with units at 32 i; for 224, at 31 + 32 i."""
+    return Backbone(_application(constructor, include_top=False, input_shape=(225, 225, 3)), layers, preprocessing)
+
+
 BACKBONES = {
     "vgg16": _vgg(keras.applications.VGG16),
     "vgg19": _vgg(keras.applications.VGG19),
-    "mobilenet_v2": Backbone(
-        _application(keras.applications.MobileNetV2, include_top=False, input_shape=_ON_PIXELS),
-        ("block_6_expand_relu", "block_13_expand_relu", "out_relu"),
-        preprocessing="tf",
+    "mobilenet_v2": _trunk_only(
+        keras.applications.MobileNetV2, "block_6_expand_relu", "block_13_expand_relu", "out_relu", preprocessing="tf"
     ),
-    "resnet50": Backbone(
-        _application(keras.applications.ResNet50, include_top=False, input_shape=_ON_PIXELS),
-        ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
-        preprocessing="caffe",
+    "resnet50": _trunk_only(
+        keras.applications.ResNet50, "conv3_block4_out", "conv4_block6_out", "conv5_block3_out", preprocessing="caffe"
     ),
-    "efficientnet_v2_b0": Backbone(
-        _application(keras.applications.EfficientNetV2B0, include_top=False, input_shape=_ON_PIXELS),
-        ("block4a_expand_activation", "block6a_expand_activation", "top_activation"),
+    "efficientnet_v2_b0": _trunk_only(
+        keras.applications.EfficientNetV2B0, "block4a_expand_activation", "block6a_expand_activation", "top_activation"
     ),
     "mini_vgg": Backbone(
         lambda weights: MiniVGG(weights=weights),

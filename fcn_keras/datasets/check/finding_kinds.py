@@ -2,117 +2,74 @@
 
 from .report import Finding
 
-# Kind → severity, message, fix. A comma separates a kind from its variant. `make_finding` replaces the words in braces.
+# Kind → severity, message and, if there is one, the fix. A comma separates a kind from its variant. `make_finding`
+# replaces the words in braces.
+# fmt: off
 KINDS = {
     # The folder and its lists.
     "folder": ("error", "{found}", "make the folder, or rename yours."),
     "folder, closed": ("error", "There is no permission to read these folders.", "chmod u+rx."),
-    "ignored": ("warning", "Folders, and files that do not end in {suffixes}, are not read.", ""),
+    "ignored": ("warning", "Folders, and files that do not end in {suffixes}, are not read."),
     "links": ("error", "Links that lead out of the folder, or to folders, are not followed.", "copy the files."),
     "names": ("error", "Files that have the same name and differ only in the ending.", "rename one."),
     "capitals": ("warning", "Names that differ only in capitals: many disks cannot hold both.", "rename one."),
     "pairs": ("error", "Files that have no {kind} of the same name: {count}.", "rename, add or remove them."),
-    "pairs, none": ("error", "No image has a mask.", ""),
-    "pairs, list": ("error", "{file} names files that do not exist.", ""),
-    "classes.txt": ("error", "The classes.txt cannot be used.", ""),
+    "pairs, none": ("error", "No image has a mask."),
+    "pairs, list": ("error", "{file} names files that do not exist."),
+    "classes.txt": ("error", "The classes.txt cannot be used."),
     "lists": ("error", "Lists that are wrong.", "write one name in each line: a file of images/, without its ending."),
-    "lists, file": ("error", "{found}", ""),
-    "split": (
-        "note",
-        "There is no train.txt and no validation.txt: a hash of the names chooses about {share:.0%} for validation.",
-        "",
-    ),
-    "unlisted": ("note", "Images that no list names are not used.", ""),
+    "lists, file": ("error", "{found}"),
+    "split": ("note",
+        "There is no train.txt and no validation.txt: a hash of the names chooses about {share:.0%} for validation."),
+    "unlisted": ("note", "Images that no list names are not used."),
     # One image and its mask.
     "image": ("error", "Images that cannot be read.", "restore them, or remove them together with their masks."),
     "mask": ("error", "Masks that cannot be read as ids.", "save ids as grey or palette PNGs."),
-    "colours": (
-        "error",
-        "Masks in colours that cannot be turned into ids.",
-        "name every class and its colour in classes.txt, one in each line: `road 128 64 128`.",
-    ),
+    "colours": ("error", "Masks in colours that cannot be turned into ids.",
+        "name every class and its colour in classes.txt, one in each line: `road 128 64 128`."),
     "ids": ("error", "Masks with ids that belong to no class.", "map the ids; void is 255."),
     "size": ("error", "Image and mask differ in size.", "resize the mask to the nearest id, or export it again."),
-    "interpolated": (
-        "error",
-        "Masks that were resized by interpolation: their outlines hold ids that nobody drew.",
-        'resize the originals with method="nearest".',
-    ),
+    "interpolated": ("error", "Masks that were resized by interpolation: their outlines hold ids that nobody drew.",
+        'resize the originals with method="nearest".'),
     "jpeg mask": ("error", "Masks saved as JPEG, which changes ids near every outline.", "export them as PNG."),
-    "mask exif": (
-        "error",
-        "Masks with an EXIF orientation: masks are never turned.",
-        "turn the pixels; remove the tag.",
-    ),
-    "exif unclear": (
-        "warning",
-        "Images that EXIF turns; their size does not show whether the mask was drawn before or after.",
-        "look at one; save the images upright.",
-    ),
-    "exif": ("note", "Images that EXIF turns: this package turns them, other tools may not.", ""),
-    "grey": ("note", "Grey images: the grey is used for all three channels.", ""),
+    "mask exif": ("error", "Masks with an EXIF orientation, which is ignored.", "turn the pixels; remove the tag."),
+    "exif unclear": ("warning", "Images that EXIF turns: their size does not show if the mask was drawn before it.",
+        "look at one; save the images upright."),
+    "exif": ("note", "Images that EXIF turns: this package turns them, other tools may not."),
+    "grey": ("note", "Grey images: the grey is used for all three channels."),
     "alpha": ("warning", "Images with transparency: they are read on a white background.", "save them as RGB."),
     "colour space": ("warning", "Images that are not RGB: converted, without a colour profile.", "save them as RGB."),
-    "depth": ("note", "Images with 16 bits for each channel: they are read with 8 bits.", ""),
+    "depth": ("note", "Images with 16 bits for each channel: they are read with 8 bits."),
     "frames": ("warning", "Files with several pictures: only the first is read.", "save each as a separate file."),
     # The whole data set.
-    "leakage": (
-        "error",
-        "The same pictures are in two splits: numbers measured on them show memory, not recognition.",
-        "remove them from one split.",
-    ),
+    "leakage": ("error", "The same pictures are in two splits: numbers measured on them show memory, not recognition.",
+        "remove them from one split."),
     "duplicates": ("warning", "The same picture is in a split twice.", "remove one."),
-    "likeness": (
-        "warning",
-        "Pictures of two splits look the same: encoded again, resized, or taken a moment apart.",
-        "look at them, and remove them from one split.",
-    ),
-    "palettes": (
-        "warning",
-        "Palettes that differ from file to file: the ids are used, but may mean another class in each file.",
-        "if the colours are the classes, save the masks as RGB and name the colours in classes.txt.",
-    ),
-    "unnamed": (
-        "note",
-        "There is no classes.txt: the ids 0 to {last} are the classes, and only 255 is void.",
-        "write one, one name in each line, in the order of the ids; the name `void` makes its id void.",
-    ),
-    "classes": (
-        "error",
-        "The masks hold no ids other than 0, and 255, which is void: that is one class.",
-        "write 1 for the object, or name the colours in classes.txt.",
-    ),
-    "ids, levels": (
-        "warning",
-        "The masks hold {count} ids, up to {last}: most classes never occur. Are these grey levels instead of ids?",
-        "map them to 0, 1, 2 …, or name the classes in classes.txt.",
-    ),
+    "likeness": ("warning", "Pictures of two splits look the same: encoded again, resized, or taken a moment apart.",
+        "look at them, and remove them from one split."),
+    "palettes": ("warning", "Palettes that differ from file to file: an id may mean another class in each file.",
+        "if the colours are the classes, save the masks as RGB and name the colours in classes.txt."),
+    "unnamed": ("note", "There is no classes.txt: the ids 0 to {last} are the classes, and only 255 is void.",
+        "write one, one name in each line, in the order of the ids; the name `void` makes its id void."),
+    "classes": ("error", "The masks hold no ids other than 0, and 255, which is void: that is one class.",
+        "write 1 for the object, or name the colours in classes.txt."),
+    "ids, levels": ("warning", "Masks with {count} ids, up to {last}: most classes never occur. Are these grey levels?",
+        "map them to 0, 1, 2 …, or name the classes in classes.txt."),
     "absent": ("note", "Classes without a pixel in {split}: its metrics ignore them.", "{fix}"),
     "absent, train": ("warning", "Classes without a pixel in {split}: they cannot be learned.", "{fix}"),
-    "rare": (
-        "note",
-        "Rare classes in train.",
-        "add such images, use class weights (train --class-weights 1) or larger crops (--size).",
-    ),
-    "scored": (
-        "warning",
-        "Names that do not sound like classes; they are trained and scored like any other class.",
-        "if they are not classes, name them `void` in classes.txt.",
-    ),
-    "numbered": (
-        "note",
-        "The names contain numbers, as in {name!r}; the id of a class is the place of its line.",
-        "write only names into classes.txt.",
-    ),
-    "void": ("warning", "Masks that are nearly all void: almost nothing is learned from them.", ""),
-    "void, split": ("warning", "{share:.0%} of the pixels in {split} are void: little is left to learn from.", ""),
-    "sizes": ("note", "{count} sizes of images, most often {common}: batches need crops, or one image each.", ""),
-    "few": (
-        "warning",
-        "Few images to validate on, {count}: the metrics say little.",
-        "name more in validation.txt, and the rest in train.txt.",
-    ),
+    "rare": ("note", "Rare classes in train.",
+        "add such images, use class weights (train --class-weights 1) or larger crops (--size)."),
+    "scored": ("warning", "Names that do not sound like classes; they are trained and scored like any other class.",
+        "if they are not classes, name them `void` in classes.txt."),
+    "numbered": ("note", "The names contain numbers, as in {name!r}; the id of a class is the place of its line.",
+        "write only names into classes.txt."),
+    "void": ("warning", "Masks that are nearly all void: almost nothing is learned from them."),
+    "void, split": ("warning", "{share:.0%} of the pixels in {split} are void: little is left to learn from."),
+    "sizes": ("note", "{count} sizes of images, most often {common}: batches need crops, or one image each."),
+    "few": ("warning", "Few images to validate on, {count}: the metrics say little.",
+        "name more in validation.txt, and the rest in train.txt."),
 }
+# fmt: on
 
 
 def make_finding(kind, files=(), /, **words):
@@ -131,6 +88,6 @@ def make_finding(kind, files=(), /, **words):
     >>> print(make_finding("few", count=1).message)
     Few images to validate on, 1: the metrics say little.
     """
-    severity, message, fix = KINDS[kind]
+    severity, message, fix = (*KINDS[kind], "")[:3]
     files = tuple((str(file[0]), file[1]) if isinstance(file, tuple) else (str(file), "") for file in files)
     return Finding(kind.partition(",")[0], severity, message.format(**words), fix.format(**words), files)

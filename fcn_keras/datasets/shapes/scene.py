@@ -14,30 +14,13 @@ from .sdf import FORMS, PEBBLE
 
 CLASS_NAMES = ("background", *FORMS)
 # Okabe and Ito's colours, with brown and violet added. Most people with colour blindness can distinguish them.
-PALETTE = np.array(
-    [
-        [0, 0, 0],
-        [230, 159, 0],
-        [140, 70, 30],
-        [0, 158, 115],
-        [240, 228, 66],
-        [0, 114, 178],
-        [213, 94, 0],
-        [204, 121, 167],
-        [150, 90, 220],
-        [86, 180, 233],
-    ],
-    np.uint8,
-)
+PALETTE = np.array([(0, 0, 0), (230, 159, 0), (140, 70, 30), (0, 158, 115), (240, 228, 66), (0, 114, 178),
+                    (213, 94, 0), (204, 121, 167), (150, 90, 220), (86, 180, 233)], np.uint8)  # fmt: skip
 
 # How often each class is drawn, and the range of its radius as a share of the scene. Poles are thin, so there are many.
 _FREQUENCY = np.array([0.9, 1.0, 1.1, 1.3, 1.5, 1.3, 1.3, 2.2, 1.4])
-_RADIUS = dict.fromkeys(CLASS_NAMES[1:], (0.05, 0.36)) | {
-    "ring": (0.08, 0.40),
-    "cross": (0.08, 0.44),
-    "pole": (0.35, 0.80),
-    "fence": (0.25, 0.55),
-}
+_RADIUS = dict.fromkeys(CLASS_NAMES[1:], (0.05, 0.36))
+_RADIUS |= {"ring": (0.08, 0.40), "cross": (0.08, 0.44), "pole": (0.35, 0.80), "fence": (0.25, 0.55)}
 _COUNT = [0.02, 0.04, 0.06, 0.10, 0.26, 0.52]  # probabilities of two to seven objects in a scene
 
 

@@ -2,7 +2,7 @@
 
 import tensorflow_datasets as tfds
 
-from ..builders import make_class_metadata, make_features, record_source
+from ..builders import make_features, make_info, record_source
 from ..classes import voc_palette
 from ..download import ARCHIVES, fetch, make_url_infos
 from .layout import CLASS_NAMES, SbdFolder, VocFolder, find_sbd, find_voc
@@ -14,13 +14,6 @@ DESCRIPTIONS = {
     "sbd": "SBD: its own train and val; no void.",
     "2011_sbd": "The data of the FCN paper: SBD's train, and seg11valid, VOC2011's val without it.",
     "2012_sbd": "trainaug: VOC2012's train and SBD's images without VOC2012's val; and that val.",
-}
-NEEDS = {
-    "2012": ("2012",),
-    "2011": ("2011",),
-    "sbd": ("sbd",),
-    "2011_sbd": ("2011", "sbd"),
-    "2012_sbd": ("2012", "sbd"),
 }
 LAYOUTS = {
     "2012": "VOC2012 (VOCdevkit/VOC2012 with JPEGImages)",
@@ -75,14 +68,12 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name, description=text) for name, text in DESCRIPTIONS.items()]
 
     def _info(self):
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Photographs with masks of 20 classes and background.",
-            features=make_features(encoding_format=None, instance_mask=True),
-            supervised_keys=("image", "segmentation_mask"),
-            homepage="http://host.robots.ox.ac.uk/pascal/VOC/",
-            metadata=make_class_metadata(CLASS_NAMES, voc_palette(len(CLASS_NAMES))),
+        features = make_features(encoding_format=None, instance_mask=True)
+        description, homepage = (
+            "Photographs with masks of 20 classes and background.",
+            "http://host.robots.ox.ac.uk/pascal/VOC/",
         )
+        return make_info(self, description, CLASS_NAMES, voc_palette(len(CLASS_NAMES)), features, homepage)
 
     def _split_generators(self, dl_manager):
         config = self.builder_config.name
@@ -102,7 +93,7 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
 
     def _roots(self, dl_manager):
         """The folder of each year, and of SBD, that the config needs."""
-        needs, source = NEEDS[self.builder_config.name], record_source(self, dl_manager)
+        needs, source = self.builder_config.name.split("_"), record_source(self, dl_manager)
         found = {need: self._root(dl_manager, source, need) for need in needs}
         missing = [LAYOUTS[need] for need, root in found.items() if root is None]
         if missing:

@@ -21,7 +21,6 @@ CLASS_NAMES = (
 # fmt: on
 CLASSES = Classes(CLASS_NAMES)
 LISTS = "ImageSets/Segmentation"
-NEEDED = ("JPEGImages", "SegmentationClass", LISTS)
 # Places inside the user's folder: the folder itself, the folder of a year, and the folders in the archives of 2012 and
 # of 2011.
 VOC_PLACES = (".", "VOC{year}", "VOCdevkit/VOC{year}", "TrainVal/VOCdevkit/VOC{year}")
@@ -71,7 +70,7 @@ class VocFolder:
         root: The folder with ``JPEGImages``, ``SegmentationClass`` and ``ImageSets/Segmentation``.
 
     Raises:
-        ValueError: If one of them is missing.
+        ValueError: If a list is missing.
 
     Example:
 
@@ -81,21 +80,12 @@ class VocFolder:
 
     def __init__(self, root):
         self.root = user_path(root)
-        missing = [name for name in NEEDED if not (self.root / name).exists()]
-        if missing:
-            raise ValueError(
-                f"VOC: {root} lacks {', '.join(missing)}. Fix: pass the folder that holds {', '.join(NEEDED)}."
-            )
         self.lists = {name: read_list(self.root / LISTS / f"{name}.txt") for name in ("train", "val")}
-
-    def pairs(self, names):
-        """A tuple ``(name, image, mask)`` for each name; see `fcn_keras.datasets.masks.find_pairs`."""
-        return find_pairs(self.root / "JPEGImages", self.root / "SegmentationClass", names)
 
     def examples(self, names):
         """Yields ``(name, example)``. If there is no folder ``SegmentationObject``, the instance masks are void."""
         objects = self.root / "SegmentationObject"
-        for name, image, mask in self.pairs(names):
+        for name, image, mask in find_pairs(self.root / "JPEGImages", self.root / "SegmentationClass", names):
             ids = read_mask(mask, CLASSES)
             require_same_size(image, ids)
             yield name, make_example(image, ids, read_mask(objects / mask.name) if objects.is_dir() else None)

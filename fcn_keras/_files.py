@@ -147,7 +147,7 @@ def lock_folder(folder):
         if lock.lockfile is not None:
             lock.lockfile.close()
         raise BlockingIOError(
-            f"Another run is training in {folder}: {_holder(holder)}. "
+            f"Another run is training in {folder}: {_describe_holder(holder)}. "
             "Fix: wait until it ends, stop it, or take another directory."
         )
     _HELD.add(folder)
@@ -164,7 +164,7 @@ def lock_folder(folder):
         lock.release()
 
 
-def _holder(path):
+def _describe_holder(path):
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return f"process {found['pid']} on {found['host']}, since {found['since']}"
@@ -185,14 +185,14 @@ def explain_missing(path):
 
     >>> pathlib.Path("my_data").mkdir()
     >>> print(explain_missing("my_dta/images").replace(str(pathlib.Path.cwd()), "HERE"))
-    There is no my_dta in HERE: is 'my_data' meant?
+    There is no my_dta in HERE. Did you mean 'my_data'?
     """
     path = user_path(path).absolute()
     lacking = next((part for part in reversed([path, *path.parents]) if not os.path.lexists(part)), path)
     folder = lacking.parent
     names = os.listdir(folder) if folder.is_dir() and os.access(folder, os.R_OK) else []
     near = difflib.get_close_matches(lacking.name, names, n=1)
-    return f"There is no {lacking.name} in {folder}" + (f": is {near[0]!r} meant?" if near else ".")
+    return f"There is no {lacking.name} in {folder}." + (f" Did you mean {near[0]!r}?" if near else "")
 
 
 def write_text(path, text):

@@ -117,22 +117,22 @@ def trace(model, axis=0):
     Reference: Long et al. (CVPR 2015), §3; receptive fields and strides of VGG16's pools: 44/8, 100/16, 212/32.
     """
     if isinstance(model, list | tuple):
-        return _of_chain(model, axis)
+        return _trace_chain(model, axis)
     known = {id(model.inputs[0]): Geometry()}
     geometries = {}
     for layer in model.layers:
         for output in get_outputs(layer, model):
-            geometry = _of_tensor(output, known, axis)
+            geometry = _trace_tensor(output, known, axis)
             if geometry is not None:
                 geometries[layer.name] = geometry
     return geometries
 
 
-def _of_chain(layers, axis):
+def _trace_chain(layers, axis):
     geometries, geometry = {}, Geometry()
     for layer in layers:
         nested = isinstance(layer, keras.Model)
-        geometry = trace_outputs(layer, axis, geometry)[0] if nested else _of_layer(layer, [geometry], axis)
+        geometry = trace_outputs(layer, axis, geometry)[0] if nested else _trace_layer(layer, [geometry], axis)
         if geometry is not None:
             geometries[layer.name] = geometry
     return geometries
@@ -160,30 +160,30 @@ def trace_outputs(model, axis=0, incoming=None):
     [1, 2]
     """
     known = {id(model.inputs[0]): incoming or Geometry()}
-    return [_of_tensor(output, known, axis) for output in model.outputs]
+    return [_trace_tensor(output, known, axis) for output in model.outputs]
 
 
-def _of_tensor(tensor, known, axis):
+def _trace_tensor(tensor, known, axis):
     """The geometry of a tensor, computed from those of its input tensors. All of them are stored in `known`."""
     if id(tensor) not in known:
         call, place = get_producer(tensor)
         layer = call.operation
-        incoming = [_of_tensor(source, known, axis) for source in call.input_tensors]
+        incoming = [_trace_tensor(source, known, axis) for source in call.input_tensors]
         if isinstance(layer, keras.Model) and None not in incoming:
             known[id(tensor)] = trace_outputs(layer, axis, *incoming)[place]
         else:
-            known[id(tensor)] = _of_layer(layer, incoming, axis)
+            known[id(tensor)] = _trace_layer(layer, incoming, axis)
     return known[id(tensor)]
 
 
-def _of_layer(layer, incoming, axis):
+def _trace_layer(layer, incoming, axis):
     if hasattr(layer, "compute_geometry"):  # layers of this package know their geometry
         return layer.compute_geometry(incoming)
     if None in incoming or isinstance(layer, keras.layers.Flatten):
         return None
     elementwise = not isinstance(layer, keras.layers.Layer) and type(layer).__name__ in ELEMENTWISE
     if isinstance(layer, MERGES) or elementwise:
-        return _merged(layer, incoming)
+        return _merge(layer, incoming)
     (geometry,) = incoming
     if isinstance(layer, GLOBAL):  # squeeze-and-excitation multiplies the result with the map
         return dataclasses.replace(geometry, receptive_field=math.inf)
@@ -200,9 +200,9 @@ def _of_layer(layer, incoming, axis):
         kernel = INTERPOLATION_WIDTHS[layer.interpolation] * factor
         return geometry.upsample(factor, kernel, crop=(kernel - factor) / 2)
     if isinstance(layer, keras.layers.Conv2DTranspose):
-        return _transposed(layer, geometry, axis)
+        return _trace_transposed(layer, geometry, axis)
     if hasattr(layer, "strides") and (hasattr(layer, "kernel_size") or hasattr(layer, "pool_size")):
-        return _convolved(layer, geometry, axis)
+        return _trace_convolution(layer, geometry, axis)
     raise ValueError(
         f"Cannot follow the image through layer {layer.name!r} ({type(layer).__name__}): expected convolutions, "
         "pooling, padding, cropping, upsampling, merges and pointwise layers. Fix: give the layer a method "
@@ -210,7 +210,7 @@ def _of_layer(layer, incoming, axis):
     )
 
 
-def _convolved(layer, geometry, axis):
+def _trace_convolution(layer, geometry, axis):
     kernel = (getattr(layer, "kernel_size", None) or layer.pool_size)[axis]
     stride = layer.strides[axis]
     dilation = getattr(layer, "dilation_rate", (1, 1))[axis]
@@ -220,13 +220,13 @@ def _convolved(layer, geometry, axis):
     return geometry.convolve(kernel, stride, before, dilation)
 
 
-def _transposed(layer, geometry, axis):
+def _trace_transposed(layer, geometry, axis):
     kernel, factor = layer.kernel_size[axis], layer.strides[axis]
     crop = max(kernel - factor, 0) // 2 if layer.padding == "same" else 0
     return geometry.upsample(factor, kernel, crop)
 
 
-def _merged(layer, incoming):
+def _merge(layer, incoming):
     """The geometry of merged maps. A merged unit depends on the pixels that the units of all branches depend on."""
     if len({g.stride for g in incoming}) != 1:
         raise ValueError(

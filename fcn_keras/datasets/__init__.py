@@ -16,16 +16,10 @@ import sys
 
 from .._files import explain_missing, get_data_home, user_path
 
-__all__ = [
-    "BUILDERS",
-    "find_config",
-    "get_class_names",
-    "get_data_home",
-    "load",
-    "prepare",
-    "read_undecoded",
-    "resolve_data_set",
-]
+# fmt: off
+__all__ = ["BUILDERS", "find_config", "get_class_names", "get_data_home", "load", "prepare", "read_undecoded",
+           "resolve_data_set"]
+# fmt: on
 
 #: Name of a data set → the module of its builder, and its class.
 BUILDERS = {
@@ -73,7 +67,7 @@ def resolve_data_set(data, source=None):
     known = [name for name in BUILDERS if name != "folder"]
     near = difflib.get_close_matches(str(data), known, n=1, cutoff=0.8)
     found = f"{data} is a file." if user_path(data).exists() else explain_missing(data)
-    found = f"Found data set {data!r}: is {near[0]!r} meant?" if near else found
+    found = f"Found data set {data!r}. Did you mean {near[0]!r}?" if near else found
     raise ValueError(f"{found} Expected one of {', '.join(known)}, or a folder that holds images/ and masks/.")
 
 
@@ -111,7 +105,7 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     make = getattr(importlib.import_module(f".{module}", __name__), cls)
     source = None if source is None else user_path(source).resolve()
     data_dir = user_path(data_dir or get_data_home())
-    with _quiet("absl"):  # TFDS would warn that the folder does not exist, although it is about to create it
+    with _silence("absl"):  # TFDS would warn that the folder does not exist, although it is about to create it
         if name == "folder" and source is not None:
             builder = importlib.import_module(".folder", __name__).make_builder(source, config, data_dir)
         elif name != "folder":
@@ -131,7 +125,7 @@ def prepare(name, config=None, *, source=None, data_dir=None):
 
 
 @contextlib.contextmanager
-def _quiet(name):
+def _silence(name):
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -267,5 +261,5 @@ def read_undecoded(builder, split, *features):
 
     skipped = {name: tfds.decode.SkipDecoding() for name in features}
     read = tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=skipped)
-    with _quiet("absl"):  # TFDS reads a field that is deprecated, and warns of it
+    with _silence("absl"):  # TFDS reads a field that is deprecated, and warns of it
         return builder.as_dataset(split=split, shuffle_files=False, decoders=read)

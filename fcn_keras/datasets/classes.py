@@ -120,7 +120,7 @@ def read_classes(path):
         line = line.partition("#")[0].strip()
         if not line:
             continue
-        name, color = _parsed(line, f"{path}, line {number}")
+        name, color = _parse_line(line, f"{path}, line {number}")
         name = "void" if name.lower() == "void" else name
         for kind, value in (("name", name), ("colour", color)):
             before = first_lines.setdefault((kind, value), number) if value is not None else number
@@ -169,7 +169,7 @@ def read_lines(path, content):
         raise ValueError(f"{path} cannot be read as UTF-8 ({error}): expected a text file, {content}.") from error
 
 
-def _parsed(line, place):
+def _parse_line(line, place):
     match = re.fullmatch(r"(.+?)((?:[\s,]+-?[\d.]+)*)", line)
     name, numbers = match[1].strip(), re.findall(r"-?[\d.]+", match[2])
     if len(numbers) not in (0, 3) or not all(re.fullmatch(r"\d+", n) and int(n) <= 255 for n in numbers):
@@ -205,14 +205,14 @@ def colors_to_ids(mask, classes):
             "The mask is written in colours, but the classes have none. Fix: write them into classes.txt, one line for "
             "each class, such as `road 128 64 128`."
         )
-    codes = _codes(mask)
-    table = {int(_codes(np.array(color))): id_ for id_, color in enumerate(classes.colors)}
+    codes = _encode(mask)
+    table = {int(_encode(np.array(color))): id_ for id_, color in enumerate(classes.colors)}
     if classes.void_color is not None:
-        table[int(_codes(np.array(classes.void_color)))] = VOID
+        table[int(_encode(np.array(classes.void_color)))] = VOID
     present, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
     unknown = [i for i in np.argsort(-counts) if int(present[i]) not in table]
     if unknown:
-        most = ", ".join(f"{_triple(present[i])} ({counts[i]} pixels)" for i in unknown[:5])
+        most = ", ".join(f"{_decode(present[i])} ({counts[i]} pixels)" for i in unknown[:5])
         raise ValueError(
             f"The mask holds {len(unknown)} colours of no class: {most}. Fix: name them in classes.txt. If nobody drew "
             "these colours, they come from JPEG, or the mask was resized by interpolation."
@@ -221,9 +221,9 @@ def colors_to_ids(mask, classes):
     return ids[inverse].reshape(codes.shape)
 
 
-def _codes(rgb):
+def _encode(rgb):
     return rgb.astype("int64") @ np.array([1 << 16, 1 << 8, 1])
 
 
-def _triple(code):
+def _decode(code):
     return int(code) >> 16, int(code) >> 8 & 255, int(code) & 255

@@ -54,7 +54,7 @@ class Folder(tfds.core.GeneratorBasedBuilder):
         return make_info(self, "Images and masks from a folder.", classes.names, classes.palette, features)
 
     def _split_generators(self, dl_manager):
-        pairs = _layout(record_source(self, dl_manager), self.builder_config.share).pairs
+        pairs = _read_layout(record_source(self, dl_manager), self.builder_config.share).pairs
         of_split = {split: [pair for pair in pairs if pair.split == split] for split in LISTS}
         return {split: self._generate_examples(chosen) for split, chosen in of_split.items() if chosen}
 
@@ -97,17 +97,19 @@ def make_builder(source, share=None, data_dir=None):
     >>> builder = make_builder("my_data", data_dir="data")  # doctest: +SKIP
     """
     source, share = user_path(source), VALIDATION_SHARE if share is None else float(share)
-    layout = _layout(source, share)
-    name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.resolve().name)}_{_fingerprint(source, layout.pairs, share)}"
+    layout = _read_layout(source, share)
+    name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.resolve().name)}_{_hash_files(source, layout.pairs, share)}"
     data_dir = user_path(data_dir)
     prepared = data_dir / Folder.name / name / str(Folder.VERSION)
     if prepared.is_dir():
         return tfds.builder_from_directory(prepared)
-    config = FolderConfig(name=name, description=f"The folder {source}.", classes=_classes(source, layout), share=share)
+    config = FolderConfig(
+        name=name, description=f"The folder {source}.", classes=_find_classes(source, layout), share=share
+    )
     return Folder(config=config, data_dir=data_dir)
 
 
-def _layout(source, share):
+def _read_layout(source, share):
     """The layout of a folder. If names or lists are wrong, it raises one error that describes all problems."""
     if not 0 < share < 1:
         raise ValueError(f"Found a validation share of {share}: expected a number between 0 and 1.")
@@ -131,7 +133,7 @@ def _require_none(findings, source):
         )
 
 
-def _fingerprint(source, pairs, share):
+def _hash_files(source, pairs, share):
     """Ten hexadecimal digits that change if the folder, the list of its files, or a file's size or time changes."""
     files = [path for pair in sorted(pairs, key=lambda pair: pair.name) for path in (pair.image, pair.mask)]
     files += [path for path in sorted(source.glob("*.txt")) if path.is_file()]
@@ -140,7 +142,7 @@ def _fingerprint(source, pairs, share):
     return hashlib.sha256(json.dumps([str(source.resolve()), share, content]).encode()).hexdigest()[:10]
 
 
-def _classes(source, layout):
+def _find_classes(source, layout):
     """Reads every file and returns the classes. Without a ``classes.txt``, their names are numbered."""
     views = inspect_all(layout)
     _require_none(group_by_kind((problem for view in views for problem in view.problems), UNUSABLE), source)

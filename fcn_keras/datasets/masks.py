@@ -48,7 +48,7 @@ def read_mask(path, classes=None):
             if file.mode in ("RGB", "RGBA") or (file.mode == "P" and colored):
                 _require_colors(file, colored)
                 return colors_to_ids(np.asarray(file.convert("RGB")), classes)
-            ids = _levels(file)
+            ids = _read_levels(file)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
@@ -78,7 +78,7 @@ def _require_colors(file, colored):
         )
 
 
-def _levels(file):
+def _read_levels(file):
     if file.mode not in ("P", "L", "1", "I", "I;16"):
         raise ValueError(f"the mask has mode {file.mode}: expected ids (modes P, L) or colours (RGB).")
     levels = np.asarray(file)

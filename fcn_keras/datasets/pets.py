@@ -64,7 +64,7 @@ class OxfordPets(_TfdsPets):
         if source is not None and all((source / folder).is_dir() for folder in FOLDERS):
             roots = dict.fromkeys(FOLDERS, source)
         elif source is not None and not all((source / f"{folder}.tar.gz").is_file() for folder in FOLDERS):
-            raise ValueError(f"pets: {source} is another folder. Fix: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+            raise ValueError(f"pets: {source} does not hold the data set. Fix: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         else:
             archives = {
                 info.filename: Archive(info.filename, int(info.size), info.checksum, (url,), "Oxford-IIIT Pet")

@@ -76,13 +76,13 @@ class BilinearDepthwiseConv2DTranspose(_PerChannel):
         x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         corners = [x[:, a : a + height + 1, b : b + width + 1] for a in (0, 1) for b in (0, 1)]
         corners = ops.transpose(ops.stack(corners, axis=-1), (3, 0, 1, 2, 4))
-        blocks = ops.matmul(ops.reshape(corners, (channels, -1, 4)), self._by_corner())
+        blocks = ops.matmul(ops.reshape(corners, (channels, -1, 4)), self._split_kernel())
         blocks = ops.reshape(blocks, (channels, batch, height + 1, width + 1, factor, factor))
         canvas = ops.transpose(blocks, (1, 2, 4, 3, 5, 0))
         canvas = ops.reshape(canvas, (batch, (height + 1) * factor, (width + 1) * factor, channels))
         return canvas[:, crop : crop + self._pixels(height), crop : crop + self._pixels(width)]
 
-    def _by_corner(self):
+    def _split_kernel(self):
         """The kernel as ``(channels, 4, strides²)``: the part that each of the four units adds to a block."""
         factor = self.strides[0]
         odd = 2 * factor - self.kernel_size[0]

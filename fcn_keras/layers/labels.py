@@ -100,7 +100,7 @@ def to_class_ids(masks, num_classes, ignore_class=None):
     >>> to_class_ids([0.0, 2.0, 255.0, 1.5, float("nan")], num_classes=3, ignore_class=255).numpy().tolist()
     [0, 2, -1, -2, -2]
     """
-    masks = _comparable(masks)
+    masks = _to_comparable(masks)
     known = ops.logical_and(masks >= 0, masks < num_classes)
     if keras.backend.is_float_dtype(masks.dtype):
         known = ops.logical_and(known, masks == ops.floor(masks))
@@ -108,7 +108,7 @@ def to_class_ids(masks, num_classes, ignore_class=None):
     return ids if ignore_class is None else ops.where(masks == ignore_class, -1, ids)
 
 
-def _comparable(masks):
+def _to_comparable(masks):
     """The same numbers in a type that holds negative numbers and every class id."""
     masks = ops.convert_to_tensor(masks)
     dtype = keras.backend.standardize_dtype(masks.dtype)

@@ -52,20 +52,20 @@ class PadToStride(Renamed, keras.layers.Layer):
     def call(self, images):
         _, height, width, _ = ops.shape(images)
         color = ops.convert_to_tensor(self.color, dtype=images.dtype)
-        margins = [[self.before, self._padded(side) - side - self.before] for side in (height, width)]
+        margins = [[self.before, self._pad_side(side) - side - self.before] for side in (height, width)]
         return ops.pad(images - color, [[0, 0], *margins, [0, 0]]) + color
 
-    def _padded(self, side):
+    def _pad_side(self, side):
         larger = max if isinstance(side, int) else ops.maximum
         padded = side + self.before
-        for stride, after, spare in zip(*map(_as_list, (self.stride, self.after, self.spare)), strict=True):
+        for stride, after, spare in zip(*map(_to_list, (self.stride, self.after, self.spare)), strict=True):
             units = larger((side + self.before + after + stride - 1) // stride, 1)
             padded = larger(padded, units * stride - spare)
         return padded
 
     def compute_output_shape(self, input_shape):
         batch, *sides, channels = input_shape
-        return (batch, *(None if side is None else self._padded(side) for side in sides), channels)
+        return (batch, *(None if side is None else self._pad_side(side) for side in sides), channels)
 
     def compute_geometry(self, incoming):
         """Geometry of the output, for `fcn_keras.geometry.trace`."""
@@ -76,7 +76,7 @@ class PadToStride(Renamed, keras.layers.Layer):
         return {**super().get_config(), **own, "spare": self.spare}
 
 
-def _as_list(value):
+def _to_list(value):
     return value if isinstance(value, list | tuple) else [value]
 
 

@@ -56,11 +56,11 @@ class DilatedPooling2D(keras.layers.Layer):
 
     def call(self, x):
         if self.mode == "max":
-            return self._pooled(x, ops.maximum, outside=-math.inf)
-        counts = self._pooled(ops.ones_like(x[:1, :, :, :1]), ops.add, outside=0)
-        return self._pooled(x, ops.add, outside=0) / counts
+            return self._pool(x, ops.maximum, outside=-math.inf)
+        counts = self._pool(ops.ones_like(x[:1, :, :, :1]), ops.add, outside=0)
+        return self._pool(x, ops.add, outside=0) / counts
 
-    def _pooled(self, x, merge, outside):
+    def _pool(self, x, merge, outside):
         """Pools along the columns, then along the rows. For a maximum or a sum, this is the same as pooling squares."""
         x = ops.pad(x, [(0, 0), self.margin, self.margin, (0, 0)], constant_values=outside)
         starts = range(0, self.reach + 1, self.dilation_rate[0])

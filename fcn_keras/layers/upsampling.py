@@ -66,9 +66,8 @@ class BilinearConv2DTranspose(_Bilinear, keras.layers.Conv2DTranspose):
         kernel_size: ``2 * strides`` (default) or ``2 * strides - 1``; see `bilinear_kernel`.
         padding: ``"valid"`` or ``"same"``, as in `keras.layers.Conv2DTranspose`.
         kernel_initializer: Initializer of the kernel; by default `Bilinear`.
-        kernel_regularizer: Regularizer of the kernel.
-        kernel_constraint: Constraint of the kernel.
-        **kwargs: Arguments of `keras.layers.Layer`, such as ``name`` and ``dtype``.
+        **kwargs: Arguments of `keras.layers.Conv2DTranspose`: ``kernel_regularizer``, ``kernel_constraint``, ``name``
+            and ``dtype``.
 
     Raises:
         ValueError: If the kernel size does not fit the strides. Building the layer raises it if the input has fewer
@@ -82,17 +81,7 @@ class BilinearConv2DTranspose(_Bilinear, keras.layers.Conv2DTranspose):
     Reference: Long et al. (CVPR 2015), §3.3 and §4.3.
     """
 
-    def __init__(
-        self,
-        filters,
-        strides,
-        kernel_size=None,
-        padding="valid",
-        kernel_initializer=None,
-        kernel_regularizer=None,
-        kernel_constraint=None,
-        **kwargs,
-    ):
+    def __init__(self, filters, strides, kernel_size=None, padding="valid", kernel_initializer=None, **kwargs):
         strides, kernel_size, padding = _bilinear_arguments(strides, kernel_size, padding)
         super().__init__(
             filters,
@@ -102,8 +91,6 @@ class BilinearConv2DTranspose(_Bilinear, keras.layers.Conv2DTranspose):
             data_format="channels_last",
             use_bias=False,
             kernel_initializer=kernel_initializer or Bilinear(),
-            kernel_regularizer=kernel_regularizer,
-            kernel_constraint=kernel_constraint,
             **kwargs,
         )
 

@@ -46,7 +46,7 @@ def allow_any_size(model, outputs=None, name=None, explicit_padding=False):
             return allow_any_size(layer, explicit_padding=explicit_padding)
         if not (explicit_padding and places_units_by_size(layer)):
             return copy_layer(layer)
-        margin = [(reach // 2, reach - reach // 2) for reach in _reaches(layer)]
+        margin = [(reach // 2, reach - reach // 2) for reach in _compute_reaches(layer)]
         margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_padding", dtype=layer.dtype_policy)
         return copy_layer(layer, padding="valid")
 
@@ -67,10 +67,10 @@ def places_units_by_size(layer):
     """
     if not isinstance(layer, (*CONVOLUTIONS, *POOLINGS)) or layer.padding != "same":
         return False
-    return any(r // 2 != max(r + 1 - s, 0) // 2 for r, s in zip(_reaches(layer), layer.strides, strict=True))
+    return any(r // 2 != max(r + 1 - s, 0) // 2 for r, s in zip(_compute_reaches(layer), layer.strides, strict=True))
 
 
-def _reaches(layer):
+def _compute_reaches(layer):
     """The distance from the first to the last unit under a kernel or pool, along rows and columns."""
     sizes = layer.pool_size if isinstance(layer, POOLINGS) else layer.kernel_size
     rates = getattr(layer, "dilation_rate", (1, 1))

@@ -84,7 +84,7 @@ class Backbone:
             network = convolutionalize(self.build(weights), padding="same")
         else:
             network = allow_any_size(self._build_trunk(weights), explicit_padding=True)
-        maps = [_output(network, name) for name in self.feature_layers]
+        maps = [_get_output(network, name) for name in self.feature_layers]
         for name in dense:
             maps[-1] = keras.layers.Dropout(0.5, name=f"{name}_dropout")(network.get_layer(name)(maps[-1]))
         model = keras.Model(network.input, maps, name="backbone")
@@ -97,7 +97,7 @@ class Backbone:
     def _build_trunk(self, weights):
         """The network up to its feature layers. With the layers after them, it would only take images of one size."""
         network = self._build_without_top(weights)
-        return keras.Model(network.inputs[0], [_output(network, x) for x in self.feature_layers], name=network.name)
+        return keras.Model(network.inputs[0], [_get_output(network, x) for x in self.feature_layers], name=network.name)
 
     def _build_without_top(self, weights):
         if self.build_trunk is None:
@@ -110,7 +110,7 @@ class Backbone:
             return self.build(weights)  # a Keras 2 file with the whole classifier cannot be loaded without the top
 
 
-def _output(network, name):
+def _get_output(network, name):
     try:
         return get_outputs(network.get_layer(name), network)[-1]
     except ValueError:
@@ -146,7 +146,7 @@ def unfreeze(backbone):
     return backbone
 
 
-def _application(constructor, **kwargs):
+def _wrap_application(constructor, **kwargs):
     """A constructor of `keras.applications`, with a clear error if its weights cannot be downloaded."""
 
     def build(weights):
@@ -170,13 +170,13 @@ def _application(constructor, **kwargs):
 
 
 def _vgg(constructor):
-    layers, trunk = ("block3_pool", "block4_pool", "block5_pool"), _application(constructor, include_top=False)
-    return Backbone(_application(constructor), layers, "caffe", fully_connected=("fc1", "fc2"), build_trunk=trunk)
+    layers, trunk = ("block3_pool", "block4_pool", "block5_pool"), _wrap_application(constructor, include_top=False)
+    return Backbone(_wrap_application(constructor), layers, "caffe", fully_connected=("fc1", "fc2"), build_trunk=trunk)
 
 
 def _trunk_only(constructor, *layers, preprocessing="none"):
     """A backbone without a top. For 225 pixels, Keras builds MobileNetV2 with units at 32 i; for 224, at 31 + 32 i."""
-    return Backbone(_application(constructor, include_top=False, input_shape=(225, 225, 3)), layers, preprocessing)
+    return Backbone(_wrap_application(constructor, include_top=False, input_shape=(225, 225, 3)), layers, preprocessing)
 
 
 BACKBONES = {

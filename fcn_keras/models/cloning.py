@@ -118,8 +118,8 @@ def copy_weights(source, target, skip=(), replaced=()):
     theirs = [layer for layer in source.layers if layer.weights and not isinstance(layer, keras.Model)]
     theirs = [layer for layer in theirs if layer.name not in {*skip, *replaced}]
     found = [(layer, ours.get(layer.name)) for layer in theirs]
-    values = [_fitted(layer, twin) for layer, twin in found]
-    lost = [_described(*pair) for pair, value in zip(found, values, strict=True) if value is None]
+    values = [_fit_weights(layer, twin) for layer, twin in found]
+    lost = [_describe(*pair) for pair, value in zip(found, values, strict=True) if value is None]
     if lost:
         raise ValueError(
             f"Weights of model {source.name!r} have no place in model {target.name!r}: {'; '.join(lost)}. "
@@ -132,16 +132,16 @@ def copy_weights(source, target, skip=(), replaced=()):
     _warn_of_replaced(source, target, replaced)
 
 
-def _fitted(layer, twin):
+def _fit_weights(layer, twin):
     """The weights of a layer in the form that its twin needs, or None if something would be lost."""
     weights = layer.get_weights()
     if isinstance(layer, LEARNED) and isinstance(twin, UPSAMPLING) and type(twin) is not type(layer):
-        weights = _as_other_kind(layer, twin)
+        weights = _convert_kernel(layer, twin)
     fits = twin is not None and weights is not None
     return weights if fits and [w.shape for w in weights] == [tuple(w.shape) for w in twin.weights] else None
 
 
-def _as_other_kind(layer, twin):
+def _convert_kernel(layer, twin):
     """The kernel of a learned upsampling layer, converted for a dense, depthwise or fixed layer (without a kernel)."""
     (kernel,) = layer.get_weights()
     if isinstance(twin, BilinearUpsampling2D):
@@ -155,7 +155,7 @@ def _as_other_kind(layer, twin):
     return [diagonal] if square and np.array_equal(kernel, diagonal[..., None] * identity) else None
 
 
-def _described(layer, twin):
+def _describe(layer, twin):
     shapes = ", ".join(str(tuple(weight.shape)) for weight in layer.weights)
     if twin is None:
         return f"layer {layer.name!r} {shapes} does not exist there"

@@ -116,7 +116,7 @@ def _is_vector(tensor):
 
 def _convolutional_head(x, head, logits, padding):
     """Applies the converted layers of `head` to the feature map `x`."""
-    scoring = _last_scores(head)
+    scoring = _find_scoring(head)
     kernel = head[0].input.shape[1:3]  # the next weights must cover this map; after them, it becomes (1, 1)
     if type(head[0]) in POOLS:
         if not _is_linear(head):
@@ -127,17 +127,17 @@ def _convolutional_head(x, head, logits, padding):
         if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D):
             if isinstance(layer, keras.layers.Dense):
                 _require_size(kernel, layer)
-            x = _convolution(layer, kernel, padding, linear=logits and layer is scoring)(x)
+            x = _make_convolution(layer, kernel, padding, linear=logits and layer is scoring)(x)
             kernel = (1, 1)
         elif isinstance(layer, CHANNELWISE):
             if kernel != (1, 1):
                 _require_pointwise(layer)
             if not (logits and _is_final_activation(layer, head)):
-                x = _for_maps(layer)(x)
+                x = _copy_for_maps(layer)(x)
     return x
 
 
-def _last_scores(head):
+def _find_scoring(head):
     """The layer that computes the scores of the classes."""
     scoring = [layer for layer in head if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D)]
     if not scoring:
@@ -147,13 +147,13 @@ def _last_scores(head):
 
 def _is_final_activation(layer, head):
     is_activation = isinstance(layer, keras.layers.Activation | keras.layers.Softmax)
-    return is_activation and head.index(layer) > head.index(_last_scores(head))
+    return is_activation and head.index(layer) > head.index(_find_scoring(head))
 
 
 def _is_linear(head):
     """Whether the average of the scores equals the score of the average, because the head only has one linear layer."""
     passing = keras.layers.Dropout | keras.layers.Identity | keras.layers.Reshape | keras.layers.Flatten
-    others = [layer for layer in head[1:] if layer is not _last_scores(head) and not _is_final_activation(layer, head)]
+    others = [layer for layer in head[1:] if layer is not _find_scoring(head) and not _is_final_activation(layer, head)]
     return isinstance(head[0], keras.layers.GlobalAveragePooling2D) and all(isinstance(x, passing) for x in others)
 
 
@@ -175,7 +175,7 @@ def _require_size(kernel, layer):
         )
 
 
-def _convolution(layer, kernel, padding, linear):
+def _make_convolution(layer, kernel, padding, linear):
     """The convolution that has the weights and the bias of a Dense layer, or of a 1×1 convolution."""
     if isinstance(layer, keras.layers.Conv2D):
         if layer.kernel_size != (1, 1):
@@ -205,7 +205,7 @@ def _convolution(layer, kernel, padding, linear):
     return convolution
 
 
-def _for_maps(layer):
+def _copy_for_maps(layer):
     """A copy of a layer for maps. It does to each unit what the original does to a vector."""
     copy = copy_layer(layer)
     channels = layer.output.shape[-1]

@@ -64,17 +64,17 @@ def shift_and_stitch(model, images, factor):
 
     Reference: Long et al. (CVPR 2015), §3.2; the trick is OverFeat's (Sermanet et al., ICLR 2014).
     """
-    steps = _steps(model, factor)
+    steps = _compute_steps(model, factor)
     images = ops.convert_to_tensor(images)
-    passes = [[_shifted_pass(model, images, factor, steps, (r, c)) for c in range(factor)] for r in range(factor)]
+    passes = [[_run_shifted(model, images, factor, steps, (r, c)) for c in range(factor)] for r in range(factor)]
     batch, rows, columns, channels = passes[0][0].shape
     maps = ops.stack([ops.stack(row, axis=3) for row in passes], axis=2)  # batch, rows, r, columns, c, channels
     maps = ops.reshape(maps, (batch, rows * factor, columns * factor, channels))
-    height, width = _fine_size(model, images.shape, factor, steps)
+    height, width = _compute_fine_size(model, images.shape, factor, steps)
     return maps[:, :height, :width]
 
 
-def _steps(model, factor):
+def _compute_steps(model, factor):
     """The distance between the units of the finer map, in pixels, along both axes."""
     found = [tensor.shape for tensor in (*require_functional(model).inputs, *model.outputs)]
     if len(found) != 2 or len(found[1]) != 4 or found[0][1:3] != (None, None):
@@ -91,7 +91,7 @@ def _steps(model, factor):
     return [stride // factor for stride in strides]
 
 
-def _shifted_pass(model, images, factor, steps, shifts):
+def _run_shifted(model, images, factor, steps, shifts):
     """The units that lie `shifts` steps further than the units of the model itself.
 
     The number of added pixels is a multiple of the stride. So ``same`` padding, which depends on the remainder of the
@@ -103,7 +103,7 @@ def _shifted_pass(model, images, factor, steps, shifts):
     return maps[:, first_row:, first_column:]
 
 
-def _fine_size(model, shape, factor, steps):
+def _compute_fine_size(model, shape, factor, steps):
     """Height and width of the finer map. Its last unit is the last one that needs no pixels beyond the image."""
     batch, height, width, channels = shape
     last = [0, 0]
@@ -129,11 +129,11 @@ def dilate(model, factor, name=None):
         model: A Functional or Sequential model with one image input, channels last, made of convolutions, pooling,
             padding, cropping, merges and pointwise layers. Models nested in it are also dilated.
         factor: The product of the strides to remove, counted from the last: for VGG 2, 4, 8, 16 or 32.
-        name: Name of the copy; by default the model's name with ``_dilated`` appended.
+        name: Name of the copy; by default the model's name with ``_dilate`` appended.
 
     Returns:
         A Functional model on images of any size. Layers keep their names. A dilated pooling is a `DilatedPooling2D`.
-        If Keras would pad a layer differently, a ``ZeroPadding2D`` named ``…_margin`` pads its input instead.
+        If Keras would pad a layer differently, a ``ZeroPadding2D`` named ``…_compute_margin`` pads its input instead.
 
     Raises:
         ValueError: If no product of the last strides is `factor`, or if a layer cannot be dilated (a transposed
@@ -155,7 +155,7 @@ def dilate(model, factor, name=None):
     stride = max(found.stride for found in geometry.trace_outputs(model))
     if factor < 1 or stride % factor:
         raise ValueError(f"Found factor={factor} for model {model.name!r}: expected a divisor of its stride, {stride}.")
-    return _dilated(model, Geometry(), stride // factor, name or f"{model.name}_dilated")
+    return _dilate(model, Geometry(), stride // factor, name or f"{model.name}_dilate")
 
 
 def _require_local(model):
@@ -163,33 +163,35 @@ def _require_local(model):
         if isinstance(layer, keras.Model):
             _require_local(layer)
         elif isinstance(layer, REFUSED) or getattr(layer, "data_format", None) == "channels_first":
-            raise _refusal(layer, "convolutions, pooling, padding and pointwise layers, channels last, up to one map")
+            raise _make_refusal(
+                layer, "convolutions, pooling, padding and pointwise layers, channels last, up to one map"
+            )
 
 
-def _refusal(layer, expected):
+def _make_refusal(layer, expected):
     return ValueError(f"Cannot dilate layer {layer.name!r} ({type(layer).__name__}): expected {expected}.")
 
 
-def _dilated(model, incoming, finest, name):
+def _dilate(model, incoming, finest, name):
     """A copy in which no stride is larger than `finest`. The geometry of the model's input is `incoming`."""
     part = keras.Model(model.inputs[0], require_functional(model).output, name=name)
-    geometries, margins = _geometries(part, incoming), {}
+    geometries, margins = _trace_calls(part, incoming), {}
 
     def copy(layer):
         if not isinstance(layer, keras.layers.Layer):  # x + y
             return copy_layer(layer)
         before, after = geometries[layer.name]
         if isinstance(layer, keras.Model):
-            return _dilated(layer, before[0], finest, layer.name)
-        twin, margin = _twin(layer, before, after, finest)
+            return _dilate(layer, before[0], finest, layer.name)
+        twin, margin = _dilate_layer(layer, before, after, finest)
         if margin:
-            margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_margin")
+            margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_compute_margin")
         return twin
 
     return rebuild(part, copy, margins)
 
 
-def _geometries(part, incoming):
+def _trace_calls(part, incoming):
     """A dict from each layer's name to the geometries of its input and its output, both along rows and columns."""
     calls = [(layer, get_producer(tensor)[0].input_tensors[0], tensor) for layer in part.layers
              if not isinstance(layer, keras.layers.InputLayer)
@@ -200,54 +202,56 @@ def _geometries(part, incoming):
     for (layer, *_), before, after in zip(calls, along[::2], along[1::2], strict=True):
         strides = [(rows.stride, columns.stride) for rows, columns in (before, after)]
         if any(rows != columns for rows, columns in strides):
-            raise _refusal(layer, f"one stride along both axes, found {strides}")
+            raise _make_refusal(layer, f"one stride along both axes, found {strides}")
         if geometries.setdefault(layer.name, (before, after))[0][0].stride != before[0].stride:
-            raise _refusal(layer, "a layer that is used at one stride only")
+            raise _make_refusal(layer, "a layer that is used at one stride only")
     return geometries
 
 
-def _twin(layer, before, after, finest):
+def _dilate_layer(layer, before, after, finest):
     """The layer's copy on the finer map, and the zeros with which its input must be padded, or None."""
     coarse, stride = before[0].stride, after[0].stride
     if coarse < finest < stride:
-        raise _refusal(layer, f"that its whole stride is kept or removed, but it goes from {coarse} to {stride}")
+        raise _make_refusal(layer, f"that its whole stride is kept or removed, but it goes from {coarse} to {stride}")
     if stride < coarse:
-        raise _refusal(layer, "a layer that does not upsample")
+        raise _make_refusal(layer, "a layer that does not upsample")
     rate = coarse // finest
     if stride <= finest:
         return copy_layer(layer), None
     if isinstance(layer, CONVOLUTIONS):
-        return _convolution(layer, rate)
+        return _dilate_convolution(layer, rate)
     if isinstance(layer, tuple(POOLINGS)):
-        return _pooling(layer, rate), None
+        return _dilate_pooling(layer, rate), None
     if isinstance(layer, DilatedPooling2D):
         margin = [rate * units for units in layer.margin]
         return copy_layer(layer, dilation_rate=rate * layer.dilation_rate[0], padding=margin), None
     scaled = next((names for kind, names in SCALED.items() if isinstance(layer, kind)), None)
     if scaled is None and before != after and not isinstance(layer, geometry.MERGES):
-        raise _refusal(layer, "convolutions, pooling, padding, cropping, merges and pointwise layers after a stride")
+        raise _make_refusal(
+            layer, "convolutions, pooling, padding, cropping, merges and pointwise layers after a stride"
+        )
     changes = {name: (np.array(getattr(layer, name)) * rate).tolist() for name in scaled or ()}
     return copy_layer(layer, **changes), None
 
 
-def _convolution(layer, rate):
+def _dilate_convolution(layer, rate):
     changes = {"strides": (1, 1), "dilation_rate": [rate * own for own in layer.dilation_rate]}
     if layer.padding == "valid":
         return copy_layer(layer, **changes), None
     sides = zip(layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
-    margins = [_margin(*side, rate) for side in sides]
+    margins = [_compute_margin(*side, rate) for side in sides]
     if all(_is_centred(*margin) for margin in margins):
         return copy_layer(layer, **changes), None
     return copy_layer(layer, **changes, padding="valid"), margins
 
 
-def _pooling(layer, rate):
+def _dilate_pooling(layer, rate):
     size, stride = layer.pool_size[0], layer.strides[0]
-    margin = _margin(size, stride, 1, rate) if layer.padding == "same" else (0, 0)
+    margin = _compute_margin(size, stride, 1, rate) if layer.padding == "same" else (0, 0)
     if rate == 1 and _is_centred(*margin):
         return copy_layer(layer, strides=(1, 1))
     if layer.pool_size != (size, size):
-        raise _refusal(layer, f"a square pool, found {layer.pool_size}")
+        raise _make_refusal(layer, f"a square pool, found {layer.pool_size}")
     kind = POOLINGS[type(layer)]
     return DilatedPooling2D(size, rate, kind, margin, name=layer.name, dtype=layer.dtype_policy)
 
@@ -257,7 +261,7 @@ def _is_centred(before, after):
     return before == (before + after) // 2
 
 
-def _margin(kernel, stride, dilation, rate):
+def _compute_margin(kernel, stride, dilation, rate):
     """The numbers of zeros before and after the map that replace ``same`` padding and do not move the units."""
     reach = dilation * (kernel - 1)
     before = max(reach + 1 - stride, 0) // 2

@@ -37,7 +37,7 @@ def find_feature_layers(model, strides=(8, 16, 32)):
     """
     geometries = geometry.trace(model)
     last = {}
-    for layer in _bottlenecks(model):
+    for layer in _find_bottlenecks(model):
         if isinstance(layer, ENDS):
             break
         if layer.name in geometries and not isinstance(layer, NO_MAPS):
@@ -51,7 +51,7 @@ def find_feature_layers(model, strides=(8, 16, 32)):
     return tuple(last[stride] for stride in strides)
 
 
-def _bottlenecks(model):
+def _find_bottlenecks(model):
     """The layers that lie on every path from the image to the output, in order.
 
     A layer lies on every path if the number of paths into it, times the number of paths out of it, is the number of all

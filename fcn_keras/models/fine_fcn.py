@@ -63,28 +63,28 @@ def make_fine_fcn(model, factor=1, features=32, name=None):
         raise ValueError(f"Found factor={factor!r}: expected 1, 2 or 4.")
     if not {"score_pool3", "backbone", "preprocessing", "pad"} <= set(layers):
         raise ValueError(f"Cannot continue model {model.name!r}: expected an FCN-8s, made by FCN8s or upgrade.")
-    backbone, lower = _with_lower_maps(layers["backbone"])
+    backbone, lower = _add_lower_maps(layers["backbone"])
     image, maps, geometries = apply_to_image(backbone, layers["preprocessing"].mode, layers["pad"])
     classes = layers["score_fr"].filters
-    options = {"finest": 8, "upsampling": fusion.find_upsampling(model), "skip_scales": _scales(layers)}
+    options = {"finest": 8, "upsampling": fusion.find_upsampling(model), "skip_scales": _find_scales(layers)}
     scores, geometry = fusion.fuse_maps(maps[-3:], geometries[-3:], classes, **options)
     hidden = None
     for lower_map, target in zip(maps[:lower], geometries[:lower], strict=True):
-        scores, hidden = _step(scores, hidden, geometry, lower_map, target, classes, features)
+        scores, hidden = _add_step(scores, hidden, geometry, lower_map, target, classes, features)
         geometry = target
-    logits = _beyond_the_image(scores, hidden, geometry, image, classes, factor)
+    logits = _upsample_beyond_image(scores, hidden, geometry, image, classes, factor)
     finest = keras.Model(image, logits, name=name or f"fcn_x{factor}")
-    copy_weights(model, finest, replaced=_last_upsampling(layers, finest))
+    copy_weights(model, finest, replaced=_find_last_upsampling(layers, finest))
     return finest
 
 
-def _last_upsampling(layers, finest):
+def _find_last_upsampling(layers, finest):
     """Names of the layers that upsample the scores to the size of the result, and that `finest` does not have."""
     kept = {layer.name for layer in finest.layers}
     return [name for name in ("upscore8", *(f"upscore_fine{k}" for k in (1, 2, 4))) if name in {*layers} - kept]
 
 
-def _with_lower_maps(backbone):
+def _add_lower_maps(backbone):
     """The backbone with additional outputs at strides 4, 2 and, if it has such a map, 1, and the number of them."""
     trunk = keras.Model(backbone.inputs[0], backbone.outputs[-3])
     try:
@@ -95,18 +95,18 @@ def _with_lower_maps(backbone):
     return unfreeze(allow_any_size(backbone, [*found, *backbone.outputs[-3:]], name="backbone")), len(found)
 
 
-def _scales(layers):
+def _find_scales(layers):
     """The factors of the skips. They are not 1 if the net was built for training in one stage."""
     return tuple(layers[name].scale if name in layers else 1 for name in ("scale_pool4", "scale_pool3"))
 
 
-def _step(scores, hidden, geometry, lower_map, target, classes, features):
+def _add_step(scores, hidden, geometry, lower_map, target, classes, features):
     """Scores and hidden features at half the stride. Both are first upsampled bilinearly to the lower map."""
     stride = target.stride
-    parts = [_upsampled_to(scores, geometry, lower_map, target, f"upscore_x{stride}"), lower_map]
+    parts = [_upsample_to(scores, geometry, lower_map, target, f"upscore_x{stride}"), lower_map]
     scores = parts[0]
     if hidden is not None:
-        parts.append(_upsampled_to(hidden, geometry, lower_map, target, f"upfeatures_x{stride}"))
+        parts.append(_upsample_to(hidden, geometry, lower_map, target, f"upfeatures_x{stride}"))
     x = keras.layers.Concatenate(name=f"step{stride}")(parts)
     x = keras.layers.Conv2D(
         features, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"features{stride}"
@@ -115,12 +115,12 @@ def _step(scores, hidden, geometry, lower_map, target, classes, features):
     return keras.layers.Add(dtype="float32", name=f"fuse{stride}")([scores, more]), x
 
 
-def _upsampled_to(x, geometry, reference, target, name):
+def _upsample_to(x, geometry, reference, target, name):
     canvas, crop = fusion.upsample(x, geometry, target, learned=False, name=name)
     return CropLike(crop, dtype="float32", name=f"{name}_crop")([canvas, reference])
 
 
-def _beyond_the_image(scores, hidden, geometry, image, classes, factor):
+def _upsample_beyond_image(scores, hidden, geometry, image, classes, factor):
     if geometry.stride == factor == 1:
         return CropLike(round(-geometry.offset), dtype="float32", name="logits")([scores, image])
     fine = Geometry(1 / factor, 1, (1 / factor - 1) / 2)

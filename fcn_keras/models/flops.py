@@ -47,12 +47,12 @@ def count_macs(model, height, width):
         layer, taken, given = node.operation, shapes[id(node.input_tensors[0])], shapes[id(node.output_tensors[0])]
         if isinstance(layer, keras.Model):
             found.update({f"{layer.name}/{name}": count for name, count in count_macs(layer, *taken[1:3]).items()})
-        elif count := _of_call(layer, taken, given):
+        elif count := _count_call(layer, taken, given):
             found[layer.name] += count  # a shared layer is called more than once
     return dict(found)
 
 
-def _of_call(layer, taken, given):
+def _count_call(layer, taken, given):
     units_in, units_out = math.prod(taken[1:-1]), math.prod(given[1:-1])
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return units_in * math.prod(layer.kernel.shape)

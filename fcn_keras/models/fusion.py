@@ -92,7 +92,7 @@ def fuse(maps, geometries, image, num_classes, *, finest=32, upsampling="frozen"
     name = LAST[finest]
     scores, offset = upsample(scores, geometry, Geometry(), UPSAMPLINGS[upsampling][1], name)
     if offset < 0:
-        raise _gap(name, geometry, Geometry(), "image")
+        raise _make_gap_error(name, geometry, Geometry(), "image")
     return _crop(offset, f"{name}_crop")([scores, image])
 
 
@@ -157,7 +157,7 @@ def add_skip(scores, geometry, skip, target, learned, name, skip_name, padded=Fa
     if offset >= 0:
         scores = _crop(offset, f"{name}_crop")([scores, skip])
     elif not padded:
-        raise _gap(name, geometry, target, f"map of {skip_name}")
+        raise _make_gap_error(name, geometry, target, f"map of {skip_name}")
     else:
         skip = _crop(-offset, f"score_{skip_name}_crop")([skip, scores])
         target = target.shift(-offset)
@@ -219,7 +219,7 @@ def upsampling_sizes(geometry, target):
     return factor, kernel, round((kernel - 1) / 2 - shift)
 
 
-def _gap(name, geometry, target, finer):
+def _make_gap_error(name, geometry, target, finer):
     late = (geometry.offset - target.offset) / target.stride
     return ValueError(
         f"Layer {name!r}: its map starts {late:g} units after the {finer}, and its upsampled scores do not reach back "

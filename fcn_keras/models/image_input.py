@@ -81,26 +81,26 @@ def make_least_padding(network):
     [1, 225, 225, 241, 257]
     """
     geometries = geometry.trace_outputs(network)
-    outside = [*map(_outside, geometries[:-1], geometries[1:]), geometries[-1].stride / 2]
+    outside = [*map(_measure_outside, geometries[:-1], geometries[1:]), geometries[-1].stride / 2]
     before = max(0, *(math.ceil(g.offset - pixels) for g, pixels in zip(geometries, outside, strict=True)))
     after = [math.ceil(g.stride - 1 - pixels - g.offset) for g, pixels in zip(geometries, outside, strict=True)]
     options = {"color": MEAN_COLOR, "name": "pad"}
     if any(map(places_units_by_size, get_all_layers(network))):
         return PadToStride(geometries[-1].stride, before, max(0, *after), **options)
-    spare = [_spare(network, i, g.stride) for i, g in enumerate(geometries)]
+    spare = [_count_spare(network, i, g.stride) for i, g in enumerate(geometries)]
     pairs = itertools.pairwise(zip(geometries, spare, strict=True))
     if not all(_reaches(*fine, *coarse) for fine, coarse in pairs):
         return PadToStride(geometries[-1].stride, before, max(0, *after), **options)
     return PadToStride([g.stride for g in geometries], before, after, spare=spare, **options)
 
 
-def _outside(fine, coarse):
+def _measure_outside(fine, coarse):
     """How many pixels a pixel of the image may lie beyond the outermost units of a map."""
     _, kernel, _ = upsampling_sizes(coarse, fine)
     return fine.stride / 2 if kernel % 2 == 0 else 0  # if the kernel is odd, coarse units lie on fine units
 
 
-def _spare(network, index, stride):
+def _count_spare(network, index, stride):
     """How many pixels the last unit of a map does not need.
 
     For example, at stride 32, if the last unit only needs one of its 32 pixels, 31 pixels are spare.

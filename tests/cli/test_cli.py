@@ -321,7 +321,7 @@ def test_weights_that_cannot_be_fetched_are_told(data, tmp_path, capsys, monkeyp
     def Offline(weights):  # noqa: N802
         raise Exception("URL fetch failure on https://example.org/weights.h5: None -- no route to host")
 
-    offline = dataclasses.replace(backbones.BACKBONES["mobilenet_v2"], build=backbones._application(Offline))
+    offline = dataclasses.replace(backbones.BACKBONES["mobilenet_v2"], build=backbones._wrap_application(Offline))
     monkeypatch.setitem(backbones.BACKBONES, "mobilenet_v2", offline)
     assert main(["train", "shapes", "--data-dir", str(data), "--directory", str(tmp_path)]) == 2
     err = capsys.readouterr().err

@@ -231,7 +231,7 @@ def test_missing_pairs_and_the_name_that_was_meant(root):
     assert (
         not report.ok and "have no mask of the same name: 1." in text and "have no image of the same name: 1." in text
     )
-    assert f"01.png: is {root / 'masks' / '01_mask.png'} meant?" in text
+    assert f"01.png: did you mean {root / 'masks' / '01_mask.png'}?" in text
 
 
 def test_classes_by_file_by_argument_and_by_the_ids(root):
@@ -280,7 +280,7 @@ def test_a_list_that_is_wrong_in_one_line_is_followed_in_the_others(root):
     stand_ins.write_list(root / "train.txt", [*NAMES[:7], "01", "02_mask", "07"])
     report = check(root, progress=False)
     text = str(report)
-    assert "train.txt: names '01' 2 times" in text and "names '02_mask', which has no image: is '02' meant?" in text
+    assert "train.txt: names '01' 2 times" in text and "names '02_mask', which has no image: did you mean '02'?" in text
     assert "validation.txt: names '07', which train.txt names also" in text
     assert files(report, "leakage") == {"09.bmp"}  # known only where the splits are
     assert report.counts == {"train": 8, "validation": 2}
@@ -308,7 +308,7 @@ def test_other_layouts(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no layout that is known: found nothing"):
         check(tmp_path / "empty")
-    with pytest.raises(ValueError, match="There is no CamVd in .*: is 'CamVid' meant?"):
+    with pytest.raises(ValueError, match="There is no CamVd in .*Did you mean 'CamVid'?"):
         check(tmp_path / "CamVd" / "train")
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file is a file, not a folder"):
@@ -404,7 +404,7 @@ def test_names_that_would_fool_a_terminal(root):
     assert "\x1b" not in text and r"bad\x1b[2J\nname.png" in text
     (root / "masks" / "bad\x1b[2J\nname_mask.png").write_bytes(b"")
     text = str(check(root, progress=False))
-    assert "\x1b" not in text and r"bad\x1b[2J\nname_mask.png meant?" in text
+    assert "\x1b" not in text and r"bad\x1b[2J\nname_mask.png?" in text
     (root / "images" / os.fsdecode(b"\xff.png")).write_bytes(b"")
     str(check(root, progress=False)).encode()  # no lone surrogate, which print would refuse
 

@@ -263,7 +263,7 @@ def test_a_source_is_needed_the_first_time(name, tmp_path):
 def test_unknown_data_sets():
     with pytest.raises(ValueError, match="There is no cityscapes in .* Expected one of shapes, camvid, voc"):
         datasets.load("cityscapes")
-    with pytest.raises(ValueError, match="'camvit': is 'camvid' meant"):
+    with pytest.raises(ValueError, match="'camvit'. Did you mean 'camvid'"):
         datasets.load("camvit")
 
 

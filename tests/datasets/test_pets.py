@@ -67,7 +67,7 @@ def test_archives_with_another_checksum(tmp_path):
 
 def test_another_folder(tmp_path):
     (tmp_path / "source" / "images").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"source is another folder\. Fix: pass source=.*images\.tar\.gz"):
+    with pytest.raises(ValueError, match=r"source does not hold the data set\. Fix: pass source=.*images\.tar\.gz"):
         datasets.prepare("pets", source=tmp_path / "source", data_dir=tmp_path / "data")
 
 

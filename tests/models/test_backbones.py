@@ -8,7 +8,7 @@ import pytest
 
 from fcn_keras import geometry
 from fcn_keras.layers.preprocessing import Preprocessing
-from fcn_keras.models.backbones import BACKBONES, Backbone, _application, get
+from fcn_keras.models.backbones import BACKBONES, Backbone, _wrap_application, get
 from fcn_keras.models.feature_layers import find_feature_layers
 from fcn_keras.models.mini_vgg import MiniVGG
 
@@ -96,10 +96,10 @@ def test_what_the_constructor_is_asked_for():
         return MiniVGG(weights=None, include_top=include_top)
 
     own = Backbone(
-        _application(constructor),
+        _wrap_application(constructor),
         ("pool3", "pool4", "pool5"),
         fully_connected=("fc6", "fc7"),
-        build_trunk=_application(constructor, include_top=False),
+        build_trunk=_wrap_application(constructor, include_top=False),
     )
     for weights, head in [("pretrained", None), ("trunk.h5", None), ("whole.h5", None), (None, "fc")]:
         assert own.feature_extractor(weights, head).outputs[-1].shape[-1] == (160 if head == "fc" else 128)
@@ -143,9 +143,9 @@ def test_downloads_that_fail_say_what_to_do(monkeypatch):
         raise Exception(f"URL fetch failure on https://example.org/{weights}: None -- no route to host")
 
     with pytest.raises(OSError, match=r"(?s)weights of Offline.*no route to host.*Fix: .*KERAS_HOME.*weights=None"):
-        _application(Offline)("imagenet")
+        _wrap_application(Offline)("imagenet")
     with pytest.raises(Exception, match="^URL fetch failure"):
-        _application(Offline)("elsewhere")
+        _wrap_application(Offline)("elsewhere")
 
 
 def test_backbones_by_name_or_as_they_are():

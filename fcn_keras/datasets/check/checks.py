@@ -48,20 +48,20 @@ def check(source, layout=None, classes=None, progress=None):
     """
     found = read_layout(source, layout, classes)
     views = inspect_all(found, progress)
-    pixels = _pixels_by_split(views)
-    names = _class_names(found, views)
+    pixels = _sum_pixels(views)
+    names = _name_classes(found, views)
     counts = collections.Counter(pair.split for pair in found.pairs)
     used = [view for view in views if view.pair.split != UNLISTED]
     # If classes.txt cannot be used, do not also report the masks in colours, which may be correct.
     without = {"colours"} if any(one.kind == "classes.txt" for one in found.findings) else set()
     problems = [problem for view in views for problem in view.problems if problem[0] not in without]
-    problems += [*_copies(used), *_likenesses(used), *_palettes(views), *_nearly_void(views)]
-    findings = [*found.findings, *group_by_kind(problems), *_of_names(found), *_of_classes(found, names, pixels)]
-    findings += [*_of_void(pixels), *_of_sizes(views)]
+    problems += [*_find_copies(used), *_find_likenesses(used), *_find_palettes(views), *_find_void_masks(views)]
+    findings = [*found.findings, *group_by_kind(problems), *_check_names(found), *_check_classes(found, names, pixels)]
+    findings += [*_find_void_splits(pixels), *_check_sizes(views)]
     if 0 < counts["validation"] < FEW:
         findings.append(make_finding("few", count=counts["validation"]))
     findings.sort(key=lambda one: SEVERITIES.index(one.severity))
-    return Report(str(source), found.name, dict(counts), names, _shares(pixels, names), findings)
+    return Report(str(source), found.name, dict(counts), names, _compute_shares(pixels, names), findings)
 
 
 def inspect_all(layout, progress=None):
@@ -106,7 +106,7 @@ def group_by_kind(problems, kinds=KINDS):
     return [make_finding(kind, files[kind]) for kind in kinds if kind in files]
 
 
-def _pixels_by_split(views):
+def _sum_pixels(views):
     """A dict from split to the number of pixels of each id."""
     pixels = {}
     for view in views:
@@ -115,14 +115,14 @@ def _pixels_by_split(views):
     return pixels
 
 
-def _class_names(found, views):
+def _name_classes(found, views):
     if found.classes is not None:
         return list(found.classes.names)
     present = sum((view.pixels for view in views if view.pixels is not None), np.zeros(256, int))
     return [f"class {id_}" for id_ in range(int(np.nonzero(present[:VOID])[0].max(initial=-1)) + 1)]
 
 
-def _copies(views):
+def _find_copies(views):
     """Finds pictures with equal decoded pixels in two splits, or twice in one. The file formats may differ."""
     first = {}
     for view in views:
@@ -133,7 +133,7 @@ def _copies(views):
             yield "duplicates", view.pair.image, f"is {before.image}"
 
 
-def _likenesses(views):
+def _find_likenesses(views):
     """Finds pictures in two splits that have similar thumbnails, because one was encoded again or resized."""
     splits = collections.defaultdict(list)
     for view in views:
@@ -148,7 +148,7 @@ def _likenesses(views):
                 yield "likeness", view.pair.image, f"is like {best.pair.image} ({best.pair.split})"
 
 
-def _palettes(views):
+def _find_palettes(views):
     """Finds ids that have different colours in different files. They may mean different classes there."""
     colors = collections.defaultdict(collections.Counter)
     for view in views:
@@ -161,19 +161,19 @@ def _palettes(views):
             yield "palettes", view.pair.mask, f"id {other} is {view.palette[other]}, elsewhere {usual[other]}"
 
 
-def _nearly_void(views):
+def _find_void_masks(views):
     for view in views:
         if view.pixels is not None and view.pixels[VOID] > 0.9 * view.pixels.sum():
             yield "void", view.pair.mask, f"{view.pixels[VOID] / view.pixels.sum():.1%} void"
 
 
-def _of_void(pixels):
+def _find_void_splits(pixels):
     for split, counted in pixels.items():
         if counted[VOID] > 0.5 * counted.sum():
             yield make_finding("void, split", split=split, share=counted[VOID] / counted.sum())
 
 
-def _of_names(found):
+def _check_names(found):
     """Finds names in ``classes.txt`` that probably do not have the effect that the user expects."""
     names = [] if found.classes is None else found.classes.names
     scored = [name for name in names if NO_CLASS.fullmatch(name.lstrip("0123456789:.- "))]
@@ -183,7 +183,7 @@ def _of_names(found):
         yield make_finding("numbered", name=names[0])
 
 
-def _of_classes(found, names, pixels):
+def _check_classes(found, names, pixels):
     """Finds classes that have no name, that never occur, or that hardly ever occur."""
     labelled = {split: counted[:VOID][: len(names)] for split, counted in pixels.items() if split != UNLISTED}
     if found.classes is None:
@@ -209,14 +209,14 @@ def _of_classes(found, names, pixels):
         yield make_finding("rare", [(names[id_], f"{shares[id_]:.3%} of the labelled pixels") for id_ in rare])
 
 
-def _of_sizes(views):
+def _check_sizes(views):
     sizes = collections.Counter(view.size for view in views if view.size)
     if len(sizes) > 1:
         common = ", ".join(f"{height}×{width} ({count})" for (height, width), count in sizes.most_common(3))
         yield make_finding("sizes", count=len(sizes), common=common)
 
 
-def _shares(pixels, names):
+def _compute_shares(pixels, names):
     """For each split, the share of each class in its labelled pixels, and the share of void in all its pixels."""
     shares = {}
     for split, counted in pixels.items():

@@ -61,8 +61,8 @@ def inspect_pair(pair, layout):
     def problems_of(path):
         return lambda kind, detail="": view.problems.append((kind, path, detail))
 
-    image = _image(pair.image, layout, problems_of(pair.image))
-    ids = _mask(pair.mask, layout, view, problems_of(pair.mask))
+    image = _inspect_image(pair.image, layout, problems_of(pair.image))
+    ids = _inspect_mask(pair.mask, layout, view, problems_of(pair.mask))
     if image is not None:
         view.size = image.shape[:2]
         view.digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest() + str(image.shape)
@@ -189,14 +189,14 @@ def strip_path(error, path):
     return message.lstrip(" :,")
 
 
-def _image(path, layout, add):
+def _inspect_image(path, layout, add):
     try:
         require_file(path)
         pixels = read_image(path)
         if layout.name != "folder" or is_plain(path):
             _require_tensorflow_reads(path)
         with PIL.Image.open(path) as file:
-            mode, frames, transparent = file.mode, _frames(file), file.has_transparency_data
+            mode, frames, transparent = file.mode, _describe_frames(file), file.has_transparency_data
             deep, turn = any(";16" in str(tile[3]) for tile in file.tile), read_orientation(file)
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         return add("image", strip_path(error, path))
@@ -214,14 +214,14 @@ def _image(path, layout, add):
     return pixels
 
 
-def _mask(path, layout, view, add):
+def _inspect_mask(path, layout, view, add):
     classes = layout.classes
     colored = classes is not None and classes.colors is not None
     try:
         require_file(path)
         ids = read_mask(path, classes if colored else None)
         with PIL.Image.open(path) as file:
-            kind, frames, turn = file.format, _frames(file), read_orientation(file)
+            kind, frames, turn = file.format, _describe_frames(file), read_orientation(file)
             palette = file.getpalette("RGB") if file.mode == "P" and not colored else None
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         detail = strip_path(error, path)
@@ -254,7 +254,7 @@ def _mask(path, layout, view, add):
     return ids
 
 
-def _frames(file):
+def _describe_frames(file):
     """Describes how many pictures a file holds if there are several, even if all but the first are damaged."""
     try:
         count = getattr(file, "n_frames", 1)

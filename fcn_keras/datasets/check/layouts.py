@@ -86,8 +86,8 @@ def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE):
             "CamVid's train, trainannot, val and valannot, or VOCdevkit/VOC2012."
         )
     if found == "voc":
-        return _voc(root)
-    return _camvid(source) if found == "camvid" else _folder(source, classes, share)
+        return _read_voc(root)
+    return _read_camvid(source) if found == "camvid" else _read_folder(source, classes, share)
 
 
 def split_by_hash(names, share=VALIDATION_SHARE):
@@ -114,7 +114,7 @@ def split_by_hash(names, share=VALIDATION_SHARE):
     }
 
 
-def _folder(source, classes, share):
+def _read_folder(source, classes, share):
     findings = []
     path = source / "classes.txt"
     if classes is None and os.path.lexists(path):  # a broken link is reported
@@ -123,10 +123,10 @@ def _folder(source, classes, share):
             classes = _require_few(read_classes(path), path)
         except (ValueError, OSError) as error:
             findings.append(make_finding("classes.txt", [(path, strip_path(error, path))]))
-    images = _files(source / "images", SUFFIXES, findings)
-    ids = _files(source / "masks", (*masks.SUFFIXES, ".jpg", ".jpeg"), findings)
-    names = [] if images is None or ids is None else _paired(images, ids, findings)
-    splits = _splits(source, names, images or {}, share, findings)
+    images = _find_files(source / "images", SUFFIXES, findings)
+    ids = _find_files(source / "masks", (*masks.SUFFIXES, ".jpg", ".jpeg"), findings)
+    names = [] if images is None or ids is None else _pair_names(images, ids, findings)
+    splits = _assign_splits(source, names, images or {}, share, findings)
     pairs = [Pair(splits.get(name, UNLISTED), name, images[name], ids[name]) for name in names]
     return Layout("folder", pairs, classes, findings)
 
@@ -137,7 +137,7 @@ def _require_few(classes, where):
     return classes
 
 
-def _splits(source, names, images, share, findings):
+def _assign_splits(source, names, images, share, findings):
     """The split of each name, from the lists or from its hash. If a line in a list is wrong, the others still count."""
     lists = {split: source / f"{split}.txt" for split in LISTS if os.path.lexists(source / f"{split}.txt")}
     if not lists:
@@ -174,32 +174,32 @@ def _read_split(path, split, images, splits):
     names = [pathlib.PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()]
     if not names:
         yield "names no image"
-    near = {_plain(name): name for name in images}
+    near = {_simplify(name): name for name in images}
     for name, count in collections.Counter(names).items():
         if count > 1:
             yield f"names {name[:100]!r} {count} times"
         if name not in images:
-            meant = near.get(_plain(pathlib.PurePosixPath(name).stem))
-            yield f"names {name[:100]!r}, which has no image" + (f": is {meant!r} meant?" if meant else "")
+            meant = near.get(_simplify(pathlib.PurePosixPath(name).stem))
+            yield f"names {name[:100]!r}, which has no image" + (f": did you mean {meant!r}?" if meant else "")
         elif splits.setdefault(name, split) != split:
             yield f"names {name[:100]!r}, which {splits[name]}.txt names also"
 
 
-def _camvid(source):
+def _read_camvid(source):
     pairs, findings = [], []
     for split, folder in camvid.SPLITS.items():
         if split == "test" and not (source / "testannot").exists():
             continue
-        images = _files(source / folder, (".png", ".jpg"), findings) or {}
-        ids = _files(source / f"{folder}annot", (".png",), findings) or {}
-        pairs += [Pair(split, name, images[name], ids[name]) for name in _paired(images, ids, findings)]
+        images = _find_files(source / folder, (".png", ".jpg"), findings) or {}
+        ids = _find_files(source / f"{folder}annot", (".png",), findings) or {}
+        pairs += [Pair(split, name, images[name], ids[name]) for name in _pair_names(images, ids, findings)]
     return Layout("camvid", pairs, camvid.CLASSES, findings)
 
 
-def _voc(root):
+def _read_voc(root):
     pairs, findings = [], []
-    images = _files(root / "JPEGImages", (".jpg",), []) or {}
-    ids = _files(root / "SegmentationClass", (".png",), findings) or {}
+    images = _find_files(root / "JPEGImages", (".jpg",), []) or {}
+    ids = _find_files(root / "SegmentationClass", (".png",), findings) or {}
     for split, file in {"train": "train", "validation": "val"}.items():
         try:
             names = read_list(root / voc.LISTS / f"{file}.txt")
@@ -214,7 +214,7 @@ def _voc(root):
     return Layout("voc", pairs, voc.CLASSES, findings)
 
 
-def _files(folder, suffixes, findings):
+def _find_files(folder, suffixes, findings):
     """A dict from name to file, or None if there is no folder. Everything else in the folder becomes a finding."""
     if not folder.is_dir():
         found = explain_missing(folder) if not folder.exists() else f"{folder} is not a folder."
@@ -245,13 +245,13 @@ def _stays_in(path, home):
     return pathlib.Path(os.path.realpath(path)).is_relative_to(home)  # Path.resolve raises an error on a circle
 
 
-def _paired(images, ids, findings):
+def _pair_names(images, ids, findings):
     """The names that have both an image and a mask. If one of them is missing, a finding suggests a similar name."""
     for kind, ours, theirs in (("mask", images, ids), ("image", ids, images)):
-        near = {_plain(name): name for name in theirs if name not in ours}
-        lost = [(path, near.get(_plain(name))) for name, path in ours.items() if name not in theirs]
+        near = {_simplify(name): name for name in theirs if name not in ours}
+        lost = [(path, near.get(_simplify(name))) for name, path in ours.items() if name not in theirs]
         if lost:
-            files = [(path, f"is {theirs[name]} meant?" if name else "") for path, name in lost]
+            files = [(path, f"did you mean {theirs[name]}?" if name else "") for path, name in lost]
             findings.append(make_finding("pairs", files, kind=kind, count=len(files)))
     names = sorted(set(images) & set(ids))
     if not names:
@@ -259,6 +259,6 @@ def _paired(images, ids, findings):
     return names
 
 
-def _plain(name):
+def _simplify(name):
     """A name in lower case, without the words that mask files often have at the end."""
     return TAILS.sub("", name).lower()

@@ -82,13 +82,13 @@ class Report:
         counts = ", ".join(f"{split} {count}" for split, count in self.counts.items()) or "no images"
         classes = f"{len(self.class_names)} class{'es' * (len(self.class_names) != 1)}"
         lines = [f"{to_printable(self.source)}: layout {self.layout}; {counts}; {classes}"]
-        lines += [*map(self._share_line, self.shares), *map(str, self.findings)]
+        lines += [*map(self._format_shares, self.shares), *map(str, self.findings)]
         tally = {level: sum(finding.severity == level for finding in self.findings) for level in SEVERITIES}
         found = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in tally.items())
         lines.append(f"{'Ready to train' if self.ok else 'Not ready'}: {found}.")
         return "\n".join(lines)
 
-    def _share_line(self, split):
+    def _format_shares(self, split):
         """A line with the classes of a split and their shares of its labelled pixels, the largest first."""
         shares = dict(self.shares[split])
         void = shares.pop("void")

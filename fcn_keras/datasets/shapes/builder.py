@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from ..builders import make_class_metadata, make_features
+from ..builders import make_features, make_info
 from .scene import CLASS_NAMES, PALETTE, draw_object, draw_scene
 
 _DESCRIPTION = """
@@ -62,29 +62,16 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     }
 
     def _info(self):
-        if self.builder_config.name == "scenes":
-            features = make_features("png", instance_mask=True)
-            keys, metadata = ("image", "segmentation_mask"), make_class_metadata(CLASS_NAMES, PALETTE)
-        elif self.builder_config.name in MASK_SCALES:
-            features = make_features("png")
-            keys, metadata = ("image", "segmentation_mask"), make_class_metadata(CLASS_NAMES, PALETTE)
-            metadata["mask_scale"] = MASK_SCALES[self.builder_config.name]
-        else:
-            features = tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-                    "label": tfds.features.ClassLabel(names=CLASS_NAMES[1:]),
-                    "file_name": tfds.features.Text(),
-                }
-            )
-            keys, metadata = ("image", "label"), make_class_metadata(CLASS_NAMES[1:], PALETTE[1:])
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=_DESCRIPTION,
-            features=features,
-            supervised_keys=keys,
-            metadata=metadata,
-        )
+        config, names, palette = self.builder_config.name, CLASS_NAMES, PALETTE
+        features = make_features("png", instance_mask=config == "scenes")
+        if config == "objects":
+            names, palette = CLASS_NAMES[1:], PALETTE[1:]
+            label = tfds.features.ClassLabel(names=names)
+            features = {"image": features["image"], "label": label, "file_name": features["file_name"]}
+        info = make_info(self, _DESCRIPTION, names, palette, tfds.features.FeaturesDict(features))
+        if config in MASK_SCALES:
+            info.metadata["mask_scale"] = MASK_SCALES[config]
+        return info
 
     def _split_generators(self, dl_manager):
         sizes = self.SIZES[self.builder_config.name]
@@ -93,24 +80,24 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split, size):
         for index in range(size):
             file_name = f"{split}_{index:05d}.png"
-            yield file_name, {"file_name": file_name, **self._example(split, index)}
+            yield file_name, {"file_name": file_name, **self._make_example(split, index)}
 
-    def _example(self, split, index):
+    def _make_example(self, split, index):
         config = self.builder_config.name
         if config in MASK_SCALES:
-            return self._fine_example(split, index, MASK_SCALES[config])
+            return self._make_fine_example(split, index, MASK_SCALES[config])
         rng = make_rng(str(self.version), config, split, index)
         if config == "objects":
             label = index % (len(CLASS_NAMES) - 1)
-            return {"image": _png(draw_object(rng, label)), "label": label}
-        return {name: _png(pixels) for name, pixels in vars(draw_scene(rng)).items()}
+            return {"image": _encode_png(draw_object(rng, label)), "label": label}
+        return {name: _encode_png(pixels) for name, pixels in vars(draw_scene(rng)).items()}
 
-    def _fine_example(self, split, index, scale):
+    def _make_fine_example(self, split, index, scale):
         """The image of the scene with this index, and its mask at `scale` times the size."""
         coarse, fine = (
             draw_scene(make_rng(str(self.version), "scenes", split, index), render_scale=k, rim=0) for k in (1, scale)
         )
-        return {"image": _png(coarse.image), "segmentation_mask": _png(fine.segmentation_mask)}
+        return {"image": _encode_png(coarse.image), "segmentation_mask": _encode_png(fine.segmentation_mask)}
 
 
 def make_rng(version, config, split, index):
@@ -132,7 +119,7 @@ def make_rng(version, config, split, index):
     return np.random.default_rng([*f"{version}/{config}/{split}".encode(), index])
 
 
-def _png(pixels):
+def _encode_png(pixels):
     """A PNG file in memory. It is only lightly compressed, because the default level takes as long as the drawing."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png", compress_level=1)

@@ -66,14 +66,14 @@ class Renderer:
         light = rng.uniform(0, 2 * math.pi)
         self.light = math.cos(light), math.sin(light)  # points to the lamp
         self.hue, self.lightness = rng.uniform(0, 2 * math.pi), rng.uniform(0.4, 0.75)
-        self.pixels = self._ground(rng)
+        self.pixels = self._paint_ground(rng)
 
     def image(self):
         """The picture that has been painted so far, as a uint8 array ``(H, W, 3)``."""
         encoded = np.clip(self.pixels, 0, 1) ** (1 / 2.2)
         return np.round(255 * encoded).astype(np.uint8)
 
-    def _window(self, x, y, reach):
+    def _cut_window(self, x, y, reach):
         """Two slices of the pixels within `reach` of a point, and the pixels' centres, ``(n, 1)`` and ``(1, m)``."""
         spans = []
         for centre in (y, x):
@@ -82,10 +82,10 @@ class Renderer:
         ys, xs = ((np.arange(s.start, s.stop, dtype=np.float32) + 0.5) / self.scale for s in spans)
         return *spans, ys[:, None], xs[None, :]
 
-    def _ground(self, rng):
-        _, _, ys, xs = self._window(self.size / 2, self.size / 2, self.size)
-        self.grain = _noise(rng, ys, xs, self.size, 4.0, octaves=2)
-        rough = _noise(rng, ys, xs, self.size, self.size / 2, octaves=4) + self.grain / 16
+    def _paint_ground(self, rng):
+        _, _, ys, xs = self._cut_window(self.size / 2, self.size / 2, self.size)
+        self.grain = _make_noise(rng, ys, xs, self.size, 4.0, octaves=2)
+        rough = _make_noise(rng, ys, xs, self.size, self.size / 2, octaves=4) + self.grain / 16
         tilt, period = rng.uniform(0, 2 * math.pi), rng.uniform(7, 26)
         along = xs * math.cos(tilt) + ys * math.sin(tilt) + rng.uniform(0, 3) * rough
         across = ys * math.cos(tilt) - xs * math.sin(tilt) + rng.uniform(0, 3) * rough
@@ -113,8 +113,8 @@ class Renderer:
         """
         shape, texture = form
         distance, height = shape(rng, thing.radius), rng.uniform(1.5, 4)
-        first, second = self._two_colors(rng)
-        rows, columns, ys, xs = self._window(thing.x, thing.y, 1.15 * thing.radius + 6)
+        first, second = self._choose_colors(rng)
+        rows, columns, ys, xs = self._cut_window(thing.x, thing.y, 1.15 * thing.radius + 6)
         x, y = xs - thing.x, ys - thing.y
         cos, sin = math.cos(thing.angle), math.sin(thing.angle)
 
@@ -124,7 +124,7 @@ class Renderer:
         u, v = local(0.0, 0.0)
         d = distance(u, v)
         cast = distance(*local(height * self.light[0], height * self.light[1]))
-        shade, gloss = self._lit(d, x, y, thing.radius)
+        shade, gloss = self._shade(d, x, y, thing.radius)
         near = (d < 1) | (cast < 0.6 * height)  # the rest of the window does not change
         u, v, noise = u[near], v[near], self.grain[rows, columns][near]
         ink = texture(u, v, noise, thing.radius, self.scale)
@@ -139,7 +139,7 @@ class Renderer:
                 mask[rows, columns][d < self.rim] = VOID
                 mask[rows, columns][d < 0] = inside
 
-    def _two_colors(self, rng):
+    def _choose_colors(self, rng):
         """The two colours of a texture. They differ from those of the ground, and do not depend on the class."""
         lightness = self.lightness + rng.choice([-1, 1]) * rng.uniform(0.12, 0.3)
         hue, contrast = self.hue + rng.uniform(0.8, 2 * math.pi - 0.8), rng.uniform(0.18, 0.3)
@@ -147,7 +147,7 @@ class Renderer:
         lightness += contrast if lightness < 0.6 else -contrast
         return first, _color(lightness, rng.uniform(0.04, 0.16), hue + rng.normal(0, 0.5))
 
-    def _lit(self, d, x, y, radius):
+    def _shade(self, d, x, y, radius):
         """Lambert shading and a highlight, on a bevel that rises from the outline to the inside."""
         bevel = min(6.0, 0.4 * radius, max(float(-d.min()), 0.5))
         dy, dx = np.gradient(d, 1 / self.scale)
@@ -156,18 +156,18 @@ class Renderer:
         return np.clip(0.95 + 0.45 * facing + 0.15 * lamp, 0.25, 1.7), 0.25 * np.clip(facing, 0, 1) ** 4
 
 
-def _noise(rng, ys, xs, extent, cell, octaves):
+def _make_noise(rng, ys, xs, extent, cell, octaves):
     """Smooth noise on ``[0, extent]²`` with a standard deviation of about 1: B-splines on random lattices."""
     total = 0
     for octave in range(octaves):
         pitch = cell / 2**octave
         count = int(extent / pitch) + 4
         lattice = rng.standard_normal((count, count), np.float32) * np.float32(2 / 2**octave)
-        total = total + _spline(_spline(lattice, ys.ravel() / pitch).T, xs.ravel() / pitch).T
+        total = total + _evaluate_spline(_evaluate_spline(lattice, ys.ravel() / pitch).T, xs.ravel() / pitch).T
     return total
 
 
-def _spline(knots, t):
+def _evaluate_spline(knots, t):
     """Evaluates the cubic B-spline along the rows of `knots` ``(n, m)`` at positions `t` ``(k,)``, to ``(k, m)``."""
     first = np.floor(t)
     t = (t - first)[:, None]
@@ -180,18 +180,10 @@ def _spline(knots, t):
 def _color(lightness, chroma, hue):
     """Converts OKLCh to linear sRGB. In OKLCh, colours with the same lightness look equally light."""
     a, b = chroma * math.cos(hue), chroma * math.sin(hue)
-    lms = np.array(
-        [
-            lightness + 0.3963377774 * a + 0.2158037573 * b,
-            lightness - 0.1055613458 * a - 0.0638541728 * b,
-            lightness - 0.0894841775 * a - 1.2914855480 * b,
-        ]
-    )
-    to_rgb = np.array(
-        [
-            [4.0767416621, -3.3077115913, 0.2309699292],
-            [-1.2684380046, 2.6097574011, -0.3413193965],
-            [-0.0041960863, -0.7034186147, 1.7076147010],
-        ]
-    )
+    # fmt: off
+    to_lms = np.array([[0.3963377774, 0.2158037573], [-0.1055613458, -0.0638541728], [-0.0894841775, -1.2914855480]])
+    to_rgb = np.array([[4.0767416621, -3.3077115913, 0.2309699292], [-1.2684380046, 2.6097574011, -0.3413193965],
+                       [-0.0041960863, -0.7034186147, 1.7076147010]])
+    # fmt: on
+    lms = lightness + to_lms[:, 0] * a + to_lms[:, 1] * b
     return np.clip(to_rgb @ lms**3, 0.005, 1).astype(np.float32)

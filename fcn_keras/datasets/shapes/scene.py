@@ -68,7 +68,7 @@ def draw_scene(rng, size=128, render_scale=1, rim=RIM):
     ((128, 128, 3), (128, 128))
     """
     renderer = Renderer(rng, size, render_scale, rim)
-    for instance, thing in enumerate(_layout(rng, size), start=1):
+    for instance, thing in enumerate(_place_objects(rng, size), start=1):
         renderer.paint(rng, thing, FORMS[CLASS_NAMES[thing.label]], instance)
     return Scene(renderer.image(), renderer.segmentation_mask, renderer.instance_mask)
 
@@ -115,7 +115,7 @@ def draw_object(rng, label, size=96):
     return renderer.image()
 
 
-def _layout(rng, size):
+def _place_objects(rng, size):
     """Places the objects so that hardly any is hidden completely. Sometimes two objects of one class touch."""
     placed = []
     for _ in range(rng.choice([2, 3, 4, 5, 6, 7], p=_COUNT)):
@@ -131,13 +131,13 @@ def _layout(rng, size):
                 x, y = placed[-1].x + reach * math.cos(away), placed[-1].y + reach * math.sin(away)
             thing = Placement(label, x, y, angle, radius)
             inside = 0.04 * size <= min(x, y) and max(x, y) <= 0.96 * size
-            if inside and all(_apart(thing, other, size) for other in placed):
+            if inside and all(_are_apart(thing, other, size) for other in placed):
                 placed.append(thing)
                 break
     return placed
 
 
-def _apart(a, b, size):
+def _are_apart(a, b, size):
     """Whether part of the smaller object stays visible. Poles get a small radius here, because they hide little."""
     bulk = [0.08 * size if CLASS_NAMES[o.label] == "pole" else o.radius for o in (a, b)]
     return math.hypot(a.x - b.x, a.y - b.y) > 0.85 * max(bulk) + 0.25 * min(bulk)

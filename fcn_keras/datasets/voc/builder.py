@@ -78,7 +78,7 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager):
         config = self.builder_config.name
         folders = {"voc": None, "sbd": None}
-        for need, root in self._roots(dl_manager).items():
+        for need, root in self._find_roots(dl_manager).items():
             kind, reader = ("sbd", SbdFolder) if need == "sbd" else ("voc", VocFolder)
             folders[kind] = reader(root)
         lists = {kind: None if folder is None else folder.lists for kind, folder in folders.items()}
@@ -91,10 +91,10 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
             )
         return {split: self._generate_examples(split, names, **folders) for split, names in found.items()}
 
-    def _roots(self, dl_manager):
+    def _find_roots(self, dl_manager):
         """The folder of each year, and of SBD, that the config needs."""
         needs, source = self.builder_config.name.split("_"), record_source(self, dl_manager)
-        found = {need: self._root(dl_manager, source, need) for need in needs}
+        found = {need: self._find_root(dl_manager, source, need) for need in needs}
         missing = [LAYOUTS[need] for need, root in found.items() if root is None]
         if missing:
             raise ValueError(
@@ -103,7 +103,7 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
             )
         return found
 
-    def _root(self, dl_manager, source, need):
+    def _find_root(self, dl_manager, source, need):
         """The folder in the source, or the folder that is unpacked from an archive in the source or the network."""
         root = None if source is None else _find(source, need)
         if root is None and (source is None or (source / ARCHIVES[need].name).is_file()):

@@ -212,7 +212,8 @@ def colors_to_ids(mask, classes):
     present, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
     unknown = [i for i in np.argsort(-counts) if int(present[i]) not in table]
     if unknown:
-        most = ", ".join(f"{_decode(present[i])} ({counts[i]} pixels)" for i in unknown[:5])
+        colors = [tuple(int(present[i]) >> shift & 255 for shift in (16, 8, 0)) for i in unknown[:5]]
+        most = ", ".join(f"{color} ({counts[i]} pixels)" for color, i in zip(colors, unknown, strict=False))
         raise ValueError(
             f"The mask holds {len(unknown)} colours of no class: {most}. Fix: name them in classes.txt. If nobody drew "
             "these colours, they come from JPEG, or the mask was resized by interpolation."
@@ -223,7 +224,3 @@ def colors_to_ids(mask, classes):
 
 def _encode(rgb):
     return rgb.astype("int64") @ np.array([1 << 16, 1 << 8, 1])
-
-
-def _decode(code):
-    return int(code) >> 16, int(code) >> 8 & 255, int(code) & 255

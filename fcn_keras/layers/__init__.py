@@ -12,14 +12,7 @@ from .pooling import DilatedPooling2D
 from .preprocessing import Preprocessing
 from .upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 
-__all__ = [
-    "Bilinear",
-    "BilinearConv2DTranspose",
-    "BilinearDepthwiseConv2DTranspose",
-    "BilinearUpsampling2D",
-    "CropLike",
-    "DilatedPooling2D",
-    "PadEdges",
-    "PadToStride",
-    "Preprocessing",
-]
+# fmt: off
+__all__ = ["Bilinear", "BilinearConv2DTranspose", "BilinearDepthwiseConv2DTranspose", "BilinearUpsampling2D",
+           "CropLike", "DilatedPooling2D", "PadEdges", "PadToStride", "Preprocessing"]
+# fmt: on

@@ -12,21 +12,8 @@ from .loading import load_model
 from .mini_vgg import MiniVGG
 from .super_resolution import SuperResolver
 
-__all__ = [
-    "BACKBONES",
-    "Backbone",
-    "FCN8s",
-    "FCN16s",
-    "FCN32s",
-    "MiniVGG",
-    "SuperResolver",
-    "allow_any_size",
-    "convolutionalize",
-    "count_macs",
-    "dilate",
-    "find_feature_layers",
-    "load_model",
-    "make_fine_fcn",
-    "shift_and_stitch",
-    "upgrade",
-]
+# fmt: off
+__all__ = ["BACKBONES", "Backbone", "FCN8s", "FCN16s", "FCN32s", "MiniVGG", "SuperResolver", "allow_any_size",
+           "convolutionalize", "count_macs", "dilate", "find_feature_layers", "load_model", "make_fine_fcn",
+           "shift_and_stitch", "upgrade"]
+# fmt: on

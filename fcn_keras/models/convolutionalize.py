@@ -92,11 +92,9 @@ def _split_head(classifier):
         call, _ = get_producer(tensor)
         layer, sources = call.operation, call.input_tensors
         if len(sources) != 1 or not isinstance(layer, (*HEAD, *POOLS)):
-            flattens = [
-                i for i, x in enumerate(head) if isinstance(x, keras.layers.Flatten) and len(x.input.shape) == 4
-            ]
-            if flattens:  # the map has one unit, so the search has gone on past it
-                return head[flattens[0] :]
+            for i, passed in enumerate(head):
+                if isinstance(passed, keras.layers.Flatten) and len(passed.input.shape) == 4:
+                    return head[i:]  # the flattened map has one unit, so the search has gone on past it
             raise ValueError(
                 f"Cannot convert {classifier.name!r} past layer {layer.name!r} ({type(layer).__name__}): expected a "
                 "plain chain at its end: Flatten or global pooling → Dense, with Dropout, activations, normalization."

@@ -27,10 +27,7 @@ from .any_size import CONVOLUTIONS
 from .cloning import copy_layer, rebuild, require_functional
 
 POOLINGS = {keras.layers.MaxPooling2D: "max", keras.layers.AveragePooling2D: "average"}
-SCALED = {
-    keras.layers.ZeroPadding2D: ("padding",),
-    keras.layers.Cropping2D: ("cropping",),
-}
+SCALED = {keras.layers.ZeroPadding2D: "padding", keras.layers.Cropping2D: "cropping"}
 REFUSED = (keras.layers.Flatten, keras.layers.Conv2DTranspose, keras.layers.UpSampling2D, *geometry.GLOBAL)
 
 
@@ -225,12 +222,12 @@ def _dilate_layer(layer, before, after, finest):
     if isinstance(layer, DilatedPooling2D):
         margin = [rate * units for units in layer.margin]
         return copy_layer(layer, dilation_rate=rate * layer.dilation_rate[0], padding=margin), None
-    scaled = next((names for kind, names in SCALED.items() if isinstance(layer, kind)), None)
-    if scaled is None and before != after and not isinstance(layer, geometry.MERGES):
+    scaled = [name for kind, name in SCALED.items() if isinstance(layer, kind)]
+    if not scaled and before != after and not isinstance(layer, geometry.MERGES):
         raise _make_refusal(
             layer, "convolutions, pooling, padding, cropping, merges and pointwise layers after a stride"
         )
-    changes = {name: (np.array(getattr(layer, name)) * rate).tolist() for name in scaled or ()}
+    changes = {name: (np.array(getattr(layer, name)) * rate).tolist() for name in scaled}
     return copy_layer(layer, **changes), None
 
 

@@ -54,14 +54,12 @@ def count_macs(model, height, width):
 
 def _count_call(layer, taken, given):
     units_in, units_out = math.prod(taken[1:-1]), math.prod(given[1:-1])
-    if isinstance(layer, keras.layers.Conv2DTranspose):
+    if isinstance(layer, keras.layers.Conv2DTranspose | BilinearDepthwiseConv2DTranspose):
         return units_in * math.prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.SeparableConv2D):
         return units_out * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape))
     if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
         return units_out * math.prod(layer.kernel.shape)
-    if isinstance(layer, BilinearDepthwiseConv2DTranspose):
-        return units_in * math.prod(layer.kernel.shape)
     if isinstance(layer, BilinearUpsampling2D):  # two units for each pixel, along the columns, then along the rows
         return 2 * given[2] * given[3] * (taken[1] + given[1])
     return 0

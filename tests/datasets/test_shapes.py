@@ -110,11 +110,11 @@ def test_an_interrupted_build_is_not_believed(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return example(self, split, index)
 
-    example = Shapes._example
-    monkeypatch.setattr(Shapes, "_example", stop)
+    example = Shapes._make_example
+    monkeypatch.setattr(Shapes, "_make_example", stop)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path)
-    monkeypatch.setattr(Shapes, "_example", example)
+    monkeypatch.setattr(Shapes, "_make_example", example)
     assert not Shapes(data_dir=tmp_path).is_prepared()
     assert len(read(build(tmp_path), "validation")) == 2
 

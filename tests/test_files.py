@@ -1,4 +1,4 @@
-"""One writer for all files, and the lock of a folder: several processes, killed ones among them."""
+"""Atomic writing and the lock of a folder, with several processes, some of which are killed."""
 
 import errno
 import json
@@ -14,7 +14,7 @@ from fcn_keras import _files
 
 
 def test_two_writers_of_one_file(tmp_path):
-    """Each is inside its block while the other writes: the last one to finish wins, and no file is mixed."""
+    """Both write at the same time. The last one to finish wins, and the file is never a mixture."""
     path, first_is_in, second_is_done, seen = tmp_path / "last.keras", threading.Event(), threading.Event(), []
 
     def first():

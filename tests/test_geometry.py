@@ -1,4 +1,4 @@
-"""Geometry against the authors' figures, and against impulses sent through random networks."""
+"""Geometry, compared with the authors' numbers and with impulses sent through random networks."""
 
 import math
 
@@ -15,7 +15,7 @@ VGG16_CONVOLUTIONS = (2, 2, 3, 3, 3)  # before each of the five poolings
 
 
 def vgg16(padding):
-    """The authors' VGG16 by hand: the geometries of pool3, pool4, pool5 and fc7; `padding` is conv1_1's."""
+    """The geometries of pool3, pool4, pool5 and fc7 of the authors' VGG16, step by step. `padding` is that of conv1_1."""
     geometry, pools = Geometry(), []
     for convolutions in VGG16_CONVOLUTIONS:
         for _ in range(convolutions):
@@ -64,7 +64,7 @@ def symmetric(generator, size):
 
 
 def set_symmetric_kernels(model, generator):
-    """Positive kernels, mirror images of themselves: a unit's weights are spread evenly around its centre."""
+    """Makes kernels positive and symmetric, so that the weights of a unit are symmetric around its centre."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
             height, width = layer.kernel_size
@@ -73,7 +73,7 @@ def set_symmetric_kernels(model, generator):
 
 
 def random_layer(generator, fine, even):
-    """A layer that changes the geometry, each axis in its own way.
+    """A layer that changes the geometry of the two axes differently.
 
     Upsampling unless the map is as fine as the image; strided same padding, which depends on the size, on even maps only.
     """
@@ -95,7 +95,7 @@ def random_layer(generator, fine, even):
 
 
 def responses(model, axis):
-    """``(pixel, unit)``: what each unit of the middle row answers when one line of the image across `axis` is lit."""
+    """``(pixel, unit)``: the values of the units of the middle row if one line of the image across `axis` is lit."""
     lines = np.zeros((SIDE, SIDE, SIDE, 1), "float32")
     lines[np.arange(SIDE), np.arange(SIDE)] = 1
     maps = model.predict(lines if axis == 0 else lines.transpose(0, 2, 1, 3), batch_size=32, verbose=0)[..., 0]
@@ -120,7 +120,7 @@ def random_network(seed):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_impulses_through_random_networks(seed):
-    """A unit's weights are centred where predicted; without upsampling they fill exactly the window predicted."""
+    """The weights of a unit have the predicted centre. Without upsampling, they fill exactly the predicted window."""
     model, upsamples = random_network(seed)
     for axis in (0, 1):
         (geometry,) = trace_outputs(model, axis)
@@ -155,7 +155,7 @@ def test_max_pooling_looks_where_average_pooling_looks():
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("kernel", "factor"), [(2, 2), (3, 2), (4, 2), (3, 3), (8, 4), (7, 4), (1, 2)])
 def test_transposed_convolutions_of_keras(kernel, factor, padding):
-    """The kernel of a unit lies in the output around the position that the geometry gives."""
+    """In the output, the kernel of a unit is centred on the position that the geometry gives."""
     image = keras.Input((9, 9, 1))
     layer = keras.layers.Conv2DTranspose(1, kernel, strides=factor, padding=padding, use_bias=False)
     model = keras.Model(image, layer(image))

@@ -1,4 +1,4 @@
-"""Every config of every builder, by TFDS' own test case and by its own command."""
+"""Runs the test case and the command of TFDS on every config of every builder."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ from fcn_keras.datasets.shapes import Shapes
 from fcn_keras.datasets.voc.builder import VocSegmentation
 
 ROOT = pathlib.Path(__file__).parents[2]
-# What `tfds build` runs. The command itself also imports mlcroissant, for another of its subcommands.
+# The code that `tfds build` runs. The command itself also imports mlcroissant, which only other subcommands need.
 TFDS_BUILD = """
 from absl import app
 from tensorflow_datasets.scripts.cli import build, cli_utils
@@ -28,7 +28,7 @@ DATA = pathlib.Path(folder.name)
 
 @pytest.fixture(scope="module", autouse=True)
 def data():
-    """VOC2011, VOC2012 and SBD share images; CamVid and Pets lie beside."""
+    """VOC2011, VOC2012 and SBD, which share images, and next to them CamVid and Pets."""
     stand_ins.write_voc(DATA / "VOCdevkit" / "VOC2012", ["a", "b", "c"], ["v", "w"])
     stand_ins.write_voc(DATA / "TrainVal" / "VOCdevkit" / "VOC2011", ["a", "b"], ["c", "v", "x"])
     stand_ins.write_sbd(DATA / "benchmark_RELEASE" / "dataset", ["a", "v", "d", "e"], ["c", "f"])
@@ -44,7 +44,7 @@ def data():
 
 
 class Case(tfds.testing.DatasetBuilderTestCase):
-    """The cases below differ in builder, config and splits."""
+    """The cases below differ in their builder, config and splits."""
 
     __test__ = False
     EXAMPLE_DIR = DATA
@@ -82,7 +82,7 @@ TestFine = case(Shapes, "fine_x2", {"train": 2, "validation": 1})
     ],
 )  # fmt: skip
 def test_tfds_build(tmp_path, arguments, builder, splits):
-    """TFDS' command, by import: by file, it takes every folder called `datasets` for another library and hides it."""
+    """Runs the command with an import. With a file, TFDS would hide every folder that is called `datasets`."""
     manual = DATA / "CamVid" if builder == "cam_vid" else DATA
     command = [sys.executable, "-c", TFDS_BUILD, *arguments]
     command += [f"--manual_dir={manual}", f"--data_dir={tmp_path}"]

@@ -1,4 +1,4 @@
-"""What `check` says of data sets: each kind of mistake, the layouts, the numbers, and no alarm where nothing is wrong."""
+"""`check` finds each kind of mistake in each layout, gives the right numbers, and raises no false alarms."""
 
 import io
 import json
@@ -20,7 +20,7 @@ NAMES = [f"{i:02d}" for i in range(10)]
 
 
 def blocks(name, classes=3):
-    """A mask as people draw them: large areas, some void."""
+    """A mask as people draw it, with large areas and some void."""
     generator = np.random.default_rng(list(name.encode()))
     ids = np.kron(generator.integers(0, classes, (4, 5)), np.ones((10, 12), int)).astype("uint8")
     ids[:3] = 255
@@ -94,7 +94,7 @@ def turned_over(root, folder="images"):
 
 
 def alike(root):
-    """The same pictures on both sides, once as PNG, once as JPEG."""
+    """The same pictures in both splits, once as PNG and once as JPEG."""
     generator = np.random.default_rng(0)
     for name, other in (("00", "08"), ("01", "09")):
         pixels = np.kron(generator.integers(0, 256, (5, 6, 3)), np.ones((8, 10, 1))).astype("uint8")
@@ -104,7 +104,7 @@ def alike(root):
 
 
 def palettes(root):
-    """Masks saved in colours of which each file chose its own order."""
+    """Palette masks in which each file has its own order of the colours."""
     for number, name in enumerate(NAMES):
         image = PIL.Image.fromarray(blocks(name))
         image.putpalette(np.roll(voc_palette(), number == 1, axis=0).tobytes())

@@ -1,4 +1,4 @@
-"""More than two hundred damaged inputs: none crashes or hangs the check, none is passed over in silence."""
+"""More than two hundred damaged inputs: the check reports every one, and none crashes it or makes it hang."""
 
 import io
 import os
@@ -40,7 +40,7 @@ ORIGINAL = {
 
 
 def put(root, folder, suffix, content):
-    """In place of 01; content is bytes, or a function that makes something of a path."""
+    """Replaces example 01. The content is bytes, or a function that makes something at a path."""
     for path in (root / folder).glob("01.*"):
         path.unlink()
     path = root / folder / f"01{suffix}"
@@ -145,7 +145,7 @@ for name, content in {
 
 
 def as_good_as_whole(folder, suffix, content):
-    """Whether Pillow and TensorFlow, asked independently, decode it in full, to the right size and to ids that exist."""
+    """Whether both Pillow and TensorFlow decode the whole file, to the right size and to ids that exist."""
     try:
         with PIL.Image.open(io.BytesIO(content)) as file:
             file.load()
@@ -188,7 +188,7 @@ def test_what_is_damaged_is_named(name, root, no_hang):
     found = {n.partition(".")[0] for n in named}
     if sure or not as_good_as_whole(folder, suffix, content):
         assert "01" in found, report
-    # Nothing is said of the others, but that a list names what is gone, and that a class may be missing now.
+    # There are no findings about other files, except that a list names the missing one, or that a class is missing.
     assert found <= {"01", "train", "c"}, report
 
 

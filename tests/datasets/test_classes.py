@@ -1,4 +1,4 @@
-"""classes.txt, and masks that are written in colours."""
+"""The file classes.txt, and masks that hold colours."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Downloads from servers on this machine that break off, lie, or do not answer."""
+"""Downloads from servers on this machine that hang up, send wrong files, or do not answer."""
 
 import hashlib
 import http.server
@@ -21,7 +21,7 @@ NOBODY = "http://127.0.0.1:9/data.tar"
 
 
 def tar_of(members, mode="w"):
-    """The bytes of a tar file; text is the target of a link."""
+    """The bytes of a tar file. If a content is a string, it is the target of a link."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode) as tar:
         for name, content in members.items():
@@ -55,7 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *arguments):
-        """Stays silent."""
+        """Writes no log."""
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def server():
 
 
 def archive(server, *paths, content=CONTENT, size=1):
-    """Its size is wrong, as that of VOC2011 may be: only the checksum decides."""
+    """An archive whose size is wrong, as that of VOC2011 may be: only the checksum counts."""
     urls = tuple(f"http://127.0.0.1:{server.server_port}/{path}/data.tar" for path in paths)
     return Archive("data.tar", size, hashlib.sha256(content).hexdigest(), urls, "Data")
 
@@ -189,7 +189,7 @@ def test_damaged_archives(server, tmp_path, share):
 
 
 def test_voc_is_downloaded_unpacked_and_prepared(server, tmp_path, monkeypatch, capsys):
-    """Without a source: the archive of a stand-in, at the second address."""
+    """Without a source, the archive of a stand-in is downloaded from the second address."""
     stand_ins.write_voc(tmp_path / "VOCdevkit" / "VOC2012", ["a", "b"], ["v"])
     with tarfile.open(tmp_path / "voc.tar", "w") as tar:
         tar.add(tmp_path / "VOCdevkit", "VOCdevkit")

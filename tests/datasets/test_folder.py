@@ -1,4 +1,4 @@
-"""A folder of one's own: layout, splits, colours, what is refused, and what a change does."""
+"""A folder of your own: its layout, splits and colours, what is refused, and what happens if files change."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ LISTS = {"train": NAMES[:8], "validation": NAMES[8:]}
 
 
 def write(root, names=NAMES, write_mask=None, low=0, high=4, suffix=".jpg"):
-    """Images and masks; masks are ``ids_of(name, "own", 0, 4)``."""
+    """Writes images and masks. The masks are ``ids_of(name, "own", 0, 4)``."""
     for name in names:
         stand_ins.write_photo(root / "images" / f"{name}{suffix}", name)
         path = root / "masks" / f"{name}.png"
@@ -76,7 +76,7 @@ def test_a_folder_goes_by_its_path(tmp_path):
 @pytest.mark.parametrize("kind", ["grey", "palette", "colours", "a palette in another order"])
 def test_every_kind_of_mask_gives_the_ids(kind, tmp_path):
     def shuffled(path, ids):
-        """Colours are right, indices are not: what many programs make of a coloured picture."""
+        """A palette with the right colours but wrong ids, as many programs write it."""
         PIL.Image.fromarray(voc_palette()[ids]).quantize(16).save(path)
 
     how = {"grey": None, "palette": stand_ins.write_palette_png, "colours": colored}
@@ -156,7 +156,7 @@ def test_a_changed_folder_is_prepared_anew_and_an_unchanged_one_is_not(tmp_path,
     load(copy)  # of the same name: no clash
 
 
-# --- refusals: all at once, before anything is written ---
+# --- errors: one error for all files, before anything is written ---
 
 
 def damaged(root):

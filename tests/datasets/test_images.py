@@ -1,4 +1,4 @@
-"""Files and arrays become images."""
+"""Reads images from files and arrays."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""Traps of Keras 3.15's own augmentation layers for masks, each shown, and that `pipeline` does not fall into it.
+"""Shows what goes wrong if masks are augmented with the layers of Keras 3.15, and that `pipeline` avoids it.
 
 Where a test fails at its first half, Keras has mended the trap.
 """

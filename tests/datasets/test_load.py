@@ -76,7 +76,7 @@ def test_shuffling_needs_a_known_length():
         make_pipeline(examples.repeat(), seed=0)
 
 
-# --- what was prepared from what ---
+# --- the source of prepared data ---
 
 PREPARE_AND_DIE = """
 import os, signal, sys
@@ -128,7 +128,7 @@ def test_generated_data_have_no_source(tmp_path):
 
 @pytest.fixture
 def home(root, tmp_path_factory, monkeypatch):
-    """`root` as home folder; the process runs elsewhere, where nothing called ``~`` may appear."""
+    """Makes `root` the home folder. The process runs elsewhere, where no folder ``~`` may appear."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(elsewhere)
     for name in ("HOME", "USERPROFILE"):

@@ -1,4 +1,4 @@
-"""Masks and data sets in folders: ids as they are, and errors that name the file."""
+"""Masks and data sets in folders: ids are read unchanged, and errors name the file."""
 
 import numpy as np
 import PIL.Image
@@ -149,7 +149,7 @@ def test_folders_that_are_missing_are_named(tmp_path):
 
 
 def camvid_stand_in(folder, counts):
-    """Noise in CamVid's layout; returns what was written."""
+    """Writes noise in CamVid's layout, and returns it."""
     written = {}
     for split, count in counts.items():
         for i in range(count):

@@ -1,4 +1,4 @@
-"""Oxford Pets: labels 1 to 3 as ids, TFDS' archives, an offline machine."""
+"""Oxford Pets: labels become ids; archives of TFDS; a machine without a network."""
 
 import hashlib
 import tarfile
@@ -42,7 +42,7 @@ def test_labels_become_ids(tmp_path, config):
 
 
 def test_archives_in_a_folder(tmp_path, monkeypatch):
-    """They are taken where their checksums are right; here, those of the stand-ins."""
+    """Archives in the folder are used if their checksums are right. Here the checksums are those of stand-ins."""
     stand_ins.write_pets(tmp_path / "unpacked", TRAINVAL, TEST)
     (tmp_path / "source").mkdir()
     infos = {}

@@ -1,4 +1,4 @@
-"""Progress is shown on the error stream of a terminal, and nowhere else unless asked for."""
+"""Progress is shown on the error stream if it is a terminal, or if the caller asks for it."""
 
 import pytest
 

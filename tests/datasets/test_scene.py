@@ -15,7 +15,7 @@ def scenes():
 
 
 def dilate(region, reach):
-    """Chebyshev dilation, by shifting."""
+    """Dilates by the Chebyshev distance, with shifted copies."""
     padded = np.pad(region, reach)
     height, width = region.shape
     shifts = itertools.product(range(2 * reach + 1), repeat=2)
@@ -64,7 +64,7 @@ def test_void_keeps_different_instances_apart(scenes):
 def test_void_hugs_the_objects(scenes):
     for scene in scenes:
         objects = (scene.instance_mask != 0) & (scene.instance_mask != VOID)
-        # Left out: sharp tips that own no pixel's centre, and outlines that lie just outside the frame.
+        # This leaves out sharp tips that contain no pixel's centre, and outlines just outside the frame.
         far = (scene.instance_mask == VOID) & ~dilate(objects, 2)
         assert far[1:-1, 1:-1].sum() <= 4
 
@@ -100,7 +100,7 @@ def test_every_class_takes_its_share_of_pixels(scenes):
 
 
 def test_coarse_strides_lose_what_fine_ones_keep(scenes):
-    """Mean IU of the truth itself, reduced by majority to a stride and enlarged again: a bound for such a network."""
+    """Mean IoU of the labels, reduced to a stride by majority and enlarged again: the best that a network can reach."""
 
     def bound(stride):
         confusion = np.zeros((10, 10))
@@ -125,7 +125,7 @@ def test_color_tells_nothing_about_the_class(scenes):
             own = scene.instance_mask == instance
             colors[scene.segmentation_mask[own][0]].append(scene.image[own].mean(0))
     everything = np.concatenate(list(colors.values()))
-    # Of the variance of the objects' mean colours, the class explains about 8 / n by chance (n objects).
+    # By chance, the class explains about 8 / n of the variance of the mean colours of n objects.
     explained = sum(len(c) * (np.mean(c, 0) - everything.mean(0)) ** 2 for c in colors.values())
     assert (explained / ((everything - everything.mean(0)) ** 2).sum(0)).max() < 0.1
 
@@ -141,7 +141,7 @@ def test_object_images_differ_with_the_label(label):
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("radius", [9.0, 30.0])
 def test_a_forms_field_is_the_distance_to_its_outline(name, radius):
-    """Against the nearest inner sample of a fine grid, in the band that rims and shadows use."""
+    """Compares with the nearest inner sample of a fine grid, in the band that rims and shadows use."""
     shape, _ = FORMS[name]
     step = 0.25
     axis = np.arange(-1.3 * radius - 4, 1.3 * radius + 4, step, dtype=np.float32)

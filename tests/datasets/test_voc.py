@@ -1,4 +1,4 @@
-"""VOC and SBD: masks as they are in the files, the splits of the papers, and what is said when something lacks."""
+"""VOC and SBD: masks are read unchanged, splits are those of the papers, and errors say what is missing."""
 
 import numpy as np
 import PIL.Image
@@ -29,7 +29,7 @@ def read(builder, split):
     return {e["file_name"].decode().removesuffix(".jpg"): e for e in found}
 
 
-# Which masks each image of a split has: the oracle, written down by hand for the fixture above.
+# Which data set the mask of each image comes from, written by hand for the fixture above.
 EXPECTED = {
     "2012": {"train": {"a": "voc", "b": "voc", "c": "voc"}, "validation": {"v": "voc", "w": "voc"}},
     "2011": {"train": {"a": "voc", "b": "voc"}, "validation": {"c": "voc", "v": "voc", "x": "voc"}},
@@ -117,7 +117,7 @@ def numbered(prefix, count):
 
 
 def whole_lists():
-    """Lists of the official lengths that overlap as the real ones do: by inclusion and exclusion."""
+    """Lists with the official lengths that overlap as the real ones do."""
     val11 = numbered("val11_", 1111)
     sbd_train = val11[:375] + numbered("sbd_", 8498 - 375)
     train12, val12 = numbered("train12_", 1464), numbered("val12_", 1449)
@@ -165,7 +165,7 @@ def test_matlab_files_that_are_none(tmp_path):
 
 
 def test_damaged_matlab_files_are_named(tmp_path):
-    """Cut off at 40 places, and 60 times with bytes of noise: an error that names the file, or the mask as it was."""
+    """Cuts the file at 40 places and adds noise 60 times: the mask is right, or an error names the file."""
     stand_ins.write_mat(tmp_path / "whole.mat", "GTcls", ids_of("name", "sbd", 0, 21, None), 20)
     content = (tmp_path / "whole.mat").read_bytes()
     generator = np.random.default_rng(0)
@@ -196,7 +196,7 @@ def test_masks_of_two_sizes(tmp_path):
 
 @pytest.mark.real_data
 def test_the_real_subset(shared_data, tmp_path):
-    """Its masks, read by Pillow; it has no instance masks."""
+    """Compares the masks with what Pillow reads. The data set has no instance masks."""
     builder = datasets.prepare("voc", source=shared_data / "VOCdevkit", data_dir=tmp_path)
     assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
         "train": 330,

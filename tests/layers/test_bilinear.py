@@ -1,4 +1,4 @@
-"""The bilinear kernel and its initializer, against closed forms and the filler of Caffe."""
+"""The bilinear kernel and its initializer, compared with formulas and with the filler of Caffe."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Each name of Keras that the package uses although it is not public, so that a failure says which one has changed.
+"""Tests each private name of Keras that the package uses, so that a failure says which one has changed.
 
 After an update of Keras, `fcn_keras/layers/_keras.py` is the one file to adapt.
 """
@@ -75,7 +75,7 @@ def test_nodes_by_depth(net):
 
 
 def test_calls_inside_one_model_only(net):
-    """A call of a shared layer in another model does not count; the attribute `output` would not tell them apart."""
+    """Calls of a shared layer in other models do not count. The attribute `output` could not tell them apart."""
     relu = net.get_layer("relu")
     inside = _keras.get_outputs(relu, net)
     elsewhere = relu(keras.Input((5, 5, 2)))

@@ -1,4 +1,4 @@
-"""Labels from logits, and binary nets: one logit against NumPy's sigmoid, and against the same net with two."""
+"""Labels from logits; nets with one logit, compared with NumPy's sigmoid and with the same net with two logits."""
 
 import keras
 import numpy as np
@@ -50,7 +50,7 @@ def test_segmenting_takes_the_sign():
 
 
 def thin_backbone():
-    """Five convolutions of eight channels with MiniVGG's strides and offsets, so that the upsampling kernels are its own."""
+    """Five convolutions with the strides and offsets of MiniVGG, so that the upsampling kernels are the same."""
     x = image = keras.Input((None, None, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)
     for level in range(1, 6):
@@ -62,7 +62,7 @@ def thin_backbone():
 @pytest.mark.parametrize("upsampling", ["frozen", "learned", "learned_depthwise"])
 @pytest.mark.parametrize("net", [fcn_keras.FCN32s, fcn_keras.FCN8s])
 def test_binary_fcns_train(net, upsampling):
-    """The batches and kernels with which TensorFlow's own layer aborts the process."""
+    """With these batches and kernels, TensorFlow's own layer aborts the process."""
     keras.utils.set_random_seed(0)
     model = net(1, thin_backbone(), upsampling=upsampling)
     assert model.layers[-2].kernel_size[0] in (64, 32, 16)
@@ -90,7 +90,7 @@ def test_evaluation_names_two_classes():
 
 @pytest.mark.parametrize("classes", [2, 5, 21])
 def test_the_largest_logit_the_first_of_several(classes):
-    """Small integers: ties on most pixels."""
+    """Small integers, so that most pixels have several largest logits."""
     x = np.random.default_rng(0).integers(0, 3, (2, 7, 6, classes)).astype("float32")
     np.testing.assert_array_equal(argmax_labels(keras.ops.convert_to_tensor(x)), x.argmax(-1))
     image = keras.Input((None, None, classes))

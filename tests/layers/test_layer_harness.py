@@ -1,4 +1,4 @@
-"""Every layer of the package passes the test that Keras has for its own layers, and every stored class is loaded again.
+"""Every layer of the package passes Keras' test for layers, and every class that files store can be loaded.
 
 Classes are found by walking the package: a new one without a case here fails.
 """
@@ -92,7 +92,7 @@ def test_every_class_has_a_case():
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed", "ignore:The model does not have any trainable weights")
 @pytest.mark.parametrize("name", LAYERS)
 def test_layer(name):
-    """The output shape, eager and symbolic; the configuration; a training step; mixed precision."""
+    """Tests the eager and symbolic output shape, the configuration, a training step and mixed precision."""
     arguments, shape, output, weights = LAYERS[name]
     testing.TestCase("run_layer_test").run_layer_test(
         CLASSES[name],
@@ -106,7 +106,7 @@ def test_layer(name):
 
 @pytest.mark.parametrize("name", [*LAYERS, *OTHERS])
 def test_round_trip(name):
-    """Every argument is given and differs from its default, so that one that is missing in the configuration shows."""
+    """Every argument differs from its default, so the test fails if one is missing in the configuration."""
     arguments = OTHERS[name] if name in OTHERS else LAYERS[name][0] | {"name": "own", "dtype": "mixed_bfloat16"}
     for parameter in list(inspect.signature(CLASSES[name].__init__).parameters.values())[1:]:
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name not in ("name", "dtype"):

@@ -1,4 +1,4 @@
-"""Padding to the stride and cropping back, for every size."""
+"""Pads images of every size to the stride, and crops them back."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Dilated pooling against PyTorch's, Keras' own at dilation 1, and a NumPy oracle with padding."""
+"""Dilated pooling, compared with PyTorch, with Keras at dilation 1, and with a reference in NumPy."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Preprocessing against `keras.applications`, and against the numbers of the FCN authors."""
+"""Preprocessing, compared with `keras.applications` and with the numbers of the FCN authors."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Bilinear upsampling against closed forms, a scatter oracle in NumPy, Keras' own layer and PyTorch."""
+"""Bilinear upsampling, compared with formulas, with a reference in NumPy, with Keras and with PyTorch."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def scores(height, width, channels=3, seed=0):
 
 
 def placed(x, factor, kernel):
-    """Figure 14-27 in NumPy: one copy of the kernel for each unit, scaled by its value, added up."""
+    """Figure 14-27 in NumPy: adds up one copy of the kernel for each unit, multiplied by its value."""
     batch, height, width, channels = x.shape
     size = kernel.shape[0]
     canvas = np.zeros((batch, factor * (height - 1) + size, factor * (width - 1) + size, channels))
@@ -44,7 +44,7 @@ def kinds(factor, kernel, padding, channels=3):
 @pytest.mark.parametrize(("factor", "kernel"), LAYERS)
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
 def test_all_layers_place_kernels_and_add(factor, kernel, size, padding):
-    """As Keras' own layer with the bilinear kernel does, whose geometry they have also."""
+    """The layers give the same numbers and the same geometry as Keras' layer with the bilinear kernel."""
     x = scores(*size)
     expected = placed(x, factor, bilinear_kernel(kernel))
     if padding == "same":
@@ -93,7 +93,7 @@ def test_a_transposed_convolution_of_pytorch(factor, kernel):
 
 @pytest.mark.parametrize(("factor", "kernel"), [(2, 4), (2, 3), (32, 64), (32, 63)])
 def test_straight_lines_stay_straight(factor, kernel):
-    """Between the units the canvas is linear, and constants stay constant: what bilinear means."""
+    """Between the units the result is linear, and constants stay constant. This is what bilinear means."""
     ramp = np.broadcast_to(np.arange(6, dtype="float32")[None, :, None, None], (1, 6, 6, 1))
     canvas = np.asarray(BilinearUpsampling2D(factor, kernel)(ramp))[0, :, :, 0]
     centres = factor * np.arange(6) + (kernel - 1) / 2
@@ -123,7 +123,7 @@ def test_gradient_of_the_fast_twin_under_mixed_precision():
 @pytest.mark.parametrize(("factor", "kernel"), [(2, 3), (2, 4), (3, 6), (8, 15)])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_depthwise_is_the_dense_layer_with_a_diagonal_kernel(factor, kernel, padding):
-    """Values, and the gradients on the diagonal, with kernels that have learned something else."""
+    """The values, and the gradients on the diagonal, are equal for kernels that are no longer bilinear."""
     import tensorflow as tf
 
     x, kernels = tf.constant(scores(4, 3)), np.random.default_rng(1).normal(size=(kernel, kernel, 3)).astype("float32")
@@ -164,7 +164,7 @@ print("trained", model.train_on_batch(numpy.ones((2, 8, 8, 3), "float32"), y))
 
 
 def trained(up):
-    """Result of a process that trains a transposed convolution to one channel on a batch of two."""
+    """Runs a process that trains a transposed convolution with one output channel on a batch of two."""
     command = [sys.executable, "-c", ONE_CHANNEL.format(up=up)]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"})
 
@@ -177,7 +177,7 @@ def test_one_channel_does_not_abort_the_process():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an abort of TensorFlow's")
 def test_the_abort_that_one_channel_avoids():
-    """Keras' own layer on TensorFlow 2.21 with oneDNN. Where this skips, `BilinearConv2DTranspose.call` can go."""
+    """Keras' own layer aborts on TensorFlow 2.21 with oneDNN. If this test skips, `BilinearConv2DTranspose.call` can go."""
     plain = trained("keras.layers.Conv2DTranspose(1, 64, strides=32, padding='same')")
     if plain.returncode == 0:
         pytest.skip("this TensorFlow trains it")
@@ -210,7 +210,7 @@ def test_save_and_load(tmp_path, number):
     "make", [lambda **k: BilinearConv2DTranspose(2, 2, **k), lambda **k: BilinearDepthwiseConv2DTranspose(2, **k)]
 )
 def test_initializer_regularizer_and_constraint_of_the_kernel(make):
-    """All weights start as 1, cost 0.25 each, and have the norm 0.5 after a step with learning rate 0."""
+    """All weights start at 1 and cost 0.25 each. After a step with learning rate 0, their norm is 0.5."""
     layer = make(
         kernel_initializer="ones",
         kernel_regularizer=keras.regularizers.L2(0.25),

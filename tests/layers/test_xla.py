@@ -1,4 +1,4 @@
-"""XLA compiles what it should, gives the same numbers, and images of all sizes share one trace."""
+"""XLA compiles the right functions and gives the same numbers, and images of all sizes share one trace."""
 
 import keras
 import numpy as np

@@ -76,7 +76,7 @@ def test_maps_with_and_without_the_fully_connected_layers():
 
 @pytest.mark.parametrize(("name", "weights"), [("vgg16", 14_714_688), ("vgg19", 20_024_384)])
 def test_without_the_dense_layers_no_top_is_built(name, weights):
-    """The numbers are those of keras.applications without the top; with it there are 138 and 144 million."""
+    """The numbers of weights are those of keras.applications without the top; with it they are 138 and 144 million."""
 
     def whole(weights):
         raise AssertionError("the whole classifier was built")
@@ -115,7 +115,7 @@ def test_what_the_constructor_is_asked_for():
 
 
 def test_batch_statistics_are_left_alone():
-    """Of a pretrained network: batches of one or two images would spoil them."""
+    """Batches of one or two images would spoil the statistics of a pretrained network."""
     trunk = BACKBONES["mobilenet_v2"].feature_extractor(None)
     layers = [layer for layer in trunk.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert layers and not any(layer.trainable for layer in layers)

@@ -1,4 +1,4 @@
-"""Every function that carries weights from one net to another, with every kind of upsampling."""
+"""Every function that copies weights from one net to another, with every kind of upsampling."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ def photo(height=45, width=70, seed=0):
 
 
 def small_trunk(kernel):
-    """Five strided convolutions: with an even kernel the units lie between pixels, with an odd one on pixels."""
+    """Five strided convolutions. If the kernel is even, the units lie between pixels; if it is odd, on pixels."""
     x = image = keras.Input((None, None, 3))
     x = layers.Rescaling(1 / 127.5, offset=-1)(x)
     for level in range(1, 6):
@@ -42,7 +42,7 @@ def backbone(kernel):
 
 
 def trained(model, but=()):
-    """Every weight as if it had been trained, batch normalization's statistics too; `but` names what has not."""
+    """Changes every weight as training would, also the statistics of batch normalization, except those in `but`."""
     generator = np.random.default_rng(1)
     for layer in get_all_layers(model):
         if layer.weights and not isinstance(layer, keras.Model) and layer.name not in but:
@@ -67,7 +67,7 @@ def assert_same(found, expected, rtol=2e-5):
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_the_finer_net_predicts_what_the_coarser_does(kernel, upsampling):
-    """Inner kernels have been learned, the last is bilinear still: with units on pixels nothing changes at all.
+    """The inner kernels have been trained, the last one is still bilinear. If units lie on pixels, nothing changes.
 
     With units between pixels ×2 then ×16 is not ×32; up to the last upsampling, even so nothing changes.
     """
@@ -100,7 +100,7 @@ def test_the_nets_finer_than_8s_predict_what_it_does(kernel, upsampling, factor)
 
 @pytest.mark.parametrize("upsampling", ["learned", "learned_depthwise"])
 def test_a_last_kernel_that_was_learned_is_named(upsampling):
-    """No two layers can do what it does: it is the one thing that is not carried."""
+    """Two layers cannot do the same as one trained layer, so this is the only kernel that is not copied."""
     nets = {"upscore": FCN32s, "upscore16": FCN16s, "upscore8": FCN8s}
     for last, make in nets.items():
         net = trained(make(CLASSES, backbone(2), upsampling=upsampling))
@@ -111,7 +111,7 @@ def test_a_last_kernel_that_was_learned_is_named(upsampling):
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize(("kernel", "net"), [(2, "8s"), (3, "16s")])
 def test_copies_predict_the_same(kernel, net, upsampling):
-    """Copied for any size, folded, saved and loaded: to float32 rounding the same numbers, learned kernels included."""
+    """A model that is copied, folded, saved or loaded gives the same numbers up to float32 rounding."""
     model = trained(NETS[net](CLASSES, backbone(kernel), upsampling=upsampling))
     expected = run(model, photo())
     np.testing.assert_array_equal(run(allow_any_size(model), photo()), expected)
@@ -131,7 +131,7 @@ def test_a_net_that_upsamples_is_not_dilated(upsampling):
 
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_from_one_kind_of_upsampling_to_another(kernel):
-    """What can be written in the other kind is carried, and predicts the same; what cannot is refused."""
+    """A kernel that the other layer can represent is copied and predicts the same. Any other raises an error."""
     own = backbone(kernel)
     nets = {kind: trained(FCN16s(CLASSES, own, upsampling=kind), but=("upscore16",)) for kind in UPSAMPLINGS}
     expected = {kind: run(at(upgrade(net), "fuse_pool4"), photo()) for kind, net in nets.items()}
@@ -188,7 +188,7 @@ def test_nothing_is_dropped_without_a_word():
 
 
 def test_an_fcn_32s_fixed_is_trained_whole_after_the_upgrade():
-    """As the paper trains all layers of FCN-16s; batch normalization keeps the flags it had."""
+    """All layers are trainable, as in the paper; batch normalization keeps its flags."""
     net = FCN32s(CLASSES, backbone(3), upsampling="learned")
     expected = {w.path for w in upgrade(net).trainable_weights}
     for layer in net.layers:
@@ -228,7 +228,7 @@ def test_a_convolutionalized_classifier_keeps_flags_and_regularizers():
 
 @pytest.mark.parametrize("head", ["auto", None])
 def test_the_weights_of_a_file_arrive_in_the_trunk(head, tmp_path):
-    """From a file of the whole classifier, of the trunk alone, and of a classifier of other classes."""
+    """Loads files of the whole classifier, of the trunk only, and of a classifier for other classes."""
     make = fcn_keras.MiniVGG
     sources = {"whole": make(weights=None), "five": make(5, weights=None)}
     if head is None:

@@ -1,4 +1,4 @@
-"""The converted classifier gives the classifier's answers: on its own size, and slid over larger images."""
+"""The converted classifier gives the same scores as the classifier, on its own size and on larger images."""
 
 import gc
 
@@ -14,7 +14,7 @@ layers = keras.layers
 
 
 def randomize(model, seed=0, scale=1.0):
-    """Biases and batch statistics of no special value; Keras starts them at 0 and 1, where mistakes hide."""
+    """Gives biases and statistics random values. Keras starts them at 0 and 1, which would hide mistakes."""
     generator = np.random.default_rng(seed)
     for variable in model.variables:
         if variable.name in ("bias", "beta", "moving_mean"):
@@ -32,12 +32,12 @@ def run(model, images):
 
 
 def assert_close(found, expected, rtol):
-    """To `rtol` of the largest score."""
+    """Compares up to `rtol` of the largest score."""
     np.testing.assert_allclose(found, expected, rtol=0, atol=rtol * np.abs(expected).max())
 
 
 def on_own_size(classifier, rtol=1e-5):
-    """The converted network on the classifier's own size: its mean over the map is the classifier's output."""
+    """At the classifier's own size, the mean of the converted network over its map is the classifier's output."""
     image = photos(1, *classifier.input_shape[1:])
     expected = run(classifier, image)
     assert np.ptp(expected) > 1e-3  # the random network does tell classes apart
@@ -105,7 +105,7 @@ def test_weights_and_biases_are_the_classifiers(mini):
 
 
 def valid_classifier(head):
-    """No padding anywhere, stride 4: what one unit sees is a crop and nothing else."""
+    """A network with stride 4 and without padding, so each unit depends on one crop of the image only."""
     x = image = keras.Input((20, 24, 3))
     x = layers.Rescaling(1 / 255)(x)
     x = layers.Conv2D(6, 3, activation="relu")(x)

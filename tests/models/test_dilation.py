@@ -1,4 +1,4 @@
-"""Shift-and-stitch and rarefaction: equal to each other, to a window slid in small steps, to PyTorch and to NumPy."""
+"""Shift-and-stitch and dilation equal each other, a sliding window, PyTorch and NumPy."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def run(model, images):
 
 
 def randomize(model, seed=0):
-    """Biases and batch statistics of no special value, and kernels that keep the signal's size."""
+    """Gives biases and statistics random values, and kernels that keep the size of the signal."""
     generator = np.random.default_rng(seed)
     for variable in model.variables:
         if variable.name in ("bias", "beta", "moving_mean"):
@@ -45,7 +45,7 @@ def network(*stages, channels=3, name="net"):
 
 
 def assert_close(found, expected, rtol=1e-5):
-    """To `rtol` of the largest number; a map of one number only would show nothing."""
+    """Compares up to `rtol` of the largest number. Maps in which all numbers are equal are refused."""
     assert found.shape == expected.shape
     units = expected.reshape(-1, expected.shape[-1])
     assert len(units) == 1 or np.ptp(units, axis=0).max() > 0.01 * np.abs(units).max()
@@ -88,7 +88,7 @@ def separable():
 
 
 def branches():
-    """Flat and tall kernels, a shortcut cut to size, an operator, a layer used twice, a model inside."""
+    """Flat and tall kernels, a cropped shortcut, an operator, a layer that is used twice, and a nested model."""
     image = keras.Input((None, None, 3))
     x = layers.Conv2D(4, (3, 1), strides=2, activation="relu")(image)
     shared = layers.Conv2D(4, (1, 3), activation="tanh")
@@ -141,7 +141,7 @@ def test_with_factor_1_both_are_the_network():
 
 
 def test_gradients_are_equal_too():
-    """One function, two ways to compute it: so training may take the cheaper one."""
+    """Both compute the same function, so you can train with the cheaper one."""
     model, photo = poolings(), tf.constant(photos(1, 26, 31, 3))
     dense = dilate(model, 4)
     weighting = photos(*shift_and_stitch(model, photo, 4).shape, seed=2)
@@ -173,7 +173,7 @@ def test_the_dilated_convolutions_of_pytorch():
 
 
 def test_the_papers_enlarged_filter():
-    """§3.2: f'[i, j] = f[i / s, j / s] where s divides both, else 0; no dilation anywhere, only zeros."""
+    """§3.2: f'[i, j] = f[i / s, j / s] if s divides both, else 0. This reference only inserts zeros."""
     model = network(layers.Conv2D(4, 3, strides=2, name="first"), layers.Conv2D(2, 3, name="second"))
     photo = photos(1, 17, 22, 3)
 
@@ -192,7 +192,7 @@ def test_the_papers_enlarged_filter():
 
 
 def inside(model, factor, shape, size):
-    """Rows and columns of the denser map whose receptive field lies in an image of this size."""
+    """Rows and columns of the finer map whose receptive fields lie inside an image of this size."""
     kept = []
     for axis in (0, 1):
         place = geometry.trace_outputs(model, axis)[0]
@@ -203,7 +203,7 @@ def inside(model, factor, shape, size):
 
 
 def small_vgg(*pools):
-    """As VGG: zero-padded convolutions, poolings that round down."""
+    """Zero-padded convolutions, and poolings that round down, as in VGG."""
     body = []
     for factor in pools:
         body += [layers.Conv2D(4, 3, padding="same", activation="relu"), layers.MaxPooling2D(factor)]
@@ -211,7 +211,7 @@ def small_vgg(*pools):
 
 
 def same_everywhere():
-    """Every kind of ``same``: even kernels, kernels larger than the stride, averages that count no padding."""
+    """All cases of ``same``: even kernels, kernels larger than the stride, and averages that ignore the padding."""
     return network(
         layers.Conv2D(4, 3, strides=2, padding="same", activation="relu"),
         layers.MaxPooling2D(2, padding="same"),
@@ -223,7 +223,7 @@ def same_everywhere():
 
 
 def explicit_padding():
-    """As MobileNet and ResNet: a layer of zeros in front of an unpadded strided kernel."""
+    """A ``ZeroPadding2D`` before a strided convolution without padding, as in MobileNet and ResNet."""
     return network(
         layers.ZeroPadding2D(((0, 1), (0, 1))),
         layers.Conv2D(4, 3, strides=2, activation="relu"),
@@ -257,10 +257,10 @@ def test_with_padding_both_are_equal_inside_the_image(make, factor, size):
     place = inside(model, factor, dilated.shape[1:3], size)
     assert dilated[0][place].size > 0
     assert_close(stitched[0][place], dilated[0][place])
-    # Every factor-th unit is the network's own, border included.
+    # Every factor-th unit equals a unit of the network, also at the border.
     np.testing.assert_array_equal(stitched[:, ::factor, ::factor], own)
     assert_close(dilated[:, ::factor, ::factor], own)
-    # The units between differ where padding is seen.
+    # The units between them differ if they depend on padding.
     assert stitched.shape == dilated.shape
     assert np.abs(stitched - dilated).max() > 0.01 * np.abs(dilated).max()
 
@@ -283,7 +283,7 @@ def test_mini_vgg(heatmaps, factor):
 
 @pytest.mark.parametrize("size", [(13, 14), (15, 16)])
 def test_poolings_that_round_up(size):
-    """As the authors' nets: where a side is odd, the last window hangs over the border."""
+    """As in the authors' nets: if a side is odd, the last window extends beyond the border."""
     model = network(layers.MaxPooling2D(2, padding="same"), layers.Conv2D(3, 2), layers.MaxPooling2D(2, padding="same"))
     photo = photos(1, *size, 3)
     stitched, dilated = np.asarray(shift_and_stitch(model, photo, 4)), run(dilate(model, 4), photo)
@@ -347,7 +347,7 @@ def test_a_network_of_keras():
 
 
 def test_taps_of_one_stride():
-    """A backbone with several outputs: those at stride 16 and 32 come down to 8."""
+    """A backbone with several outputs: the strides 16 and 32 become 8."""
     backbone = backbones.get("mini_vgg").feature_extractor(weights=None)
     photo = photos(1, 96, 128, 3)
     dense = dilate(backbone, 4)
@@ -390,7 +390,7 @@ def test_save_and_load(tmp_path):
     assert geometry.trace_outputs(loaded) == geometry.trace_outputs(dense)
 
 
-# What is refused -----------------------------------------------------------------------------------------------------
+# Errors --------------------------------------------------------------------------------------------------------------
 
 
 def shared_across_strides():

@@ -1,4 +1,4 @@
-"""FCN-32s, 16s and 8s: sizes, alignment, weights, stages."""
+"""FCN-32s, FCN-16s and FCN-8s: their sizes, alignment, weights and stages."""
 
 import dataclasses
 import gc
@@ -32,7 +32,7 @@ def names(model):
 
 
 def randomize_scores(model, seed=1):
-    """Score layers start at zero; that would hide most mistakes."""
+    """Gives the score layers random weights. They start at zero, which would hide most mistakes."""
     generator = np.random.default_rng(seed)
     for name in SCORES:
         if name in names(model):
@@ -46,20 +46,20 @@ def run(model, *inputs):
 
 
 def assert_close(found, expected, rtol=1e-5):
-    """To `rtol` of the largest logit."""
+    """Compares up to `rtol` of the largest logit."""
     assert np.abs(expected).max() > 0
     np.testing.assert_allclose(found, expected, rtol=0, atol=rtol * np.abs(expected).max())
 
 
 @pytest.fixture(scope="module")
 def mini():
-    """The three nets on MiniVGG with random scores. Tests leave them as they are."""
+    """The three nets on MiniVGG with random scores. Tests must not change them."""
     return {name: randomize_scores(net(CLASSES, "mini_vgg", None)) for name, net in NETS.items()}
 
 
 @pytest.fixture(scope="module", params=ON_PIXELS)
 def coarse(request):
-    """An FCN-32s on each backbone of today, and its name. Tests leave it as it is."""
+    """An FCN-32s on each modern backbone, and its name. Tests must not change it."""
     yield randomize_scores(FCN32s(CLASSES, request.param, None)), request.param
     gc.collect()
 
@@ -100,7 +100,7 @@ PREPROCESSING = {
 
 
 def test_preprocessing_is_inside_and_the_backbones_own(coarse):
-    """By hand: pad, preprocess as keras.applications does, run the backbone, score."""
+    """Pads, preprocesses with keras.applications, runs the backbone and scores, step by step."""
     net, name = coarse
     image = photo(64, 96)
     top = net.get_layer("backbone")(PREPROCESSING[name](run(net.get_layer("pad"), image).copy()))[-1]
@@ -168,7 +168,7 @@ def test_which_upsampling_is_learned(mini, upsampling, net):
 
 
 def decoder(model):
-    """The net above its backbone: from the backbone's maps and the image to logits."""
+    """The net after its backbone: a model from the backbone's maps and the image to logits."""
     copy = keras.models.clone_model(model)  # Keras gives the layers below a cut new nodes
     copy.set_weights(model.get_weights())
     maps = get_layer_calls(copy.get_layer("backbone"))[-1].output_tensors
@@ -176,14 +176,14 @@ def decoder(model):
 
 
 def geometries_of(model):
-    """Geometry of the backbone's maps on the unpadded image, the finest first; those that the model uses."""
+    """The geometries of the maps that the model uses, on the unpadded image, the finest first."""
     incoming = geometry.Geometry(offset=-model.get_layer("pad").before)
     found = geometry.trace_outputs(model.get_layer("backbone"), incoming=incoming)
     return found[-sum(name in names(model) for name in SCORES) :]
 
 
 def assert_deltas_land_on_centres(model):
-    """One unit lit, all else dark: the logits it paints are centred on the pixel that the unit is centred on."""
+    """If one unit is 1 and all others are 0, the logits are centred on the same pixel as the unit."""
     top, image = decoder(model), photo(320, 320)
     shapes = model.get_layer("backbone").compute_output_shape(run(model.get_layer("pad"), image).shape)
     shapes = shapes[-len(geometries_of(model)) :]
@@ -204,7 +204,7 @@ def test_a_unit_paints_its_score_where_it_looks(mini, net):
 
 
 def averages(*pools):
-    """A backbone that only averages: what its units see is the mean of the image around their centres."""
+    """A backbone that only averages: each unit is the mean of the image around its centre."""
     x = image = keras.Input((None, None, 3))
     for level, pool in enumerate(pools, start=1):
         x = pool(x)
@@ -227,7 +227,7 @@ AVERAGES = {  # where the first unit lies, and so whether kernels are even or od
 
 @pytest.mark.parametrize("trunk", AVERAGES)
 def test_a_ramp_stays_a_ramp(trunk):
-    """An image that shows its own coordinates: each skip alone, and all together, give them back to 1e-3 pixels."""
+    """The image holds its own coordinates. Each skip, and all together, return them with an error below 1e-3 pixels."""
     model = FCN8s(2, AVERAGES[trunk]())
     side, margin = 384, 150  # the averaged padding reaches that far in
     rows, columns = np.mgrid[:side, :side]
@@ -242,7 +242,7 @@ def test_a_ramp_stays_a_ramp(trunk):
 
 
 def test_every_pixel_of_a_flat_image_gets_a_score():
-    """The units reach the border: on a flat image of the padding's colour, frames and crops leave nothing unpainted."""
+    """The units reach the border: on an image with the colour of the padding, every pixel gets a score."""
     for make in AVERAGES.values():
         model = FCN32s(2, make())
         model.get_layer("score_fr").set_weights([np.eye(3, 2)[None, None], np.zeros(2)])
@@ -252,7 +252,7 @@ def test_every_pixel_of_a_flat_image_gets_a_score():
 
 @pytest.mark.parametrize("net", NETS)
 def test_shifted_images_give_shifted_logits(mini, net):
-    """By one stride of the last map; only pixels beside the left and right border may differ."""
+    """Shifts by one stride of the last map. Only pixels near the left and right border may differ."""
     wide = photo(64, 672)
     left, right = run(mini[net], wide[:, :, :640])[:, :, 32:], run(mini[net], wide[:, :, 32:])[:, :, :-32]
     margin = 256
@@ -271,7 +271,7 @@ def normalized():
 
 
 def test_upgraded_nets_start_as_the_coarser_net():
-    """To 1e-5 where units lie on pixels, down to FCN-8s and with the scores of the stages trained."""
+    """If units lie on pixels, they are equal up to 1e-5, for FCN-16s and FCN-8s, also with trained scores."""
     net = randomize_scores(FCN32s(CLASSES, normalized()))
     assert_deltas_land_on_centres(net)
     image = photo(65, 47)
@@ -293,7 +293,7 @@ def test_upgraded_nets_start_as_the_coarser_net():
 
 
 def test_an_upgraded_vgg_starts_as_the_coarser_net_but_for_the_interpolation(mini):
-    """Up to the fused scores nothing is new; after them, ×2 then ×16 is a blunter tent than ×32."""
+    """Up to the fused scores nothing changes. After them, upsampling ×2 and then ×16 cuts off the peak that ×32 has."""
     fcn32s, image = mini["32s"], photo(70, 100)
     fcn16s = upgrade(fcn32s)
     fused = keras.Model(fcn16s.input, [fcn16s.get_layer("upscore2_crop").output, fcn16s.get_layer("fuse_pool4").output])
@@ -308,7 +308,7 @@ def test_an_upgraded_vgg_starts_as_the_coarser_net_but_for_the_interpolation(min
 
 
 def interpolated(x, factors):
-    """Tents as matrices: each step's unit centres lie between pixels; outside the map there is zero."""
+    """Interpolates with matrices. In each step the units lie between pixels, and the map is zero outside."""
     for factor in factors:
         units = (np.arange(x.shape[1]) + 0.5) * factor - 0.5, (np.arange(x.shape[2]) + 0.5) * factor - 0.5
         rows, columns = (np.maximum(0, 1 - np.abs(np.arange(len(u) * factor)[:, None] - u) / factor) for u in units)
@@ -317,7 +317,7 @@ def interpolated(x, factors):
 
 
 def test_how_blunt_the_tent_of_two_steps_is():
-    """At the centre of unit i: s_i + (s_{i−1} − 2 s_i + s_{i+1}) / 8, in place of about s_i. By hand, along one axis."""
+    """At the centre of unit i, the score is s_i + (s_{i−1} − 2 s_i + s_{i+1}) / 8 instead of about s_i, along one axis."""
     scores = np.random.default_rng(0).normal(size=(1, 1, 5, 1))
     row = interpolated(np.repeat(scores, 3, axis=1), [2, 16])[0, 48, :, 0]
     two_steps = (row[32 * np.arange(1, 4) + 15] + row[32 * np.arange(1, 4) + 16]) / 2  # the centre lies between these
@@ -374,7 +374,7 @@ def test_save_and_load(mini, net, tmp_path):
 
 
 def test_scaled_skips(mini, tmp_path):
-    """Factors before the score layers are factors of their kernels."""
+    """Scaling the input of a score layer is the same as scaling its kernel."""
     model = randomize_scores(FCN8s(CLASSES, "mini_vgg", None, skip_scales=(0.01, 0.0001)))
     model.get_layer("backbone").set_weights(mini["8s"].get_layer("backbone").get_weights())
     logits = run(model, photo(33, 47))
@@ -450,7 +450,7 @@ def test_backbones_that_lose_their_border():
 
 
 def late():
-    """Halves the map and looks three units ahead."""
+    """Halves the map; each unit depends on units up to three further on."""
     stages = [keras.layers.ZeroPadding2D(((0, 5), (0, 5))), halving(7, "valid")]
     return keras.Sequential([keras.Input((None, None, 3)), *stages])
 

@@ -1,4 +1,4 @@
-"""Taps that are found, against those that the table names and against counting paths by hand."""
+"""The feature layers that are found are those in the table of backbones, and those found by counting paths."""
 
 import keras
 import numpy as np

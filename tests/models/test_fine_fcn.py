@@ -26,7 +26,7 @@ def randomized(model):
 
 @pytest.fixture(scope="module")
 def on_pixels():
-    """A backbone whose units lie on pixels, where steps of two are exactly one large step."""
+    """A backbone whose units lie on pixels. Steps of two are then exactly equal to one large step."""
     return randomized(fcn_keras.FCN8s(CLASSES, "mobilenet_v2", weights=None))
 
 
@@ -54,7 +54,7 @@ def test_the_first_logits_are_the_coarser_nets(on_pixels):
 
 @pytest.mark.parametrize("factor", [2, 4])
 def test_the_first_finer_logits_are_interpolated(between_pixels, factor):
-    """Between the outermost pixels, beyond which the transposed convolution fades and resizing repeats."""
+    """Compares inside the outermost pixels. Outside, the transposed convolution fades, but resizing repeats pixels."""
     image = photo(64, 96)
     coarse = make_fine_fcn(between_pixels, 1)(image)
     expected = tf.image.resize(coarse, (64 * factor, 96 * factor), "bilinear").numpy()
@@ -64,7 +64,7 @@ def test_the_first_finer_logits_are_interpolated(between_pixels, factor):
 
 
 def test_scores_move_only_where_the_steps_cut_peaks(between_pixels):
-    """VGG's units lie between pixels: as in `upgrade`, steps of two are not quite one step of eight."""
+    """The units of VGG lie between pixels. As in `upgrade`, steps of two are not exactly equal to one step of eight."""
     image = photo(64, 64)
     before, after = np.array(between_pixels(image)), np.array(make_fine_fcn(between_pixels, 1)(image))
     fused = np.array(keras.Model(between_pixels.input, between_pixels.get_layer("fuse_pool3").output)(image))

@@ -1,4 +1,4 @@
-"""Multiply-accumulates against closed forms, and the figures of the authors' net."""
+"""Multiply-accumulates, compared with formulas and with the numbers of the authors' net."""
 
 import keras
 
@@ -37,7 +37,7 @@ def test_shared_layers_nested_models_and_operators():
 
 
 def unpadded_vgg16():
-    """The authors' layers without the padding of 100: fc6 pads by 3 instead."""
+    """The authors' layers without the padding of 100 pixels; fc6 pads by 3 instead."""
     layers = [keras.Input((None, None, 3))]
     for channels in paper.nets.VGG16:
         layers += [keras.layers.Conv2D(number, 3, padding="same") for number in channels]
@@ -48,7 +48,7 @@ def unpadded_vgg16():
 
 
 def test_what_the_padding_of_100_pixels_costs():
-    """1.68 times the unpadded net at 500 × 500; the package's own net pads to 512 × 512."""
+    """It costs 1.68 times as much as the unpadded net at 500 × 500. The net of this package pads to 512 × 512."""
     padded = sum(count for name, count in count_macs(paper.CaffeFCN32s(), 500, 500).items() if name != "upscore")
     unpadded = sum(count_macs(unpadded_vgg16(), 500, 500).values())
     ours = count_macs(fcn_keras.FCN32s(21, "vgg16", weights=None), 500, 500)

@@ -1,4 +1,4 @@
-"""Kernels, crops and sums of the wiring against interpolation in NumPy; the nets themselves are in test_models."""
+"""Kernels, crops and sums of the fusion, compared with interpolation in NumPy. The nets are tested in test_fcn."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ def test_kernels_and_crops_follow_from_the_geometries(place, target, kernel, cro
 
 
 def test_a_sum_is_the_interpolated_scores_plus_the_skip():
-    """On a line: units of the coarse map at 32 i + 12.5, of the finer one at 16 i − 19.5, which starts first."""
+    """Along one axis, the coarse units lie at 32 i + 12.5 and the finer ones at 16 i − 19.5, so the finer map starts first."""
     rng = np.random.default_rng(0)
     coarse, fine = Geometry(32, 1, 12.5), Geometry(16, 1, -19.5)
     maps = [keras.Input((None, None, 2)), keras.Input((None, None, 2))]

@@ -1,4 +1,4 @@
-"""How little an image is padded: every map covers the image, crops fit, and one pixel less would not do."""
+"""Images are padded as little as possible: every map covers the image, crops fit, and no pixel can be saved."""
 
 import functools
 import math
@@ -40,7 +40,7 @@ def keras_own(constructor, **arguments):
 
 
 def pooled():
-    """Poolings with same padding move their units with the size: then the sides must be multiples of the stride."""
+    """With ``same`` padding, the units of poolings move with the size. The sides must then be multiples of the stride."""
     x = image = keras.Input((None, None, 3))
     for level in range(1, 6):
         x = layers.MaxPooling2D(3, strides=2, padding="same", name=f"level{level}")(x)
@@ -69,7 +69,7 @@ def network_of(name):
 
 @functools.cache
 def units(name, side):
-    """Units of each map for a padded side, as Keras computes them; two sides at a time, along rows and columns."""
+    """The units of each map for padded sides, as Keras computes them: one side along the rows, one along the columns."""
     return _units(name, side // 2 * 2)[side % 2]
 
 
@@ -90,7 +90,7 @@ def _alone(name, side):
 
 
 def covers(geometries, counts, side):
-    """Whether the first and the last pixel lie no further outside a map's units than they may: see the module."""
+    """Whether the first and the last pixel lie near enough to the outermost units; see the docstring of the module."""
     *_, middle, coarsest = geometries
     on_units = (coarsest.offset - middle.offset) % middle.stride == 0
     outside = [0 if on_units and g is not coarsest else g.stride / 2 for g in geometries]
@@ -100,7 +100,7 @@ def covers(geometries, counts, side):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_size_is_covered_and_every_crop_fits(name):
-    """By arithmetic alone: what is painted by one map reaches as far as the next, and by the last as far as the image."""
+    """Checks by arithmetic that the upsampled scores of each map reach as far as the next map, and as far as the image."""
     network = network_of(name)
     pad = make_least_padding(network)
     geometries = geometry.trace_outputs(network, incoming=Geometry(offset=-pad.before))
@@ -119,7 +119,7 @@ def test_every_size_is_covered_and_every_crop_fits(name):
     "name", ["mini_vgg", "mobilenet_v2", "odd kernels", "mobilenet_v2 for 224 pixels", "even kernels"]
 )
 def test_no_smaller_padding_covers_the_image(name):
-    """Against a search through all sizes, from the image's own on, and through all paddings in front."""
+    """Compares with a search through all larger sizes and all paddings at the start."""
     network = network_of(name)
     pad = make_least_padding(network)
     for before in range(pad.before):
@@ -145,7 +145,7 @@ def test_no_smaller_padding_covers_the_image(name):
     ],
 )
 def test_pixels_that_are_computed(names, before, sides):
-    """The table of the module; VGG16 and VGG19 have MiniVGG's poolings."""
+    """Checks the table in the docstring of the module. VGG16 and VGG19 have the same poolings as MiniVGG."""
     for name in names:
         pad = make_least_padding(network_of(name))
         found = [pad.compute_output_shape((1, side, side, 3))[1] for side in (224, 256, 384, 500, 512)]
@@ -167,7 +167,7 @@ def photo(height, width):
 
 
 def padded_by(model, pad):
-    """The same FCN-8s with another padding in front of it."""
+    """The same FCN-8s with a different padding layer."""
     image, maps, geometries = apply_to_image(allow_any_size(model.get_layer("backbone")), "none", pad)
     logits = fusion.fuse(maps, geometries, image, num_classes=3, finest=8)
     other = keras.Model(image, logits)
@@ -209,7 +209,7 @@ def test_explicit_padding_is_what_keras_does_for_sides_with_a_remainder_of_one()
 
 
 def test_the_units_of_a_strided_network_stay_where_geometry_says():
-    """One white column, one lit unit: with the image's size they would move by up to 31 pixels if Keras padded."""
+    """One white column lights one unit. If Keras padded, the unit could move by up to 31 pixels with the size."""
     network = network_of("odd kernels")
     (*_, found) = geometry.trace_outputs(network)
     ones = [np.ones_like(weight) if weight.ndim == 4 else weight for weight in network.get_weights()]
@@ -232,7 +232,7 @@ def test_a_network_whose_poolings_move_is_left_alone():
 
 
 def test_an_upgrade_keeps_the_padding_that_its_net_was_trained_with():
-    """A net of the first edition pads to multiples of 32 plus a margin, and so do the nets made of it."""
+    """Nets of the first edition, and nets made from them, pad to multiples of 32 plus a margin."""
     image, maps, geometries = apply_to_image(
         allow_any_size(strided_maps()), "none", PadToStride(32, 0, 16, MEAN_COLOR, name="pad")
     )
@@ -253,7 +253,7 @@ def strided_maps():
 
 
 def test_upgrades_start_where_the_coarser_net_stopped_for_every_size():
-    """To the last pixel, for units that lie on pixels."""
+    """The predictions are equal at every pixel if units lie on pixels."""
     keras.utils.set_random_seed(0)
     fcn32s = FCN32s(3, own(strided(3)))
     layer = fcn32s.get_layer("score_fr")

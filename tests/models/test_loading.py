@@ -1,4 +1,4 @@
-"""Models from files: what is loaded, and what is refused before anything of it runs."""
+"""Loads models from files, and refuses bad files before any code in them runs."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_a_whole_file_loads_with_our_own_objects(saved):
 
 
 def test_rooms_that_nobody_has_entered_are_known(tmp_path):
-    """In a process of its own: here the tests have imported everything."""
+    """Runs in a separate process, because the tests have imported everything in this one."""
     path = tmp_path / "trained.keras"
     model = keras.Sequential([keras.Input((None, None, 3)), DilatedPooling2D(3, dilation_rate=2)])
     model.add(keras.layers.Conv2D(2, 1))
@@ -154,7 +154,7 @@ def test_functions_of_other_modules_are_not_called(saved, tmp_path):
 
 
 def test_members_that_unpack_to_many_times_their_size(saved, tmp_path):
-    """Keras refuses them; an update of Keras that does not would show here."""
+    """Keras refuses them. If an update of Keras no longer does, this test fails."""
     bomb = rewritten(saved[1], tmp_path / "bomb.keras", {"config.json": " " * (400 << 20)})
     assert bomb.stat().st_size < 4 << 20
     with pytest.raises(ValueError, match=r"Keras cannot load a model from .*bomb\.keras"):
@@ -163,7 +163,7 @@ def test_members_that_unpack_to_many_times_their_size(saved, tmp_path):
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/fcn_keras_outside", "assets/../../outside"])
 def test_nothing_is_written_outside(saved, tmp_path, name):
-    """Keras takes no such member out of the archive; an update of Keras that does would show here."""
+    """Keras does not unpack such a member. If an update of Keras does, this test fails."""
     (tmp_path / "models").mkdir()
     path = rewritten(saved[1], tmp_path / "models" / "path.keras", extra=[(name, b"x")])
     before = set(tmp_path.rglob("*"))
@@ -192,7 +192,7 @@ def test_archives_that_are_no_models(saved, tmp_path, changes):
 
 
 def test_a_file_that_a_newer_keras_saved(saved, tmp_path):
-    """It loads if Keras can load it; if not, the error says which Keras saved it."""
+    """The file is loaded if Keras can load it. If not, the error names the version of Keras that saved it."""
     metadata = {"metadata.json": '{"keras_version": "99.1.0"}'}
     load_model(rewritten(saved[1], tmp_path / "newer.keras", metadata))
     config = json.loads(zipfile.ZipFile(saved[1]).read("config.json"))

@@ -46,16 +46,8 @@ class BilinearDepthwiseConv2DTranspose(_PerChannel):
     at low resolution and then rearrange channels into pixels.
     """
 
-    def __init__(
-        self,
-        strides,
-        kernel_size=None,
-        padding="valid",
-        kernel_initializer=None,
-        kernel_regularizer=None,
-        kernel_constraint=None,
-        **kwargs,
-    ):
+    def __init__(self, strides, kernel_size=None, padding="valid", kernel_initializer=None, kernel_regularizer=None,
+                 kernel_constraint=None, **kwargs):  # fmt: skip
         super().__init__(strides, kernel_size, padding, **kwargs)
         self.kernel_initializer = keras.initializers.get(kernel_initializer or Bilinear())
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)

@@ -73,15 +73,8 @@ def FCN16s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
     return _build(num_classes, backbone, weights, head, upsampling, 16, (1, 1), name)
 
 
-def FCN8s(
-    num_classes,
-    backbone="vgg16",
-    weights="pretrained",
-    head="auto",
-    upsampling="frozen",
-    skip_scales=(1, 1),
-    name="fcn8s",
-):
+def FCN8s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", skip_scales=(1, 1),
+          name="fcn8s"):  # fmt: skip
     """FCN-8s: like FCN-16s, but upsamples ×2 once more, adds the scores of the map at stride 8, and upsamples ×8.
 
     Arguments, return value and errors are those of `FCN32s`. This net has the additional layers ``upscore2``,

@@ -18,14 +18,13 @@ LEARNED = (BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose)
 UPSAMPLING = (*LEARNED, BilinearUpsampling2D)
 
 
-def rebuild(model, copy, margins=None, name=None):
+def rebuild(model, copy, margins=None):
     """Copies the layers of a model, and builds a model from the copies that takes images of any size.
 
     Args:
         model: A Functional model with one image input ``(H, W, C)``.
         copy: Function from a layer to its copy.
         margins: Dict from a layer's name to a layer that is applied to its input first; `copy` may fill it.
-        name: Name of the new model; by default that of `model`.
 
     Returns:
         A Functional model on ``(batch, None, None, C)``, with the weights of `model`.
@@ -40,7 +39,7 @@ def rebuild(model, copy, margins=None, name=None):
     (None, None, None, 4)
     """
     image = keras.Input((None, None, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
-    part = keras.Model(model.inputs[0], require_functional(model).output, name=name or model.name)
+    part = keras.Model(model.inputs[0], require_functional(model).output, name=model.name)
 
     def call(layer, *args, **kwargs):
         if margins and layer.name in margins:

@@ -126,7 +126,7 @@ def dilate(model, factor, name=None):
         model: A Functional or Sequential model with one image input, channels last, made of convolutions, pooling,
             padding, cropping, merges and pointwise layers. Models nested in it are also dilated.
         factor: The product of the strides to remove, counted from the last: for VGG 2, 4, 8, 16 or 32.
-        name: Name of the copy; by default the model's name with ``_dilate`` appended.
+        name: Name of the copy; by default the model's name with ``_dilated`` appended.
 
     Returns:
         A Functional model on images of any size. Layers keep their names. A dilated pooling is a `DilatedPooling2D`.
@@ -152,7 +152,7 @@ def dilate(model, factor, name=None):
     stride = max(found.stride for found in geometry.trace_outputs(model))
     if factor < 1 or stride % factor:
         raise ValueError(f"Found factor={factor} for model {model.name!r}: expected a divisor of its stride, {stride}.")
-    return _dilate(model, Geometry(), stride // factor, name or f"{model.name}_dilate")
+    return _dilate(model, Geometry(), stride // factor, name or f"{model.name}_dilated")
 
 
 def _require_local(model):

@@ -130,7 +130,7 @@ def dilate(model, factor, name=None):
 
     Returns:
         A Functional model on images of any size. Layers keep their names. A dilated pooling is a `DilatedPooling2D`.
-        If Keras would pad a layer differently, a ``ZeroPadding2D`` named ``…_compute_margin`` pads its input instead.
+        If Keras would pad a layer differently, a ``ZeroPadding2D`` named ``…_margin`` pads its input instead.
 
     Raises:
         ValueError: If no product of the last strides is `factor`, or if a layer cannot be dilated (a transposed
@@ -182,7 +182,7 @@ def _dilate(model, incoming, finest, name):
             return _dilate(layer, before[0], finest, layer.name)
         twin, margin = _dilate_layer(layer, before, after, finest)
         if margin:
-            margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_compute_margin")
+            margins[layer.name] = keras.layers.ZeroPadding2D(margin, name=f"{layer.name}_margin")
         return twin
 
     return rebuild(part, copy, margins)

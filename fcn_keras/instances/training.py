@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..training import LayerwiseAdamW, Polynomial, Run, fingerprints, layer_rates, logs
-from ..training.callbacks import ema_options
+from ..training.ema import ema_options
 from .average_precision import KINDS, NAMES, InstanceEvaluation, evaluate
 from .config import MaskRCNNConfig
 from .data import load, open_source

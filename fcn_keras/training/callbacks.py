@@ -1,6 +1,5 @@
-"""What happens inside an epoch of a run, and the exponential moving average (EMA) of weights."""
+"""What happens inside an epoch of a run."""
 
-import contextlib
 import math
 import time
 
@@ -9,6 +8,7 @@ import keras
 from ..layers._keras import get_all_layers
 from . import checkpoints
 from .checkpoints import assign, copies
+from .ema import ema_weights, uses_ema
 
 
 class RunCallback(keras.callbacks.Callback):
@@ -80,44 +80,3 @@ def reseed_dropout(model, seed):
     for number, layer in enumerate(get_all_layers(model)):
         if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
             layer.seed_generator.state.assign([seed % 2**31, number])
-
-
-def ema_options(share, steps):
-    """Arguments of an optimizer that averages weights over a share of the steps. None or 0 averages no weights.
-
-    Example:
-
-    >>> ema_options(0.05, steps=2000)
-    {'use_ema': True, 'ema_momentum': 0.99}
-    """
-    return {} if not share else {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (share * steps))}
-
-
-def uses_ema(model):
-    """Whether the model's optimizer averages weights. Keras' loss scaling may be wrapped around the optimizer."""
-    return bool(getattr(getattr(model.optimizer, "inner_optimizer", model.optimizer), "use_ema", False))
-
-
-@contextlib.contextmanager
-def ema_weights(model):
-    """Puts the averaged weights into the model inside the block, if its optimizer averages weights.
-
-    `keras.callbacks.SwapEMAWeights` swaps them by adding and subtracting on TensorFlow, which changes the last bits.
-
-    Args:
-        model: A compiled model.
-
-    Example:
-
-    >>> with ema_weights(model):  # doctest: +SKIP
-    ...     model.evaluate(validation)
-    """
-    if not uses_ema(model):
-        yield
-        return
-    raw = copies(model.trainable_variables)
-    model.optimizer.finalize_variable_values(model.trainable_variables)
-    try:
-        yield
-    finally:
-        assign(model.trainable_variables, raw)

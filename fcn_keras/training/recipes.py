@@ -146,7 +146,7 @@ class Recipe:
     def optimizer_for(self, model, steps):
         """The optimizer of a net for a run of `steps` steps."""
         from ..paper.solver import CaffeSGD
-        from .callbacks import ema_options
+        from .ema import ema_options
         from .optimizers import LayerwiseAdamW, LayerwiseSGD, Polynomial, layer_rates
 
         shared = {"gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None}

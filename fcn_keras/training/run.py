@@ -24,8 +24,9 @@ from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics
 from ..models.loading import load_model
 from . import checkpoints, fingerprints, logs
-from .callbacks import RunCallback, ema_weights, reseed_dropout, uses_ema
+from .callbacks import RunCallback, reseed_dropout
 from .data import with_length
+from .ema import ema_weights, uses_ema
 
 
 @dataclasses.dataclass

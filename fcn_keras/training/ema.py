@@ -1,0 +1,46 @@
+"""The exponential moving average (EMA) of weights, which Keras' optimizers keep."""
+
+import contextlib
+
+from .checkpoints import assign, copies
+
+
+def ema_options(share, steps):
+    """Arguments of an optimizer that averages weights over a share of the steps. None or 0 averages no weights.
+
+    Example:
+
+    >>> ema_options(0.05, steps=2000)
+    {'use_ema': True, 'ema_momentum': 0.99}
+    """
+    return {} if not share else {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (share * steps))}
+
+
+def uses_ema(model):
+    """Whether the model's optimizer averages weights. Keras' loss scaling may be wrapped around the optimizer."""
+    return bool(getattr(getattr(model.optimizer, "inner_optimizer", model.optimizer), "use_ema", False))
+
+
+@contextlib.contextmanager
+def ema_weights(model):
+    """Puts the averaged weights into the model inside the block, if its optimizer averages weights.
+
+    `keras.callbacks.SwapEMAWeights` swaps them by adding and subtracting on TensorFlow, which changes the last bits.
+
+    Args:
+        model: A compiled model.
+
+    Example:
+
+    >>> with ema_weights(model):  # doctest: +SKIP
+    ...     model.evaluate(validation)
+    """
+    if not uses_ema(model):
+        yield
+        return
+    raw = copies(model.trainable_variables)
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        assign(model.trainable_variables, raw)

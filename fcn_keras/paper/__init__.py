@@ -6,7 +6,7 @@ Use `fcn_keras.FCN8s` for your own work. These nets are for comparison with the 
 from .nets import CaffeFCN8s, CaffeFCN8sAtOnce, CaffeFCN16s, CaffeFCN32s, CaffeFCNAlexNet
 from .seg11valid import Seg11validResult, evaluate_seg11valid
 from .solver import CVPR, RELEASED, CaffeSGD, Schedule, mean_l2, mean_learning_rate
-from .weights import load_caffemodel, load_state_dict, state_dict
+from .weight_conversion import load_caffemodel, load_state_dict, state_dict
 
 __all__ = [
     "CVPR",

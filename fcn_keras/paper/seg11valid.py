@@ -22,7 +22,7 @@ from ..datasets.voc.layout import CLASS_NAMES, LISTS, find_voc
 from ..inference.segment import segment
 from ..metrics import METRICS, class_iou, confusion_matrix, scores
 from . import nets
-from .weights import load_caffemodel, load_state_dict
+from .weight_conversion import load_caffemodel, load_state_dict
 
 CLASSES = len(CLASS_NAMES)
 IMAGES = lists.SEG11VALID

@@ -27,7 +27,7 @@ def main(arguments=None):
     """Trains, measures, prints a table; returns the exit status."""
     found = parsed(arguments)
     where = {"data_dir": found.data_dir}
-    staged = training.train_stages("shapes", found.directory / "stages", seed=found.seed, **where)
+    staged = training.prepare_stages("shapes", found.directory / "stages", seed=found.seed, **where)
     staged.run()
     run = instances.train("shapes", found.directory / "mask-rcnn", seed=found.seed, where=where, validate_every=4)
     fcn8s, mask_rcnn, size = staged.model("FCN-8s"), run.model(), run.settings["size"][0]

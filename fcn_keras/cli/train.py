@@ -77,7 +77,7 @@ def train(
     You may stop it at any time. The same command continues after the last whole epoch. Options that you do not give are
     the recipe's. With --stages the data set has a recipe of its own, and the paper's Table 2 is printed.
 
-    Python: fcn_keras.train, fcn_keras.training.train_stages
+    Python: fcn_keras.train, fcn_keras.training.prepare_stages
 
     Examples:
 
@@ -148,7 +148,7 @@ def _train(data, recipe, changes, *, directory, splits, **options):
 def _train_stages(data, recipe, changes, *, directory, checkpoint_steps, **options):
     """Trains the stages of a data set; returns what is printed as JSON and as text."""
     with quiet_start():
-        from ..training import STAGED_RECIPES, train_stages
+        from ..training import STAGED_RECIPES, prepare_stages
 
     own = [name for name in ("net", "epochs", "learning_rate") if name in changes]
     own += ["checkpoint_steps"] if checkpoint_steps else []
@@ -159,10 +159,10 @@ def _train_stages(data, recipe, changes, *, directory, checkpoint_steps, **optio
     if name not in STAGED_RECIPES:
         raise ValueError(
             f"Found --stages for {data} with the recipe {recipe}: expected shapes, camvid or voc with light, or voc "
-            "with paper. Fix: fcn_keras.training.train_stages takes a StagedRecipe of your own."
+            "with paper. Fix: fcn_keras.training.prepare_stages takes a StagedRecipe of your own."
         )
     staged = STAGED_RECIPES[name]
     staged = dataclasses.replace(staged, shared=dataclasses.replace(staged.shared, **changes))
-    run = train_stages(staged, directory, **options)
+    run = prepare_stages(staged, directory, **options)
     table = run.run()
     return {name: result["metrics"] for name, result in run.results().items()}, table

@@ -1,4 +1,4 @@
-"""Training that survives an interruption: of one net (`train`), or in the stages of Table 2 (`train_stages`).
+"""Training that survives an interruption: of one net (`train`), or in the stages of Table 2 (`prepare_stages`).
 
 Every name loads its module when it is first used. The recipes load neither Keras nor TensorFlow.
 
@@ -10,19 +10,19 @@ import importlib
 _NAMES = {
     "PAPER_TABLE_2": "recipes",
     "RECIPES": "recipes",
-    "STAGED_RECIPES": "staged_recipes",
+    "STAGED_RECIPES": "stages",
     "LayerwiseAdamW": "optimizers",
     "LayerwiseSGD": "optimizers",
     "Polynomial": "optimizers",
     "Recipe": "recipes",
     "Run": "run",
-    "Stage": "staged_recipes",
-    "StagedRecipe": "staged_recipes",
-    "StagedTraining": "stages",
+    "Stage": "stages",
+    "StagedRecipe": "stages",
+    "StagedTraining": "staged_training",
     "layer_rates": "optimizers",
-    "markdown_table": "stages",
-    "train": "by_recipe",
-    "train_stages": "by_recipe",
+    "markdown_table": "staged_training",
+    "prepare_stages": "staged_training",
+    "train": "train_net",
 }
 __all__ = sorted(_NAMES)
 

@@ -212,3 +212,13 @@ RECIPES = {
         reduction="sum",
     ),
 }
+
+
+def find_recipe(recipe, table):
+    """Returns the recipe of a name in a table of recipes, or the recipe itself if it is one."""
+    if isinstance(recipe, str):
+        if recipe not in table:
+            kind = type(next(iter(table.values()))).__name__
+            raise ValueError(f"Found recipe {recipe!r}: expected one of {', '.join(table)}, or a {kind}.")
+        return table[recipe]
+    return recipe

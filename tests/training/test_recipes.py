@@ -14,7 +14,7 @@ from little import BACKBONE, classifier
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.models.backbones import Backbone, MiniVGG
 from fcn_keras.paper.solver import RELEASED, CaffeSGD
-from fcn_keras.training import RECIPES, STAGED_RECIPES, Recipe, Stage, StagedRecipe, train, train_stages
+from fcn_keras.training import RECIPES, STAGED_RECIPES, Recipe, Stage, StagedRecipe, prepare_stages, train
 from fcn_keras.training.data import describe_splits, load_splits, prepare_splits
 from fcn_keras.training.recipes import DATA_FIELDS
 
@@ -249,7 +249,7 @@ def test_stages_train_by_the_recipe_that_they_share(tmp_path, monkeypatch):
     monkeypatch.setattr(Shapes, "SIZES", {"scenes": {"train": 4, "validation": 2, "test": 1}})
     shared = dataclasses.replace(SMALL, class_weights="balanced", ema=0.5, backbone_rate=0.1)
     recipe = StagedRecipe("shapes", (Stage("FCN-32s", 1, 1e-2), Stage("FCN-16s", 1, 1e-3)), shared)
-    staged = train_stages(recipe, tmp_path / "run", data_dir=tmp_path / "data", verbose=0)
+    staged = prepare_stages(recipe, tmp_path / "run", data_dir=tmp_path / "data", verbose=0)
     staged.run()
     assert list(staged.results()) == ["FCN-32s", "FCN-16s"]
     config = json.loads((tmp_path / "run" / "FCN-16s" / "config.json").read_text())
@@ -266,7 +266,7 @@ def test_the_papers_stages_need_voc2011_and_sbd_and_nothing_else(tmp_path):
     recipe = STAGED_RECIPES["paper"]
     shared = dataclasses.replace(recipe.shared, backbone=BACKBONE, weights=None)
     recipe = dataclasses.replace(recipe, shared=shared, stages=(Stage("FCN-32s", 1, 1e-10),))
-    staged = train_stages(recipe, tmp_path / "run", source=tmp_path, data_dir=tmp_path / "data", verbose=0)
+    staged = prepare_stages(recipe, tmp_path / "run", source=tmp_path, data_dir=tmp_path / "data", verbose=0)
     staged.run()
     config = json.loads((tmp_path / "run" / "FCN-32s" / "config.json").read_text())
     assert config["splits"] == ["sbd_train", "seg11valid"] and config["steps_per_epoch"] == 2

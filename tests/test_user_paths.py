@@ -13,7 +13,7 @@ from fcn_keras.cli import segment
 from fcn_keras.export.formats import export_model
 from fcn_keras.inference import files, video
 from fcn_keras.instances import coco
-from fcn_keras.paper import caffemodel, seg11valid, weights
+from fcn_keras.paper import caffemodel, seg11valid, weight_conversion
 from fcn_keras.training import Run
 
 
@@ -40,7 +40,7 @@ def test_models_and_what_lies_beside_them(home, model):
     model.save(home / "net.keras")
     assert fcn_keras.load_model("~/net.keras").output_shape[-1] == 2
     _files.write_json("~/config.json", {"palette": [[0, 0, 0], [1, 2, 3]]})
-    np.testing.assert_array_equal(segment._palette("~/net.keras"), [[0, 0, 0], [1, 2, 3]])
+    np.testing.assert_array_equal(segment._read_palette("~/net.keras"), [[0, 0, 0], [1, 2, 3]])
     assert export_model(model, "~/net.tflite", size=(8, 8)) == home / "net.tflite"
 
 
@@ -56,13 +56,13 @@ def test_images_and_masks(home, model):
 
 def test_weights_and_lists(home):
     np.savez(home / "weights.npz", a=np.ones(2))
-    assert weights._mapping("~/weights.npz")["a"].tolist() == [1, 1]
+    assert weight_conversion._read_mapping("~/weights.npz")["a"].tolist() == [1, 1]
     with pytest.raises(ValueError, match=f"No caffemodel at {home}/none"):
         caffemodel.read_caffemodel("~/none.caffemodel")
     with pytest.raises(ValueError, match=f"Found no VOC2011 in {home}/none"):
-        seg11valid.seg11valid_images("~/none")
+        seg11valid.find_seg11valid_images("~/none")
     (home / "record.json").write_text(json.dumps({"run": "a", "done": 3, "confusion": [[1]]}))
-    assert seg11valid._resumed("~/record.json", "a")[0] == 3
+    assert seg11valid._resume("~/record.json", "a")[0] == 3
 
 
 def test_annotations_of_coco(home):

@@ -83,14 +83,14 @@ def task_of(found):
 def compete(name, task, directory):
     """Runs one contestant in this process and writes its result."""
     from fcn_keras._files import write_json
-    from fcn_keras.training.logs import environment
+    from fcn_keras.training.logs import describe_environment
 
     try:
         contestant = importlib.import_module(f".{CONTESTANTS[name]}", __package__)
     except ModuleNotFoundError as error:
         raise ValueError(f"{name} needs {error.name}, which is not installed. Fix: pip install torch.") from error
     result = contestant.run(task, directory / f"{name}-{task.seed}")
-    result |= {"steps": task.steps, "settings": settings(name, task), "environment": environment()}
+    result |= {"steps": task.steps, "settings": settings(name, task), "environment": describe_environment()}
     write_json(directory / f"{name}-{task.seed}.json", result)
 
 

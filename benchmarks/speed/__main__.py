@@ -16,7 +16,7 @@ import shutil
 import sys
 
 from fcn_keras._files import write_json
-from fcn_keras.training.logs import environment
+from fcn_keras.training.logs import describe_environment
 
 from . import report
 from .cases import cases, gpu_cases
@@ -76,7 +76,7 @@ def measure(race, name, case, contestants, found, place):
     there = [contestant for contestant in contestants if contestant.is_here()]
     print(f"{place} {name}", file=sys.stderr, flush=True)
     results = race.run(case, there)
-    about = environment() | {"processor": processor()}
+    about = describe_environment() | {"processor": processor()}
     write_json(path, {"name": name, "case": case, "results": results, "environment": about})
 
 

@@ -18,19 +18,19 @@ Flip = Annotated[bool, typer.Option("--flip", help="Also average with the predic
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
 
 
-def aside(as_json):
+def redirect_progress(as_json):
     """With ``--json``, progress goes to the error stream, so that the output is nothing but JSON.
 
     Example:
 
-    >>> with aside(as_json=True):
+    >>> with redirect_progress(as_json=True):
     ...     print("Preparing shapes")
     """
     return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
-def quiet_start():
+def silence_tensorflow():
     """Holds back what TensorFlow writes about the machine when it is imported.
 
     It writes these lines whatever ``TF_CPP_MIN_LOG_LEVEL`` says (https://github.com/tensorflow/tensorflow/issues/100442).
@@ -38,22 +38,22 @@ def quiet_start():
 
     Example:
 
-    >>> with quiet_start():
+    >>> with silence_tensorflow():
     ...     import tensorflow
     """
     asked = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for later: the search for a driver, XLA
-    with contextlib.nullcontext() if asked or sys.__stderr__ is None else hold_back(sys.__stderr__.fileno()):
+    with contextlib.nullcontext() if asked or sys.__stderr__ is None else hide_output(sys.__stderr__.fileno()):
         yield
 
 
 @contextlib.contextmanager
-def hold_back(descriptor):
+def hide_output(descriptor):
     """What any library writes to a file descriptor meanwhile is shown only if an exception ends the block.
 
     Example:
 
-    >>> with hold_back(sys.__stderr__.fileno()):
+    >>> with hide_output(sys.__stderr__.fileno()):
     ...     _ = os.write(sys.__stderr__.fileno(), b"not shown")
     """
     shown = os.dup(descriptor)

@@ -43,7 +43,7 @@ def doctor(as_json: Json = False):
     return machine.main(as_json)
 
 
-def _refusals():
+def _list_refusals():
     """What the package raises if it is asked for something that cannot be done.
 
     TensorFlow has an error of its own for labels outside the classes. It need not be imported to be recognised: whoever
@@ -53,7 +53,7 @@ def _refusals():
     return ValueError, OSError, FloatingPointError, *([tensorflow.errors.InvalidArgumentError] if tensorflow else [])
 
 
-def _command(function):
+def _register(function):
     """Registers a command: what the function returns is its exit status, and what it raises becomes one line."""
 
     @app.command(function.__name__)
@@ -65,7 +65,7 @@ def _command(function):
             fix = "" if "Fix:" in str(error) else " Fix: fcn-keras doctor says what is missing."
             print(f"fcn_keras: {error}{fix}", file=sys.stderr)
             status = 2
-        except _refusals() as error:
+        except _list_refusals() as error:
             print(f"fcn_keras: {error}", file=sys.stderr)
             status = 2
         except KeyboardInterrupt:
@@ -75,4 +75,4 @@ def _command(function):
 
 
 for function in (check, train, evaluate, segment, seg11valid, export, doctor):
-    _command(function)
+    _register(function)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ._options import Json, quiet_start
+from ._options import Json, silence_tensorflow
 
 
 def check(
@@ -24,7 +24,7 @@ def check(
 
         fcn-keras check VOCdevkit --json
     """
-    with quiet_start():
+    with silence_tensorflow():
         from ..datasets.check import check
 
     report = check(source)

@@ -92,28 +92,28 @@ def _probe():
     return {name: answers.get(name, {"error": end.strip()}) for name in ("TensorFlow", "GPU", "Keras")}
 
 
-def _python():
+def _check_python():
     found = f"{platform.python_version()} at {sys.executable}"
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return "OK", found
     return "FAIL", found, "use Python 3.11, 3.12 or 3.13: make setup PYTHON=/path/to/python3.12"
 
 
-def _import(name):
+def _check_import(name):
     answer = _probe()[name]
     if "found" in answer:
         return "OK", answer["found"]
     # TensorFlow imports Keras, so a wrong backend stops both.
-    return "FAIL", answer["error"], "see backend" if _backend()[0] == "FAIL" else INSTALL
+    return "FAIL", answer["error"], "see backend" if _check_backend()[0] == "FAIL" else INSTALL
 
 
-def _keras_home():
+def _find_keras_home():
     # Keras takes a ~ in KERAS_HOME for the name of a folder.
     return pathlib.Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
 
 
-def _backend():
-    settings = _keras_home() / "keras.json"
+def _check_backend():
+    settings = _find_keras_home() / "keras.json"
     try:
         config = json.loads(settings.read_text()) if settings.exists() else {}
     except ValueError:
@@ -130,7 +130,7 @@ def _backend():
     return "OK", backend
 
 
-def _gpu():
+def _check_gpu():
     answer = _probe()["GPU"]
     if "error" in answer:
         return "WARN", "not known: TensorFlow does not start", "fix TensorFlow first"
@@ -143,7 +143,7 @@ def _gpu():
     return "WARN", "none. Every chapter runs on the CPU, within minutes. Training on VOC as in the paper needs a GPU"
 
 
-def _disk():
+def _check_disk():
     folder = get_data_home().resolve()
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     found = f"{free / GIB:.1f} GiB free at {folder}"
@@ -155,7 +155,7 @@ def _disk():
     return "OK", found
 
 
-def _packages():
+def _check_packages():
     """Whether the installed packages fit together, which pip knows, and are those that the project is tested with."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "check"]
     asked = subprocess.run(pip, capture_output=True, text=True, errors="replace")
@@ -176,15 +176,15 @@ def _packages():
     return "OK", f"{pip_says}; {'as in requirements.lock' if pins else 'no requirements.lock to compare with'}"
 
 
-def _data():
+def _check_data():
     folder = get_data_home()
     prepared = sorted(folder.glob("*/**/[0-9]*.[0-9]*.[0-9]*/dataset_info.json"))
     names = ", ".join(path.parent.relative_to(folder).as_posix() for path in prepared)
     return "OK", f"{names or 'none yet (a chapter makes its data set when it needs it)'} at {folder}"
 
 
-def _imagenet():
-    folder = _keras_home() / "models"
+def _check_imagenet():
+    folder = _find_keras_home() / "models"
     missing = [name for name, file in IMAGENET_WEIGHTS.items() if not (folder / file).is_file()]
     found = f"{', '.join(name for name in IMAGENET_WEIGHTS if name not in missing) or 'no weights'} at {folder}"
     if not missing:
@@ -193,7 +193,7 @@ def _imagenet():
     return "WARN", f"{found}; not there: {', '.join(missing)}", fix
 
 
-def _mini_vgg(file=PACKAGE / "models" / "weights" / "mini_vgg.weights.h5"):
+def _check_mini_vgg(file=PACKAGE / "models" / "weights" / "mini_vgg.weights.h5"):
     fix = "git checkout fcn_keras/models/weights, or install the package again"
     if not file.is_file():
         return "FAIL", f"{file} is missing", fix
@@ -203,16 +203,16 @@ def _mini_vgg(file=PACKAGE / "models" / "weights" / "mini_vgg.weights.h5"):
 
 
 CHECKS = {
-    "Python": _python,
-    "TensorFlow": functools.partial(_import, "TensorFlow"),
-    "Keras": functools.partial(_import, "Keras"),
-    "backend": _backend,
-    "GPU": _gpu,
-    "disk": _disk,
-    "packages": _packages,
-    "data": _data,
-    "ImageNet": _imagenet,
-    "MiniVGG": _mini_vgg,
+    "Python": _check_python,
+    "TensorFlow": functools.partial(_check_import, "TensorFlow"),
+    "Keras": functools.partial(_check_import, "Keras"),
+    "backend": _check_backend,
+    "GPU": _check_gpu,
+    "disk": _check_disk,
+    "packages": _check_packages,
+    "data": _check_data,
+    "ImageNet": _check_imagenet,
+    "MiniVGG": _check_mini_vgg,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ._options import Data, DataDir, Flip, Json, Model, Scales, Source, aside, quiet_start
+from ._options import Data, DataDir, Flip, Json, Model, Scales, Source, redirect_progress, silence_tensorflow
 
 
 def evaluate(
@@ -29,14 +29,14 @@ def evaluate(
 
         fcn-keras evaluate runs/camvid-0/last.keras camvid --scale 1 --scale 1.5 --scale 2 --flip
     """
-    with quiet_start():
+    with silence_tensorflow():
         from .. import datasets
         from .._files import replace_nonfinite
         from ..inference import evaluate
         from ..models import load_model
 
     name, source = datasets.resolve_data_set(data, source)
-    with aside(as_json):
+    with redirect_progress(as_json):
         builder = datasets.prepare(name, datasets.find_config(name, split), source=source, data_dir=data_dir)
         result = evaluate(
             load_model(model),

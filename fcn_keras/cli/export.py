@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ._options import Json, Model, quiet_start
+from ._options import Json, Model, silence_tensorflow
 
 Format = Literal["saved_model", "onnx", "openvino", "litert"]
 
@@ -37,7 +37,7 @@ def export(
 
         fcn-keras export runs/mine/best.keras small.tflite --size 360 480 --calibration photos/
     """
-    with quiet_start():
+    with silence_tensorflow():
         from ..export import export_model
         from ..inference.files import find_images
         from ..models import load_model

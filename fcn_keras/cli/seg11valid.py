@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ._options import Json, quiet_start
+from ._options import Json, silence_tensorflow
 
 Net = Literal["fcn32s", "fcn16s", "fcn8s", "fcn8s-atonce", "fcn-alexnet"]
 
@@ -37,7 +37,7 @@ def seg11valid(
     """
     if (sbd is None) == (list_file is None):
         raise ValueError(f"Found --sbd {sbd} and --list {list_file}: expected one of the two.")
-    with quiet_start():
+    with silence_tensorflow():
         from ..paper import evaluate_seg11valid
 
     found = evaluate_seg11valid(

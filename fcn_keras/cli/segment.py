@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .._files import user_path
-from ._options import Flip, Json, Model, Scales, quiet_start
+from ._options import Flip, Json, Model, Scales, silence_tensorflow
 
 
 def segment(
@@ -37,7 +37,7 @@ def segment(
 
         fcn-keras segment runs/mine/best.keras drive.mp4 --scale 1 --scale 1.5 --flip
     """
-    with quiet_start():
+    with silence_tensorflow():
         from ..datasets import progress
         from ..inference import files, video
         from ..models import load_model
@@ -47,7 +47,7 @@ def segment(
         "tile": tile,
         "scales": tuple(scales or (1.0,)),
         "flip": flip,
-        "palette": _palette(model),
+        "palette": _read_palette(model),
         "again": again,
     }
     videos = [path for path in sources if path.suffix.lower() in video.SUFFIXES]
@@ -67,19 +67,19 @@ def segment(
     if as_json:
         print(json.dumps(list(records.values()), indent=1))
     else:
-        print(_counts([record["status"] for record in records.values()], out))
+        print(_summarize([record["status"] for record in records.values()], out))
         for record in bad:
             print(f"  {record['error']}")
     return int(bool(bad))
 
 
-def _palette(model):
+def _read_palette(model):
     """The colours of the classes, which a training run keeps beside its model in ``config.json``; None without one."""
     path = user_path(model).with_name("config.json")
     return json.loads(path.read_text(encoding="utf-8")).get("palette") if path.is_file() else None
 
 
-def _counts(statuses, out):
+def _summarize(statuses, out):
     there = f"{statuses.count('skipped')} existed already"
     there += " (--again writes them anew)" if "skipped" in statuses else ""
     return f"{statuses.count('done')} done, {there}, {statuses.count('bad')} could not be read; see {out}."

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 import typer
 
 from ..training.recipes import NETS, OPTIMIZERS, PRECISIONS, RECIPES
-from ._options import Data, DataDir, Json, Source, aside, quiet_start
+from ._options import Data, DataDir, Json, Source, redirect_progress, silence_tensorflow
 
 Recipe, Net = Literal[*RECIPES], Literal[*NETS]
 Optimizer, Precision = Literal[*OPTIMIZERS], Literal[*PRECISIONS]
 Backbone = Literal["vgg16", "vgg19", "mobilenet_v2", "resnet50", "efficientnet_v2_b0", "mini_vgg"]
 
 
-def _help(text, field):
+def _tell(text, field):
     """A help text, and what each recipe says of a field."""
     values = {name: getattr(recipe, field) for name, recipe in RECIPES.items()}
     values = {name: " ".join(map(str, v)) if isinstance(v, tuple) else v for name, v in values.items()}
@@ -40,27 +40,27 @@ def train(
         tuple[str, str] | None, typer.Option(help="Splits to train on and to evaluate on; by default train validation.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of order, augmentation and new layers.")] = 0,
-    net: Annotated[Net | None, typer.Option(help=_help("Network", "net"))] = None,
-    backbone: Annotated[Backbone | None, typer.Option(help=_help("Classifier that it is built on", "backbone"))] = None,
+    net: Annotated[Net | None, typer.Option(help=_tell("Network", "net"))] = None,
+    backbone: Annotated[Backbone | None, typer.Option(help=_tell("Classifier that it is built on", "backbone"))] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Take no pretrained weights.")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help=_help("Passes over the training data", "epochs"))] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help=_help("Images in a batch", "batch"))] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help=_tell("Passes over the training data", "epochs"))] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help=_tell("Images in a batch", "batch"))] = None,
     accumulate: Annotated[int | None, typer.Option(min=1, help="Batches whose gradients make one step.")] = None,
-    size: Annotated[tuple[int, int] | None, typer.Option(help=_help("Height and width of crops", "size"))] = None,
+    size: Annotated[tuple[int, int] | None, typer.Option(help=_tell("Height and width of crops", "size"))] = None,
     scales: Annotated[
-        tuple[float, float] | None, typer.Option(help=_help("Range of the random scale", "scales"))
+        tuple[float, float] | None, typer.Option(help=_tell("Range of the random scale", "scales"))
     ] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option(help=_help("Optimizer", "optimizer"))] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help=_help("At the start", "learning_rate"))] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help=_tell("Optimizer", "optimizer"))] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help=_tell("At the start", "learning_rate"))] = None,
     class_weights: Annotated[
-        float | None, typer.Option(min=0, max=1, help=_help("0: none, 1: balanced", "class_weights"))
+        float | None, typer.Option(min=0, max=1, help=_tell("0: none, 1: balanced", "class_weights"))
     ] = None,
     label_smoothing: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of the target spread over all classes.")
     ] = None,
     ema: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help=_help("Share of the run to average weights over, 0: none", "ema")),
+        typer.Option(min=0, max=1, help=_tell("Share of the run to average weights over, 0: none", "ema")),
     ] = None,
     precision: Annotated[Precision | None, typer.Option(help="Number type of the layers; logits stay float32.")] = None,
     xla: Annotated[bool, typer.Option("--xla", help="Compile the steps with XLA.")] = False,
@@ -110,7 +110,7 @@ def train(
     changes = {field: value for field, value in changes.items() if value is not None}
     changes |= {} if ema is None else {"ema": ema or None}
     changes |= {"weights": None} if from_scratch else {}
-    with quiet_start():
+    with silence_tensorflow():
         from .. import datasets
 
     name, source = datasets.resolve_data_set(data, source)
@@ -124,7 +124,7 @@ def train(
         "validate_every": (0 if stages else 1) if validate_every is None else validate_every,
         "verbose": 0 if as_json else 1 if sys.stdout.isatty() else 2,
     }
-    with aside(as_json):
+    with redirect_progress(as_json):
         if stages:
             told = _train_stages(name, recipe, changes, checkpoint_steps=checkpoint_steps, **options)
         else:
@@ -134,7 +134,7 @@ def train(
 
 def _train(data, recipe, changes, *, directory, splits, **options):
     """Trains one net; returns what is printed as JSON and as text."""
-    with quiet_start():
+    with silence_tensorflow():
         from ..training import RECIPES, train
 
     recipe = dataclasses.replace(RECIPES[recipe], **changes)
@@ -147,7 +147,7 @@ def _train(data, recipe, changes, *, directory, splits, **options):
 
 def _train_stages(data, recipe, changes, *, directory, checkpoint_steps, **options):
     """Trains the stages of a data set; returns what is printed as JSON and as text."""
-    with quiet_start():
+    with silence_tensorflow():
         from ..training import STAGED_RECIPES, prepare_stages
 
     own = [name for name in ("net", "epochs", "learning_rate") if name in changes]

@@ -65,7 +65,10 @@ def open_coco(annotations, images):
         }
 
     names = ["background", *(category["name"] for category in categories)]
-    identity = {"annotations": fingerprints.of_file(user_path(annotations)), "images": str(user_path(images).resolve())}
+    identity = {
+        "annotations": fingerprints.hash_file(user_path(annotations)),
+        "images": str(user_path(images).resolve()),
+    }
     return Source(tf.data.Dataset.range(len(files)), decode, names, identity)
 
 

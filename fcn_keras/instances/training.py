@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..training import LayerwiseAdamW, Polynomial, Run, fingerprints, layer_rates, logs
-from ..training.ema import ema_options
+from ..training import LayerwiseAdamW, Polynomial, Run, logs, make_layer_rates
+from ..training.ema import make_ema_options
+from ..training.fingerprints import describe_backbone
 from .average_precision import KINDS, NAMES, InstanceEvaluation, evaluate
 from .config import MaskRCNNConfig
 from .data import load, open_source
@@ -112,15 +113,15 @@ class MaskRCNNRecipe:
     decay: float = 1e-4
     ema: float | None = 0.05
 
-    def optimizer_for(self, model, steps):
+    def make_optimizer(self, model, steps):
         """Returns the optimizer of a model for a run of so many steps."""
         rate = Polynomial(self.learning_rate, steps, 0.9, self.warmup)
-        rates = layer_rates(model, self.backbone_rate, within=model.pyramid)
-        return LayerwiseAdamW(rate, rates, self.decay, clipnorm=10.0, **ema_options(self.ema, steps))
+        rates = make_layer_rates(model, self.backbone_rate, within=model.pyramid)
+        return LayerwiseAdamW(rate, rates, self.decay, clipnorm=10.0, **make_ema_options(self.ema, steps))
 
     def as_dict(self):
         """Returns the fields as a dict, for JSON."""
-        return vars(self) | fingerprints.described(self.backbone, self.weights) | {"config": dict(vars(self.config))}
+        return vars(self) | describe_backbone(self.backbone, self.weights) | {"config": dict(vars(self.config))}
 
 
 def train(
@@ -161,7 +162,7 @@ def train(
     run = InstanceRun(
         directory,
         lambda: MaskRCNN(len(class_names), recipe.backbone, recipe.weights, recipe.config, seed),
-        recipe.optimizer_for,
+        recipe.make_optimizer,
         lambda epoch_seed: load(train_source, seed=epoch_seed, augment=True, **shared),
         load(validation_source, **shared),
         class_names,

@@ -5,7 +5,7 @@ Use `fcn_keras.FCN8s` for your own work. These nets are for comparison with the 
 
 from .nets import CaffeFCN8s, CaffeFCN8sAtOnce, CaffeFCN16s, CaffeFCN32s, CaffeFCNAlexNet
 from .seg11valid import Seg11validResult, evaluate_seg11valid
-from .solver import CVPR, RELEASED, CaffeSGD, Schedule, mean_l2, mean_learning_rate
+from .solver import CVPR, RELEASED, CaffeSGD, Schedule, convert_l2, convert_learning_rate
 from .weight_conversion import load_caffemodel, load_state_dict, state_dict
 
 __all__ = [
@@ -19,10 +19,10 @@ __all__ = [
     "CaffeSGD",
     "Schedule",
     "Seg11validResult",
+    "convert_l2",
+    "convert_learning_rate",
     "evaluate_seg11valid",
     "load_caffemodel",
     "load_state_dict",
-    "mean_l2",
-    "mean_learning_rate",
     "state_dict",
 ]

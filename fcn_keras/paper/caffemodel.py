@@ -56,7 +56,7 @@ def read_caffemodel(path):
     if not path.is_file():
         raise ValueError(f"No caffemodel at {path}. Fix: check the path and its spelling.")
     try:
-        net = _message("Net").FromString(path.read_bytes())
+        net = _make_message("Net").FromString(path.read_bytes())
         layers = {layer.name.decode(): layer.blobs for layer in [*net.layers, *net.layer]}
     except (DecodeError, UnicodeDecodeError) as error:
         raise ValueError(
@@ -67,10 +67,10 @@ def read_caffemodel(path):
         raise ValueError(
             f"{path} holds no layer with weights, expected a caffemodel (not a prototxt or a solverstate)."
         )
-    return {name: [_array(blob, name, path) for blob in blobs] for name, blobs in layers.items() if blobs}
+    return {name: [_read_array(blob, name, path) for blob in blobs] for name, blobs in layers.items() if blobs}
 
 
-def _array(blob, name, path):
+def _read_array(blob, name, path):
     shape = tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
     data = b"".join(blob.data)
     if len(data) != 4 * math.prod(shape):
@@ -82,13 +82,13 @@ def _array(blob, name, path):
 
 
 @functools.cache
-def _message(name):
+def _make_message(name):
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(_file())
+    pool.Add(_make_file())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"caffe.{name}"))
 
 
-def _file():
+def _make_file():
     file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
     for message_name, fields in MESSAGES.items():
         message = file.message_type.add(name=message_name)

@@ -50,7 +50,7 @@ def CaffeFCN32s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn32s")
 
     Reference: Long et al. (CVPR 2015), §4.1; PAMI 2017, §4; ``voc-fcn32s``.
     """
-    return _vgg_fcn(num_classes, upsampling, width, 32, (1, 1), name)
+    return _build_on_vgg(num_classes, upsampling, width, 32, (1, 1), name)
 
 
 def CaffeFCN16s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn16s"):
@@ -75,7 +75,7 @@ def CaffeFCN16s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn16s")
 
     Reference: Long et al. (CVPR 2015), §4.2.
     """
-    return _vgg_fcn(num_classes, upsampling, width, 16, (1, 1), name)
+    return _build_on_vgg(num_classes, upsampling, width, 16, (1, 1), name)
 
 
 def CaffeFCN8s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn8s"):
@@ -100,7 +100,7 @@ def CaffeFCN8s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn8s"):
 
     Reference: Long et al. (CVPR 2015), §4.2.
     """
-    return _vgg_fcn(num_classes, upsampling, width, 8, (1, 1), name)
+    return _build_on_vgg(num_classes, upsampling, width, 8, (1, 1), name)
 
 
 def CaffeFCN8sAtOnce(num_classes=21, upsampling="frozen", width=1, name="voc_fcn8s_atonce"):
@@ -127,7 +127,7 @@ def CaffeFCN8sAtOnce(num_classes=21, upsampling="frozen", width=1, name="voc_fcn
 
     Reference: PAMI 2017, §4.3.
     """
-    return _vgg_fcn(num_classes, upsampling, width, 8, fusion.AT_ONCE_SCALES, name)
+    return _build_on_vgg(num_classes, upsampling, width, 8, fusion.AT_ONCE_SCALES, name)
 
 
 def CaffeFCNAlexNet(num_classes=21, upsampling="frozen", width=1, name="voc_fcn_alexnet"):
@@ -157,31 +157,31 @@ def CaffeFCNAlexNet(num_classes=21, upsampling="frozen", width=1, name="voc_fcn_
     Reference: Long et al. (CVPR 2015), §4.1, Table 1; Krizhevsky et al. (NIPS 2012), §3; ``voc-fcn-alexnet``.
     """
     fusion.require_upsampling(upsampling)
-    image, x = _padded_image()
-    x = _conv(x, _wide(96, width), 11, "conv1", strides=4, padding="valid")
-    x = LocalResponseNormalization(name="norm1")(_pool3(x, "pool1"))
-    x = _conv(x, _wide(256, width), 5, "conv2", groups=2)
-    x = LocalResponseNormalization(name="norm2")(_pool3(x, "pool2"))
-    x = _conv(x, _wide(384, width), 3, "conv3")
-    x = _conv(x, _wide(384, width), 3, "conv4", groups=2)
-    x = _conv(x, _wide(256, width), 3, "conv5", groups=2)
-    top = _fully_convolutional(_pool3(x, "pool5"), 6, width)
+    image, x = _pad_image()
+    x = _add_conv(x, _widen(96, width), 11, "conv1", strides=4, padding="valid")
+    x = LocalResponseNormalization(name="norm1")(_add_pool(x, "pool1"))
+    x = _add_conv(x, _widen(256, width), 5, "conv2", groups=2)
+    x = LocalResponseNormalization(name="norm2")(_add_pool(x, "pool2"))
+    x = _add_conv(x, _widen(384, width), 3, "conv3")
+    x = _add_conv(x, _widen(384, width), 3, "conv4", groups=2)
+    x = _add_conv(x, _widen(256, width), 3, "conv5", groups=2)
+    top = _add_fc6_fc7(_add_pool(x, "pool5"), 6, width)
     places = geometry.trace_outputs(keras.Model(image, top))
     logits = fusion.fuse([top], places, image, num_classes, upsampling=upsampling, padded=True)
     return keras.Model(image, logits, name=name)
 
 
-def _vgg_fcn(num_classes, upsampling, width, finest, skip_scales, name):
+def _build_on_vgg(num_classes, upsampling, width, finest, skip_scales, name):
     fusion.require_upsampling(upsampling)
-    image, x = _padded_image()
+    image, x = _pad_image()
     pools = []
     for stage, channels in enumerate(VGG16, start=1):
         for i, number in enumerate(channels, start=1):
             first = (stage, i) == (1, 1)  # its padding of 100 is a separate layer
-            x = _conv(x, _wide(number, width), 3, f"conv{stage}_{i}", padding="valid" if first else "same")
+            x = _add_conv(x, _widen(number, width), 3, f"conv{stage}_{i}", padding="valid" if first else "same")
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool{stage}")(x)  # rounds up, as Caffe does
         pools.append(x)
-    maps = [pools[2], pools[3], _fully_convolutional(pools[4], 7, width)]
+    maps = [pools[2], pools[3], _add_fc6_fc7(pools[4], 7, width)]
     places = geometry.trace_outputs(keras.Model(image, maps))
     logits = fusion.fuse(
         maps,
@@ -196,30 +196,30 @@ def _vgg_fcn(num_classes, upsampling, width, finest, skip_scales, name):
     return keras.Model(image, logits, name=name)
 
 
-def _padded_image():
+def _pad_image():
     image = keras.Input((None, None, 3), name="image")
     x = Preprocessing("berkeley", name="preprocessing")(image)
     return image, keras.layers.ZeroPadding2D(PADDING, name="pad")(x)
 
 
-def _wide(channels, width):
+def _widen(channels, width):
     """A number of channels, even, so that it can be split into two groups."""
     return max(2, 2 * round(channels * width / 2))
 
 
-def _conv(x, channels, kernel, name, padding="same", **kwargs):
+def _add_conv(x, channels, kernel, name, padding="same", **kwargs):
     return keras.layers.Conv2D(channels, kernel, padding=padding, activation="relu", name=name, **kwargs)(x)
 
 
-def _pool3(x, name):
+def _add_pool(x, name):
     """Pooling of 3×3 with stride 2 that rounds up. A row and a column of zeros, the least that a ReLU gives, do it."""
     x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
     return keras.layers.MaxPooling2D(3, 2, name=name)(x)
 
 
-def _fully_convolutional(x, kernel, width):
+def _add_fc6_fc7(x, kernel, width):
     for name, size in (("fc6", kernel), ("fc7", 1)):
-        x = _conv(x, _wide(4096, width), size, name, padding="valid")
+        x = _add_conv(x, _widen(4096, width), size, name, padding="valid")
         x = keras.layers.Dropout(0.5, name=f"drop{name[2]}")(x)
     return x
 

@@ -52,12 +52,12 @@ def evaluate_seg11valid(net, voc, sbd=None, *, weights=None, list_file=None, sub
     Args:
         net: A name in `NETS`, or a Keras model from RGB images ``(batch, H, W, 3)`` in 0–255 to logits
             ``(batch, H, W, 21)``.
-        voc: As in `seg11valid_images`.
-        sbd: As in `seg11valid_images`.
+        voc: As in `find_seg11valid_images`.
+        sbd: As in `find_seg11valid_images`.
         weights: File with the weights of a net given by name: a ``.caffemodel``, ``.npz`` or ``.pth`` file that
             `load_caffemodel` or `load_state_dict` reads, or a ``.weights.h5`` file.
-        list_file: As in `seg11valid_images`.
-        subset: As in `seg11valid_images`.
+        list_file: As in `find_seg11valid_images`.
+        subset: As in `find_seg11valid_images`.
         record: JSON file that keeps the counts after every image, so that a run with the same net, weights and list can
             be stopped and continued. None keeps nothing.
         verbose: Whether to show a progress bar, if the error stream is a terminal.
@@ -77,21 +77,21 @@ def evaluate_seg11valid(net, voc, sbd=None, *, weights=None, list_file=None, sub
 
     Reference: Long et al. (CVPR 2015), §5; the authors' ``score.py``.
     """
-    images = seg11valid_images(voc, sbd, list_file, subset)
-    name, model = _named_model(net, weights)
+    images = find_seg11valid_images(voc, sbd, list_file, subset)
+    name, model = _build_model(net, weights)
     run = None if record is None else _fingerprint(name, model, images)
-    done, confusion = _resumed(record, run)
+    done, confusion = _resume(record, run)
     if verbose and done:
         print(f"Continuing after image {done} of {len(images)}.", flush=True)
     for _, image, mask in track(images[done:], "images", show=None if verbose else False):
-        confusion += _counts(model, image, mask)
+        confusion += _count_pixels(model, image, mask)
         done += 1
         if record is not None:
             _keep(record, run, done, confusion)
     return Seg11validResult(name, len(images), confusion, comparable=len(images) == IMAGES)
 
 
-def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
+def find_seg11valid_images(voc, sbd=None, list_file=None, subset=False):
     """Finds the images and masks of seg11valid.
 
     Args:
@@ -109,10 +109,10 @@ def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
 
     Example:
 
-    >>> len(seg11valid_images("VOCdevkit", "benchmark_RELEASE"))  # doctest: +SKIP
+    >>> len(find_seg11valid_images("VOCdevkit", "benchmark_RELEASE"))  # doctest: +SKIP
     736
     """
-    root = _voc_folder(voc, list_file)
+    root = _find_voc_folder(voc, list_file)
     val_file = root / LISTS / "val.txt"
     needed = [root / "JPEGImages", root / "SegmentationClass", *([] if list_file else [val_file])]
     if missing := [path.relative_to(root).as_posix() for path in needed if not path.exists()]:
@@ -120,7 +120,7 @@ def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
     if list_file:
         names, source = lists.read_list(list_file), str(list_file)
     else:
-        val, train = lists.read_list(val_file), lists.read_list(_sbd_list(sbd))
+        val, train = lists.read_list(val_file), lists.read_list(_find_sbd_list(sbd))
         names = lists.select_seg11valid(val, train)
         source = (
             f"VOC2011's val.txt has {len(val)} names (expected {lists.LENGTHS['VOC2011']['val']}), SBD's train.txt "
@@ -135,7 +135,7 @@ def seg11valid_images(voc, sbd=None, list_file=None, subset=False):
     return find_pairs(root / "JPEGImages", root / "SegmentationClass", names)
 
 
-def _voc_folder(voc, list_file):
+def _find_voc_folder(voc, list_file):
     """The folder of VOC2011 below `voc`, or of VOC2012, if there is a list of names."""
     found = find_voc(voc, "2011") or find_voc(voc, "2012")
     if found is None:
@@ -149,7 +149,7 @@ def _voc_folder(voc, list_file):
     return found
 
 
-def _sbd_list(sbd):
+def _find_sbd_list(sbd):
     fix = (
         f"Fix: pass sbd= (--sbd), SBD's folder benchmark_RELEASE, whose {TRAIN} names the images to leave out; "
         f"or list_file= (--list), {AUTHORS_LIST}."
@@ -164,7 +164,7 @@ def _sbd_list(sbd):
     return found[0]
 
 
-def _named_model(net, weights):
+def _build_model(net, weights):
     """The name of a net, or None for a model, and the model with its weights."""
     if not isinstance(net, str):
         name, model = None, net
@@ -194,7 +194,7 @@ def _load(model, path):
         load_state_dict(model, path)
 
 
-def _counts(model, image, mask):
+def _count_pixels(model, image, mask):
     """The confusion matrix of one image, int64."""
     truth = read_mask(mask, CLASSES)
     require_same_size(image, truth)
@@ -210,7 +210,7 @@ def _fingerprint(name, model, images):
     return digest.hexdigest()
 
 
-def _resumed(record, run):
+def _resume(record, run):
     """The number of images that are done and their confusion matrix, from the record if there is one."""
     path = None if record is None else user_path(record)
     if path is None or not path.exists():
@@ -274,18 +274,18 @@ class Seg11validResult:
         ours, theirs = [100 * metrics[name] for name in METRICS], PUBLISHED.get(self.net)
         name, images = self.net or "the model", "seg11valid" if self.comparable else "a list of its own"
         lines = [f"| {images}, {self.images} images | pixel acc. | mean acc. | mean IU | f.w. IU |", "|---" * 5 + "|"]
-        lines.append(_row(f"{name}, this run", ours))
+        lines.append(_format_row(f"{name}, this run", ours))
         if not self.comparable:
             lines += ["", f"The published numbers are for the {IMAGES} images of seg11valid and cannot be compared."]
         elif theirs:
-            lines.append(_row(f"{name}, published", theirs))
+            lines.append(_format_row(f"{name}, published", theirs))
             differences = [None if b is None else a - b for a, b in zip(ours, theirs, strict=True)]
-            lines.append(_row("difference", differences, "+.2f"))
+            lines.append(_format_row("difference", differences, "+.2f"))
         if per_class:
             lines += ["", "| class | IU |", "|---|---|"]
-            lines += [_row(name, [100 * value]) for name, value in self.per_class().items()]
+            lines += [_format_row(name, [100 * value]) for name, value in self.per_class().items()]
         return "\n".join(lines)
 
 
-def _row(name, values, form=".2f"):
+def _format_row(name, values, form=".2f"):
     return f"| {name} | {' | '.join('–' if value is None else format(value, form) for value in values)} |"

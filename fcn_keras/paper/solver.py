@@ -9,7 +9,7 @@ One step on a parameter ``w`` with gradient ``g`` and velocity ``v`` is::
 There are two sets of schedules, and they differ. `CVPR` is that of the paper: batches of 20 images, momentum 0.9,
 learning rates from 1e-4. `RELEASED` is that of the nets that the authors published: one image in a step, momentum 0.99,
 and a loss that is summed over pixels. Because of the sum, its learning rates look small: 1e-10 on the sum over an image
-of 500×375 pixels is 1.875e-5 on the mean. `mean_learning_rate` and `mean_l2` translate.
+of 500×375 pixels is 1.875e-5 on the mean. `convert_learning_rate` and `convert_l2` translate.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.3; Shelhamer, Long & Darrell (PAMI 2017); the files
 ``solver.prototxt`` of the released nets.
@@ -88,11 +88,11 @@ class CaffeSGD(keras.optimizers.SGD):
         return {**super().get_config(), "l2": self.l2, "bias_multiplier": self.bias_multiplier}
 
 
-def mean_learning_rate(summed, pixels=VOC_PIXELS):
+def convert_learning_rate(summed, pixels=VOC_PIXELS):
     """Translates a learning rate for the summed loss into one for the mean loss.
 
     The gradient of the mean is that of the sum divided by the number of pixels, so the rate is multiplied by that
-    number. The L2 decay is not part of the loss and must be divided by it; see `mean_l2`. The two solvers make equal
+    number. The L2 decay is not part of the loss and must be divided by it; see `convert_l2`. The two solvers make equal
     steps only if every step sees the same number of pixels: the sum gives more weight to larger images and to those
     with less void.
 
@@ -108,22 +108,22 @@ def mean_learning_rate(summed, pixels=VOC_PIXELS):
 
     Example:
 
-    >>> f"{mean_learning_rate(1e-10):.4}"
+    >>> f"{convert_learning_rate(1e-10):.4}"
     '1.875e-05'
     """
     _require_pixels(pixels)
     return summed * pixels
 
 
-def mean_l2(summed, pixels=VOC_PIXELS):
-    """Translates an L2 decay for the summed loss into one for the mean loss, to be used with `mean_learning_rate`.
+def convert_l2(summed, pixels=VOC_PIXELS):
+    """Translates an L2 decay for the summed loss into one for the mean loss, to be used with `convert_learning_rate`.
 
     A step is ``rate * (gradient + l2 * w)``. The rate grows by the number of pixels and the gradient shrinks by it, so
     the decay must also shrink by it. The authors' 5e-4 becomes 2.7e-9, which is next to nothing.
 
     Args:
         summed: L2 decay for the loss summed over pixels.
-        pixels: As in `mean_learning_rate`.
+        pixels: As in `convert_learning_rate`.
 
     Returns:
         The L2 decay for the mean loss.
@@ -133,7 +133,7 @@ def mean_l2(summed, pixels=VOC_PIXELS):
 
     Example:
 
-    >>> mean_l2(5e-4, pixels=500)
+    >>> convert_l2(5e-4, pixels=500)
     1e-06
     """
     _require_pixels(pixels)
@@ -166,7 +166,7 @@ class Schedule:
     (1e-12, 'fcn32s')
     >>> schedule = RELEASED["fcn32s"]
     >>> model = fcn_keras.paper.CaffeFCN32s(width=1 / 16)
-    >>> model.compile(schedule.optimizer(), schedule.loss())
+    >>> model.compile(schedule.make_optimizer(), schedule.make_loss())
 
     Reference: Long et al. (CVPR 2015), §4.3; the released ``solver.prototxt`` files.
     """
@@ -181,11 +181,11 @@ class Schedule:
     batch: int = 1
     epochs: int | None = None
 
-    def loss(self):
+    def make_loss(self):
         """Returns the pixel loss with this reduction; void pixels do not count."""
         return PixelCrossentropy(reduction=self.reduction)
 
-    def optimizer(self):
+    def make_optimizer(self):
         """Returns the solver, which makes one step for every `batch` images, with the mean of their gradients."""
         return CaffeSGD(
             self.learning_rate,
@@ -195,24 +195,24 @@ class Schedule:
             gradient_accumulation_steps=self.batch if self.batch > 1 else None,
         )
 
-    def on_mean_loss(self, pixels=VOC_PIXELS):
+    def convert_to_mean_loss(self, pixels=VOC_PIXELS):
         """Returns the schedule for the mean loss. It is the same if every image has as many labelled pixels.
 
         Args:
-            pixels: As in `mean_learning_rate`.
+            pixels: As in `convert_learning_rate`.
 
         Returns:
             A `Schedule`; this one, if its loss is a mean already.
 
         Example:
 
-        >>> schedule = RELEASED["fcn32s"].on_mean_loss()
+        >>> schedule = RELEASED["fcn32s"].convert_to_mean_loss()
         >>> f"{schedule.learning_rate:.4}", f"{schedule.l2:.3}", schedule.reduction
         ('1.875e-05', '2.67e-09', 'mean')
         """
         if self.reduction == "mean":
             return self
-        rate, l2 = mean_learning_rate(self.learning_rate, pixels), mean_l2(self.l2, pixels)
+        rate, l2 = convert_learning_rate(self.learning_rate, pixels), convert_l2(self.l2, pixels)
         return dataclasses.replace(self, learning_rate=rate, l2=l2, reduction="mean")
 
 

@@ -76,7 +76,7 @@ def load_state_dict(model, source, strict=True):
     """
     found = "the mapping" if hasattr(source, "items") else str(source)
     weights, biases = {}, {}
-    for key, value in _mapping(source).items():
+    for key, value in _read_mapping(source).items():
         layer, _, kind = key.rpartition(".")
         if kind not in ("weight", "bias"):
             raise ValueError(
@@ -105,9 +105,9 @@ def state_dict(model):
     >>> np.savez("fcn8s.npz", **state_dict(fcn_keras.paper.CaffeFCN8s(width=1 / 16)))
     """
     arrays = {}
-    for layer in filter(_wanted, model.layers):
+    for layer in filter(_is_matched, model.layers):
         if isinstance(layer, BilinearUpsampling2D):
-            arrays[f"{layer.name}.weight"] = _bilinear(layer)
+            arrays[f"{layer.name}.weight"] = _make_bilinear(layer)
         elif layer.weights:
             _require_convolution(layer, model.name)
             kernel, *bias = layer.get_weights()
@@ -116,7 +116,7 @@ def state_dict(model):
     return arrays
 
 
-def _mapping(source):
+def _read_mapping(source):
     if hasattr(source, "items"):
         return source
     path = user_path(source)
@@ -125,7 +125,7 @@ def _mapping(source):
     if path.suffix not in (".npz", ".pth", ".pt"):
         raise ValueError(f"Found {path}, expected a mapping, or a file that ends in .npz or .pth.")
     try:
-        arrays = _npz(path) if path.suffix == ".npz" else _pth(path)
+        arrays = _read_npz(path) if path.suffix == ".npz" else _read_pth(path)
     except (ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} cannot be read ({type(error).__name__}): it is another kind of file, it is cut off, or it holds "
@@ -136,12 +136,12 @@ def _mapping(source):
     return arrays
 
 
-def _npz(path):
+def _read_npz(path):
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # closed even where np.load fails
         return dict(arrays)
 
 
-def _pth(path):
+def _read_pth(path):
     try:
         import torch
     except ImportError as error:
@@ -151,7 +151,7 @@ def _pth(path):
 
 def _load(model, arrays, source, strict):
     """Checks everything, then assigns everything."""
-    layers = {layer.name: layer for layer in model.layers if _wanted(layer)}
+    layers = {layer.name: layer for layer in model.layers if _is_matched(layer)}
     unknown = sorted(set(arrays) - set(layers))
     missing = sorted(name for name, layer in layers.items() if layer.weights and name not in arrays)
     if strict and (unknown or missing):
@@ -165,17 +165,17 @@ def _load(model, arrays, source, strict):
             f"{source} has no layer of {model.name}: found {unknown}, expected names such as {missing[:3]}. "
             "Fix: take a file of such a net."
         )
-    values = {name: _converted(layers[name], arrays[name], f"{source}, layer {name!r}") for name in loaded}
+    values = {name: _convert(layers[name], arrays[name], f"{source}, layer {name!r}") for name in loaded}
     for name, value in values.items():
         layers[name].set_weights(value)
     return loaded
 
 
-def _wanted(layer):
+def _is_matched(layer):
     return layer.weights or isinstance(layer, BilinearUpsampling2D | keras.layers.Rescaling)
 
 
-def _converted(layer, arrays, where):
+def _convert(layer, arrays, where):
     """The arrays as the weights of the layer. Layers with constants must have the same ones, and take no weights."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError(
@@ -190,13 +190,13 @@ def _converted(layer, arrays, where):
     h, w, i, o = kernel_shape
     expected = [(o, i, h, w), *bias_shape]
     shapes = [array.shape for array in arrays]
-    arrays = [_as_convolution(array, shape) for array, shape in zip(arrays, expected, strict=False)]
+    arrays = [_reshape(array, shape) for array, shape in zip(arrays, expected, strict=False)]
     if len(shapes) != len(expected) or [array.shape for array in arrays] != expected:
         raise ValueError(f"{where}: found arrays of shapes {shapes}, expected {expected}.")
     return [arrays[0].transpose(2, 3, 1, 0), *arrays[1:]]
 
 
-def _as_convolution(array, shape):
+def _reshape(array, shape):
     """The array in the shape of the convolution; it may be that of a dense layer, or have more axes of length 1."""
     flat = (shape[0], array.size // shape[0]) if len(shape) == 4 else shape
     without_ones = tuple(n for n in array.shape if n != 1)
@@ -209,14 +209,14 @@ def _require_convolution(layer, where):
         raise ValueError(f"{where}: {layer.name!r} is a {type(layer).__name__} layer, expected a convolution.")
 
 
-def _bilinear(layer):
+def _make_bilinear(layer):
     """The kernel ``(I, O, h, w)`` of the transposed convolution that frozen upsampling computes."""
     channels = layer.input.shape[-1]
     return Bilinear().array((*layer.kernel_size, channels, channels)).transpose(3, 2, 0, 1)
 
 
 def _require_bilinear(layer, arrays, where):
-    expected, size = _bilinear(layer), layer.kernel_size[0]
+    expected, size = _make_bilinear(layer), layer.kernel_size[0]
     if len(arrays) != 1 or arrays[0].shape != expected.shape or np.abs(arrays[0] - expected).max() > 1e-5:
         raise ValueError(
             f"{where}: found a transposed convolution that is not the frozen bilinear one of {size} × {size} for "

@@ -19,7 +19,7 @@ _NAMES = {
     "Stage": "stages",
     "StagedRecipe": "stages",
     "StagedTraining": "staged_training",
-    "layer_rates": "optimizers",
+    "make_layer_rates": "optimizers",
     "markdown_table": "staged_training",
     "prepare_stages": "staged_training",
     "train": "train_net",

@@ -7,8 +7,8 @@ import keras
 
 from ..layers._keras import get_all_layers
 from . import checkpoints
-from .checkpoints import assign, copies
-from .ema import ema_weights, uses_ema
+from .checkpoints import assign, copy_values
+from .ema import use_ema_weights, uses_ema
 
 
 class RunCallback(keras.callbacks.Callback):
@@ -29,7 +29,7 @@ class RunCallback(keras.callbacks.Callback):
         self.run, self.state, self.record, self.started = run, state, record, started
         self.first, self.before = record["step"], record["seconds"]
         # Keras resets the metrics at the start of an epoch. This epoch may have begun before.
-        self.running = [value if self.first else 0 * value for value in copies(state["running"])]
+        self.running = [value if self.first else 0 * value for value in copy_values(state["running"])]
         self.entry, self.raw = None, None
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -49,13 +49,13 @@ class RunCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         entry = {name: float(value) for name, value in logs.items()}
         if self.run.validate_every and (epoch + 1) % self.run.validate_every == 0:
-            with ema_weights(self.model):
+            with use_ema_weights(self.model):
                 found = self.run.measure(self.model)
             entry |= {f"val_{name}": float(value) for name, value in found.items()}
             logs.update(entry)  # for TensorBoard, whose callback comes next
         self.entry = entry | {"epoch": epoch + 1, "seconds": self._seconds()}
         if uses_ema(self.model):
-            self.raw = copies(self.model.trainable_variables)
+            self.raw = copy_values(self.model.trainable_variables)
 
     def restore(self):
         """Takes the averaged weights out of the model again, which Keras puts there at the end of `fit`."""

@@ -48,7 +48,7 @@ def restore(path, state):
             assign(variables, [file[f"{kind}/{i}"] for i in range(len(variables))])
 
 
-def copies(variables):
+def copy_values(variables):
     """The values of variables as NumPy arrays that later steps do not change."""
     return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
 

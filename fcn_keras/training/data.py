@@ -37,7 +37,7 @@ def load_splits(recipe, builders, splits):
     return batches, validation, lambda: datasets.load(builders[0], splits[0])
 
 
-def with_length(dataset, name):
+def ensure_length(dataset, name):
     """The dataset, counted if it does not know its length, which `keras.Model.fit` and learning rate schedules need.
 
     Args:
@@ -49,7 +49,7 @@ def with_length(dataset, name):
 
     Example:
 
-    >>> len(with_length(tf.data.Dataset.range(10).filter(lambda number: number > 6), "training"))
+    >>> len(ensure_length(tf.data.Dataset.range(10).filter(lambda number: number > 6), "training"))
     Counting the training batches, because their dataset does not know its length.
     3
     """

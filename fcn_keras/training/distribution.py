@@ -65,13 +65,13 @@ def scope(kind=None, devices=None):
     if kind is None:
         yield 1
         return
-    engine = _engine(kind, tuple(devices) if devices else None)
+    engine = _make_engine(kind, tuple(devices) if devices else None)
     if keras.backend.backend() == "jax":  # Keras asks for it again in `fit`
         keras.distribution.set_distribution(engine)
-        yield _replicas(engine)
+        yield _count_replicas(engine)
         return
     with engine.scope():
-        yield _replicas(engine)
+        yield _count_replicas(engine)
 
 
 def is_chief():
@@ -86,7 +86,7 @@ def is_chief():
         import jax
 
         return jax.process_index() == 0
-    return _cluster()[1] == 0  # None for a parameter server or an evaluator
+    return _read_cluster()[1] == 0  # None for a parameter server or an evaluator
 
 
 def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
@@ -114,8 +114,8 @@ def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
     ...     model.compile("adam", GlobalPixelCrossentropy(), metrics=[fcn_keras.metrics.SegmentationMetrics(21)])
     >>> fit(model, train, epochs=20)  # doctest: +SKIP
     """
-    data = _shared(model, data)
-    if not _by_steps(model):
+    data = _share_batches(model, data)
+    if not _needs_own_loop(model):
         return model.fit(
             data, epochs=epochs, initial_epoch=initial_epoch, callbacks=list(callbacks), verbose=verbose, shuffle=False
         )
@@ -126,7 +126,7 @@ def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
     )
     model.stop_training = False
     callbacks.on_train_begin()
-    step, batches = _step(model, model.train_step, data)
+    step, batches = _compile_step(model, model.train_step, data)
     for epoch in range(initial_epoch, epochs):
         callbacks.on_epoch_begin(epoch)
         model.reset_metrics()
@@ -134,7 +134,7 @@ def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
             callbacks.on_train_batch_begin(number)
             step(batch)
             callbacks.on_train_batch_end(number)
-        callbacks.on_epoch_end(epoch, _logs(model))
+        callbacks.on_epoch_end(epoch, _read_logs(model))
         if model.stop_training:
             break
     callbacks.on_train_end()
@@ -158,14 +158,14 @@ def evaluate(model, data):
 
     >>> evaluate(model, validation)["mean_iou"]  # doctest: +SKIP
     """
-    data = _shared(model, data)
-    if not _by_steps(model):
+    data = _share_batches(model, data)
+    if not _needs_own_loop(model):
         return model.evaluate(data, verbose=0, return_dict=True)
     model.reset_metrics()
-    step, batches = _step(model, model.test_step, data)
+    step, batches = _compile_step(model, model.test_step, data)
     for batch in batches:
         step(batch)
-    return _logs(model)
+    return _read_logs(model)
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -188,7 +188,7 @@ class GlobalPixelCrossentropy(PixelCrossentropy):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         value = super().__call__(y_true, y_pred, sample_weight)
-        context = _replica_context()
+        context = _get_replica_context()
         if context is None or self.reduction == "sum":  # sums add up as they are
             return value
         own = ops.cast(self.weight_of(y_true), value.dtype)
@@ -197,7 +197,7 @@ class GlobalPixelCrossentropy(PixelCrossentropy):
 
 
 @functools.cache  # TensorFlow and JAX let a process join a cluster once
-def _engine(kind, devices):
+def _make_engine(kind, devices):
     backend = keras.backend.backend()
     if (kind, backend) not in ENGINES:
         offered = [name for name, of in ENGINES if of == backend] or "none"
@@ -206,14 +206,14 @@ def _engine(kind, devices):
             '"data_parallel", "tensorflow" for "mirrored", either for "workers".'
         )
     if kind == "workers":
-        return _workers(backend)
+        return _join_workers(backend)
     if kind == "data_parallel":
         return keras.distribution.DataParallel(devices=devices)
     return tf.distribute.MirroredStrategy(devices)
 
 
-def _workers(backend):
-    addresses, index = _cluster()
+def _join_workers(backend):
+    addresses, index = _read_cluster()
     if index is None:
         raise ValueError("Found a task in TF_CONFIG that is neither chief nor worker: expected one of them in a scope.")
     on_jax = "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ and backend == "jax"
@@ -229,7 +229,7 @@ def _workers(backend):
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def _cluster():
+def _read_cluster():
     """Addresses of the chief and the workers, in this order, and the position of this process among them or None.
 
     As in `tf.distribute`, a chief trains like a worker, and worker 0 is the chief if no chief is named.
@@ -247,17 +247,17 @@ def _cluster():
         raise ValueError(f"TF_CONFIG cannot be read ({error}): found {text!r}, expected JSON.") from error
 
 
-def _replicas(engine):
+def _count_replicas(engine):
     return getattr(engine, "num_replicas_in_sync", None) or engine.num_model_replicas
 
 
-def _by_steps(model):
+def _needs_own_loop(model):
     """Whether the model is on several machines of `tf.distribute`, where Keras' own loops fail."""
     strategy = getattr(model, "distribute_strategy", None)  # other backends have none
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def _step(model, step, data):
+def _compile_step(model, step, data):
     """A compiled step on all replicas, and the batches for it."""
     strategy = model.distribute_strategy
 
@@ -268,10 +268,10 @@ def _step(model, step, data):
     return on_replicas, strategy.experimental_distribute_dataset(data)
 
 
-def _shared(model, data):
+def _share_batches(model, data):
     """The dataset, checked, with the option that gives every worker its part of each batch."""
     engine = getattr(model, "distribute_strategy", None) or keras.distribution.distribution()
-    replicas = _replicas(engine) if engine else 1
+    replicas = _count_replicas(engine) if engine else 1
     sizes = {spec.shape[0] if spec.shape.rank else None for spec in tf.nest.flatten(data.element_spec)}
     if replicas > 1 and (None in sizes or any(size % replicas for size in sizes)):
         raise ValueError(
@@ -283,7 +283,7 @@ def _shared(model, data):
     return data.with_options(options)
 
 
-def _logs(model):
+def _read_logs(model):
     """Loss and metrics as floats in one flat dict, as in the logs of `keras.Model.fit`."""
     logs = {}
     for name, value in model.get_metrics_result().items():
@@ -291,7 +291,7 @@ def _logs(model):
     return {name: float(value) for name, value in logs.items()}
 
 
-def _replica_context():
+def _get_replica_context():
     """The replica that is computing now, if `tf.distribute` runs several."""
     if keras.backend.backend() != "tensorflow":
         return None

@@ -2,15 +2,15 @@
 
 import contextlib
 
-from .checkpoints import assign, copies
+from .checkpoints import assign, copy_values
 
 
-def ema_options(share, steps):
+def make_ema_options(share, steps):
     """Arguments of an optimizer that averages weights over a share of the steps. None or 0 averages no weights.
 
     Example:
 
-    >>> ema_options(0.05, steps=2000)
+    >>> make_ema_options(0.05, steps=2000)
     {'use_ema': True, 'ema_momentum': 0.99}
     """
     return {} if not share else {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (share * steps))}
@@ -22,7 +22,7 @@ def uses_ema(model):
 
 
 @contextlib.contextmanager
-def ema_weights(model):
+def use_ema_weights(model):
     """Puts the averaged weights into the model inside the block, if its optimizer averages weights.
 
     `keras.callbacks.SwapEMAWeights` swaps them by adding and subtracting on TensorFlow, which changes the last bits.
@@ -32,13 +32,13 @@ def ema_weights(model):
 
     Example:
 
-    >>> with ema_weights(model):  # doctest: +SKIP
+    >>> with use_ema_weights(model):  # doctest: +SKIP
     ...     model.evaluate(validation)
     """
     if not uses_ema(model):
         yield
         return
-    raw = copies(model.trainable_variables)
+    raw = copy_values(model.trainable_variables)
     model.optimizer.finalize_variable_values(model.trainable_variables)
     try:
         yield

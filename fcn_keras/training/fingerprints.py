@@ -19,7 +19,7 @@ LENGTH = 16  # hexadecimal digits
 NUMBERED = {"trainable", "batch_shape", "learning_rate", "inner_optimizer"}
 
 
-def of_model(model, weights=False):
+def hash_model(model, weights=False):
     """Fingerprint of a net: its layers and all their settings. The numbers in the names of layers do not count.
 
     Args:
@@ -32,15 +32,17 @@ def of_model(model, weights=False):
     Example:
 
     >>> nets = [keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]) for _ in range(2)]
-    >>> of_model(nets[0]) == of_model(nets[1]), of_model(nets[0], weights=True) == of_model(nets[1], weights=True)
-    (True, False)
+    >>> hash_model(nets[0]) == hash_model(nets[1])
+    True
+    >>> hash_model(nets[0], weights=True) == hash_model(nets[1], weights=True)
+    False
     """
-    content = [type(model).__name__, [list(each.shape) for each in model.weights], _config(model.get_config)]
+    content = [type(model).__name__, [list(each.shape) for each in model.weights], _read_config(model.get_config)]
     arrays = [keras.ops.convert_to_numpy(each) for each in model.weights] if weights else []
-    return _hash(json.dumps(content, default=_plain), *arrays)
+    return _hash(json.dumps(content, default=_to_plain), *arrays)
 
 
-def of_optimizer(optimizer):
+def hash_optimizer(optimizer):
     """Fingerprint of the settings of an optimizer, including its schedule.
 
     Args:
@@ -51,14 +53,14 @@ def of_optimizer(optimizer):
 
     Example:
 
-    >>> of_optimizer(keras.optimizers.SGD(0.1)) == of_optimizer(keras.optimizers.SGD(0.2))
+    >>> hash_optimizer(keras.optimizers.SGD(0.1)) == hash_optimizer(keras.optimizers.SGD(0.2))
     False
     """
-    content = [type(optimizer).__name__, _config(lambda: keras.saving.serialize_keras_object(optimizer))]
-    return _hash(json.dumps(content, default=_plain))
+    content = [type(optimizer).__name__, _read_config(lambda: keras.saving.serialize_keras_object(optimizer))]
+    return _hash(json.dumps(content, default=_to_plain))
 
 
-def of_labels(dataset):
+def hash_labels(dataset):
     """Fingerprint of the integers in the first batch, such as masks. Every machine decodes these to the same values.
 
     Args:
@@ -69,7 +71,8 @@ def of_labels(dataset):
 
     Example:
 
-    >>> of_labels(tf.data.Dataset.from_tensors(([0.5], [1]))) == of_labels(tf.data.Dataset.from_tensors(([0.7], [1])))
+    >>> one, other = (tf.data.Dataset.from_tensors(([pixel], [1])) for pixel in (0.5, 0.7))
+    >>> hash_labels(one) == hash_labels(other)
     True
     """
     for batch in dataset.take(1):
@@ -78,7 +81,7 @@ def of_labels(dataset):
     return None
 
 
-def of_file(path):
+def hash_file(path):
     """Fingerprint of the bytes of a file.
 
     Args:
@@ -90,14 +93,14 @@ def of_file(path):
     Example:
 
     >>> _ = pathlib.Path("a.txt").write_text("same"), pathlib.Path("b.txt").write_text("same")
-    >>> of_file("a.txt") == of_file("b.txt")
+    >>> hash_file("a.txt") == hash_file("b.txt")
     True
     """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:LENGTH]
 
 
-def described(backbone, weights):
+def describe_backbone(backbone, weights):
     """Describes a backbone and its weights for the settings of a run.
 
     Args:
@@ -109,31 +112,31 @@ def described(backbone, weights):
 
     Example:
 
-    >>> described("vgg16", "pretrained")
+    >>> describe_backbone("vgg16", "pretrained")
     {'backbone': 'vgg16', 'weights': 'pretrained'}
     """
     if isinstance(backbone, keras.Model):
-        backbone = {"model": of_model(backbone, weights=True)}
+        backbone = {"model": hash_model(backbone, weights=True)}
     elif isinstance(backbone, backbones.Backbone):
         keras.utils.set_random_seed(0)
         network = backbone.build(backbone.pretrained if weights == "pretrained" else weights)
-        backbone = {**vars(backbone), "build": of_model(network, weights=True)}
+        backbone = {**vars(backbone), "build": hash_model(network, weights=True)}
     if weights is not None and pathlib.Path(weights).is_file():
-        weights = {"file": of_file(weights)}
+        weights = {"file": hash_file(weights)}
     return {"backbone": backbone, "weights": weights}
 
 
-def _config(get):
+def _read_config(get):
     try:
         config = get()
     except NotImplementedError:  # a class of the caller's that has no `get_config`
         return None
     names = {}
-    _collect(config, names)
-    return _renamed(config, names)
+    _collect_names(config, names)
+    return _rename(config, names)
 
 
-def _collect(config, names):
+def _collect_names(config, names):
     """Numbers layers by the order in which their names appear."""
     if isinstance(config, dict):
         if "name" in config and NUMBERED & config.keys():
@@ -141,18 +144,18 @@ def _collect(config, names):
         config = list(config.values())
     if isinstance(config, list | tuple):
         for part in config:
-            _collect(part, names)
+            _collect_names(part, names)
 
 
-def _renamed(config, names):
+def _rename(config, names):
     if isinstance(config, dict):
-        return {str(key): _renamed(value, names) for key, value in sorted(config.items(), key=str)}
+        return {str(key): _rename(value, names) for key, value in sorted(config.items(), key=str)}
     if isinstance(config, list | tuple):
-        return [_renamed(part, names) for part in config]
+        return [_rename(part, names) for part in config]
     return names.get(config, config) if isinstance(config, str) else config
 
 
-def _plain(value):
+def _to_plain(value):
     """Objects that JSON does not know, without the address in memory that their `repr` may hold."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()

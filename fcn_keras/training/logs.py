@@ -71,7 +71,7 @@ def require_same(directory, config):
         )
 
 
-def environment():
+def describe_environment():
     """What a run runs with: date, command, versions, backend, devices, machine and the commit of the package.
 
     Returns:
@@ -79,7 +79,7 @@ def environment():
 
     Example:
 
-    >>> environment()["backend"]
+    >>> describe_environment()["backend"]
     'tensorflow'
     """
     return {
@@ -87,24 +87,24 @@ def environment():
         "command": sys.argv,
         "folder": os.getcwd(),
         "python": platform.python_version(),
-        **{name: version for name in PACKAGES if (version := _version(name))},
+        **{name: version for name in PACKAGES if (version := _find_version(name))},
         "backend": keras.backend.backend(),
         "devices": keras.distribution.list_devices(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "git": _commit(),
+        "git": _find_commit(),
     }
 
 
 def write_environment(directory):
-    """Adds `environment` to ``environment.json``, which has an entry for each start of the run.
+    """Adds `describe_environment` to ``environment.json``, which has an entry for each start of the run.
 
     Warns:
         UserWarning: If the backend or the version of a package is not that of the start before.
     """
     path = pathlib.Path(directory) / "environment.json"
     entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    entries.append(environment())
+    entries.append(describe_environment())
     write_json(path, entries)
     before, now = entries[-2:] if len(entries) > 1 else entries * 2
     if changed := [name for name in (*PACKAGES, "backend") if before.get(name) != now.get(name)]:
@@ -154,7 +154,7 @@ def write_table(directory, evaluation, record, monitor):
     write_text(pathlib.Path(directory) / "metrics.md", text)
 
 
-def draw(run, model, history):
+def draw_results(run, model, history):
     """Draws ``curves.png`` and ``samples.png``."""
     from .. import visualization
 
@@ -186,7 +186,7 @@ def save_figures(directory, figures):
         atomic_write(directory / name, lambda temporary, figure=figure: figure.savefig(temporary, dpi=90))
 
 
-def tensorboard(directory):
+def make_tensorboard(directory):
     """Keras' callback for TensorBoard, in a list that is empty if tensorboard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         return []
@@ -200,24 +200,24 @@ def print_history(run):
         rest = "nothing is left to train" if run.finished else "the run continues"
         print(f"{run.name:<14} {len(history)} of {run.epochs} epochs were trained before; {rest}.")
         for entry in history:
-            print(line(run.name, run.epochs, entry))
+            print(format_epoch(run.name, run.epochs, entry))
 
 
-def line(name, epochs, entry):
+def format_epoch(name, epochs, entry):
     """An epoch in one line."""
     words = {"loss": "loss", "mean_iou": "mean IoU", "val_mean_iou": "validation mean IoU", "val_mask_ap": "mask AP"}
     measured = ", ".join(f"{word} {entry[key]:.3f}" for key, word in words.items() if key in entry)
     return f"{name:<14} epoch {entry['epoch']:>3}/{epochs}: {measured} ({entry['seconds']:.0f} s)"
 
 
-def _version(name):
+def _find_version(name):
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _commit():
+def _find_commit():
     """The commit that the package stands at, with a + if files differ from it; None outside a repository."""
     git = ["git", "-C", str(pathlib.Path(__file__).parents[1])]
     try:

@@ -84,7 +84,7 @@ class LayerwiseAdamW(_Layerwise, keras.optimizers.Adam):
     Args:
         learning_rate: Float or schedule.
         rates: A factor of the learning rate for each trainable variable of the model, in their order. None stands for
-            1 for all. See `layer_rates`.
+            1 for all. See `make_layer_rates`.
         decay: Share of a kernel that a step with learning rate 1 takes off. Vectors (biases, batch normalisation) do
             not decay.
         **kwargs: As in `keras.optimizers.Adam`.
@@ -143,7 +143,7 @@ class LayerwiseSGD(_Layerwise, keras.optimizers.SGD):
         super().update_step(gradient, variable, self._rate(variable, learning_rate))
 
 
-def layer_rates(model, backbone, within=None):
+def make_layer_rates(model, backbone, within=None):
     """A factor of the learning rate for each trainable variable: `backbone` in the backbone, 1 elsewhere.
 
     Args:
@@ -157,7 +157,7 @@ def layer_rates(model, backbone, within=None):
     Example:
 
     >>> model = fcn_keras.FCN32s(3, "mini_vgg", weights=None)
-    >>> layer_rates(model, 0.1)[0], layer_rates(model, 0.1)[-1]
+    >>> make_layer_rates(model, 0.1)[0], make_layer_rates(model, 0.1)[-1]
     (0.1, 1.0)
     """
     slow = {id(variable) for variable in (within or model).get_layer("backbone").trainable_variables}

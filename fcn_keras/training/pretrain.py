@@ -20,7 +20,7 @@ LEARNING_RATE = 1e-3
 SEED = 1
 
 
-def objects(split, *, data_dir=None, seed=None):
+def load_objects(split, *, data_dir=None, seed=None):
     """Batches of single objects, 96×96, with their classes.
 
     Args:
@@ -33,7 +33,7 @@ def objects(split, *, data_dir=None, seed=None):
 
     Example:
 
-    >>> images, labels = next(iter(objects("validation")))
+    >>> images, labels = next(iter(load_objects("validation")))
     """
     builder = prepare("shapes", "objects", data_dir=data_dir)
     undecoded = {"image": tfds.decode.SkipDecoding()}
@@ -43,11 +43,11 @@ def objects(split, *, data_dir=None, seed=None):
     decode = builder.info.features["image"].decode_example
     examples = examples.map(lambda image, label: (tf.cast(decode(image), tf.float32), label), tf.data.AUTOTUNE)
     if seed is not None:
-        examples = examples.map(_varied, tf.data.AUTOTUNE)
+        examples = examples.map(_augment, tf.data.AUTOTUNE)
     return examples.batch(BATCH).prefetch(tf.data.AUTOTUNE)
 
 
-def _varied(image, label):
+def _augment(image, label):
     """Turns, flips, brightness and contrast: none of them changes what an object is."""
     image = tf.image.rot90(image, tf.random.uniform((), 0, 4, tf.int32))
     image = tf.image.random_flip_left_right(image)
@@ -72,7 +72,10 @@ def pretrain(path=WEIGHTS / "mini_vgg.weights.h5", epochs=EPOCHS, data_dir=None,
     >>> accuracy = pretrain("build/mini_vgg.weights.h5", epochs=1)  # doctest: +SKIP
     """
     keras.utils.set_random_seed(SEED)
-    train, validation = objects("train", data_dir=data_dir, seed=SEED), objects("validation", data_dir=data_dir)
+    train, validation = (
+        load_objects("train", data_dir=data_dir, seed=SEED),
+        load_objects("validation", data_dir=data_dir),
+    )
     model = MiniVGG(weights=None)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, len(train) * epochs, warmup_target=LEARNING_RATE, warmup_steps=200

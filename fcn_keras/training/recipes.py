@@ -118,11 +118,11 @@ class Recipe:
         if found != expected:
             raise ValueError(f"Found {found} with {what}: expected {expected}, because other values have no effect.")
 
-    def settings(self):
+    def describe(self):
         """The fields as JSON. Fingerprints describe a backbone that is no name and weights that are a file."""
-        from .fingerprints import described
+        from .fingerprints import describe_backbone
 
-        return vars(self) | described(self.backbone, self.weights)
+        return vars(self) | describe_backbone(self.backbone, self.weights)
 
     def build(self, num_classes):
         """The net before its first epoch."""
@@ -132,7 +132,7 @@ class Recipe:
 
         function = {"FCN-32s": fcn.FCN32s, "FCN-16s": fcn.FCN16s}.get(self.net, fcn.FCN8s)
         options = {"skip_scales": fusion.AT_ONCE_SCALES} if self.net == "FCN-8s-at-once" else {}
-        with _dtype_policy(self.precision):
+        with _use_dtype_policy(self.precision):
             model = function(num_classes, self.backbone, self.weights, self.head, self.upsampling, **options)
         if self.batch_norm:
             layers = model.get_layer("backbone").layers
@@ -143,23 +143,23 @@ class Recipe:
                 layer.trainable = True
         return model
 
-    def optimizer_for(self, model, steps):
+    def make_optimizer(self, model, steps):
         """The optimizer of a net for a run of `steps` steps."""
         from ..paper.solver import CaffeSGD
-        from .ema import ema_options
-        from .optimizers import LayerwiseAdamW, LayerwiseSGD, Polynomial, layer_rates
+        from .ema import make_ema_options
+        from .optimizers import LayerwiseAdamW, LayerwiseSGD, Polynomial, make_layer_rates
 
         shared = {"gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None}
-        shared |= ema_options(self.ema, steps)  # Keras averages after every batch, also between accumulated steps
+        shared |= make_ema_options(self.ema, steps)  # Keras averages after every batch, also between accumulated steps
         if self.optimizer == "caffe":
             return CaffeSGD(self.learning_rate, self.momentum, self.decay, **shared)
         rate = Polynomial(self.learning_rate, steps, self.power, self.warmup)
-        rates = layer_rates(model, self.backbone_rate)
+        rates = make_layer_rates(model, self.backbone_rate)
         if self.optimizer == "sgd":
             return LayerwiseSGD(rate, rates, self.decay, self.momentum, **shared)
         return LayerwiseAdamW(rate, rates, self.decay, **shared)
 
-    def loss(self, pixels):
+    def make_loss(self, pixels):
         """The loss.
 
         Args:
@@ -179,7 +179,7 @@ class Recipe:
 
 
 @contextlib.contextmanager
-def _dtype_policy(precision):
+def _use_dtype_policy(precision):
     """Sets Keras' policy for the layers that are made inside the block."""
     import keras
 

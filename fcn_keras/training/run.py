@@ -25,8 +25,8 @@ from ..metrics import METRICS, SegmentationMetrics
 from ..models.loading import load_model
 from . import checkpoints, fingerprints, logs
 from .callbacks import RunCallback, reseed_dropout
-from .data import with_length
-from .ema import ema_weights, uses_ema
+from .data import ensure_length
+from .ema import use_ema_weights, uses_ema
 
 
 @dataclasses.dataclass
@@ -165,10 +165,10 @@ class Run:
 
     @functools.cached_property
     def _first_epoch(self):
-        return with_length(self.train(self.seed), "training")
+        return ensure_length(self.train(self.seed), "training")
 
     def _config(self):
-        self.validation = with_length(self.validation, "validation")
+        self.validation = ensure_length(self.validation, "validation")
         own = ("epochs", "seed", "validate_every", "monitor", "jit_compile")
         loss = keras.saving.serialize_keras_object(self.loss)
         return {
@@ -180,7 +180,7 @@ class Run:
             "steps_per_epoch": self.steps,
             "batches": str(self._first_epoch.element_spec),
             "validation_batches": str(self.validation.element_spec),
-            "validation_labels": fingerprints.of_labels(self.validation),
+            "validation_labels": fingerprints.hash_labels(self.validation),
         }
 
     def _require_same(self, config):
@@ -202,10 +202,10 @@ class Run:
     def _start(self):
         """The compiled net, every variable that its next step depends on, and the fingerprints of both."""
         model = self.build()
-        made_of = {"net": fingerprints.of_model(model)}
+        made_of = {"net": fingerprints.hash_model(model)}
         own = list(model.variables)  # weights, statistics, states of random numbers
         measured = self._compile(model, self.optimizer(model, self.steps * self.epochs))
-        made_of["optimizer"] = fingerprints.of_optimizer(model.optimizer)
+        made_of["optimizer"] = fingerprints.hash_optimizer(model.optimizer)
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         running = [*model.metrics[0].variables, *measured]  # of this epoch: the loss and the confusion
@@ -246,12 +246,12 @@ class Run:
             epochs=record["epoch"] + 1,
             verbose=int(self.verbose == 1),
             shuffle=False,
-            callbacks=[callback, *logs.tensorboard(self.directory)],
+            callbacks=[callback, *logs.make_tensorboard(self.directory)],
         )
         callback.restore()
         entry = callback.entry
         if self.verbose:
-            print(logs.line(self.name, self.epochs, entry), flush=True)
+            print(logs.format_epoch(self.name, self.epochs, entry), flush=True)
         score = entry.get(f"val_{self.monitor}")
         record.update(epoch=entry["epoch"], step=0, seconds=0.0, history=[*record["history"], entry])
         if score is not None and (record["best"] is None or score > record["best"]["score"]):
@@ -264,7 +264,7 @@ class Run:
         logs.write_history(self.directory, record["history"])
         if not record["step"]:  # inside an epoch the weights are no longer those of the last row
             best = (record["best"] or {}).get("epoch") == record["epoch"]
-            with ema_weights(model):
+            with use_ema_weights(model):
                 bare = self._bare(model)
                 for name in ["last.keras", "best.keras"] if best else ["last.keras"]:
                     atomic_write(self.directory / name, bare.save)
@@ -297,4 +297,4 @@ class Run:
         }
 
     def _draw(self, model, history):
-        logs.draw(self, model, history)
+        logs.draw_results(self, model, history)

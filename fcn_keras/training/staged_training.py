@@ -161,7 +161,7 @@ class StagedTraining:
 
     @functools.cached_property
     def _backbone(self):
-        return fingerprints.described(self.backbone, self.weights)
+        return fingerprints.describe_backbone(self.backbone, self.weights)
 
     def _start(self, stage):
         """The net of a stage before its first epoch."""
@@ -208,7 +208,7 @@ def prepare_stages(recipe, directory, *, source=None, data_dir=None, splits=None
     builders = prepare_splits(recipe.data, splits, source=source, data_dir=data_dir)
     class_names = list(builders[0].info.metadata["class_names"])
     batches, validation, counted = load_splits(shared, builders, splits)
-    settings = shared.settings() | describe_splits(recipe.data, builders, splits)
+    settings = shared.describe() | describe_splits(recipe.data, builders, splits)
     for field in ("net", "epochs", "learning_rate", "backbone", "weights"):  # StagedTraining adds its own
         del settings[field]
     return StagedTraining(
@@ -221,10 +221,10 @@ def prepare_stages(recipe, directory, *, source=None, data_dir=None, splits=None
         weights=shared.weights,
         head=shared.head,
         upsampling=shared.upsampling,
-        optimizer=lambda rate, model, steps: dataclasses.replace(shared, learning_rate=rate).optimizer_for(
+        optimizer=lambda rate, model, steps: dataclasses.replace(shared, learning_rate=rate).make_optimizer(
             model, steps
         ),
-        loss=shared.loss(lambda: count_pixels(counted(), len(class_names))),
+        loss=shared.make_loss(lambda: count_pixels(counted(), len(class_names))),
         seed=seed,
         settings=settings,
         **{"palette": builders[0].info.metadata["palette"]} | options,

@@ -59,24 +59,24 @@ def train(
         class_names = list(metadata["class_names"])
         palette = metadata["palette"] if palette is None else palette
         batches, validation, counted = load_splits(recipe, builders, splits)
-        settings = recipe.settings() | describe_splits(data, builders, splits)
+        settings = recipe.describe() | describe_splits(data, builders, splits)
     else:
         _require_pair(recipe, class_names, source=source, data_dir=data_dir, splits=splits)
         given, validation = data
         batches = given if callable(given) else lambda epoch_seed: given
         counted = lambda: batches(seed)  # noqa: E731
-        settings = {field: value for field, value in recipe.settings().items() if field not in DATA_FIELDS}
+        settings = {field: value for field, value in recipe.describe().items() if field not in DATA_FIELDS}
         settings |= {"data": "the caller's"}
     run = Run(
         directory,
         lambda: recipe.build(len(class_names)),
-        recipe.optimizer_for,
+        recipe.make_optimizer,
         batches,
         validation,
         class_names,
         recipe.epochs,
         settings=settings,
-        loss=recipe.loss(lambda: count_pixels(counted(), len(class_names))),
+        loss=recipe.make_loss(lambda: count_pixels(counted(), len(class_names))),
         seed=100_003 * seed,
         name=recipe.net,
         palette=palette,

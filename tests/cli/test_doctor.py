@@ -225,7 +225,7 @@ def test_data_home_is_that_of_the_datasets_and_may_begin_with_a_tilde(monkeypatc
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("FCN_KERAS_DATA", "~/prepared")
-    assert doctor.data_home is datasets.get_data_home
+    assert doctor.get_data_home is datasets.get_data_home
     assert CHECKS["data"]()[1].endswith(f" at {tmp_path / 'prepared'}")
 
 
@@ -263,9 +263,11 @@ def test_mini_vgg(tmp_path):
     from fcn_keras.models.mini_vgg import WEIGHTS
 
     file = tmp_path / "mini_vgg.weights.h5"
-    assert doctor._mini_vgg()[0] == "OK" and doctor._mini_vgg.__defaults__ == (WEIGHTS / "mini_vgg.weights.h5",)
-    assert "missing" in doctor._mini_vgg(file)[1]
+    assert doctor._check_mini_vgg()[0] == "OK" and doctor._check_mini_vgg.__defaults__ == (
+        WEIGHTS / "mini_vgg.weights.h5",
+    )
+    assert "missing" in doctor._check_mini_vgg(file)[1]
     file.write_text("version https://git-lfs.github.com/spec/v1")
-    assert doctor._mini_vgg(file)[0] == "FAIL"
+    assert doctor._check_mini_vgg(file)[0] == "FAIL"
     file.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    assert doctor._mini_vgg(file)[0] == "OK"
+    assert doctor._check_mini_vgg(file)[0] == "OK"

@@ -13,7 +13,7 @@ from fcn_keras.cli import main
 from fcn_keras.datasets.classes import voc_palette
 from fcn_keras.metrics import METRICS
 from fcn_keras.paper import seg11valid
-from fcn_keras.paper.seg11valid import NETS, PUBLISHED, Seg11validResult, evaluate_seg11valid, seg11valid_images
+from fcn_keras.paper.seg11valid import NETS, PUBLISHED, Seg11validResult, evaluate_seg11valid, find_seg11valid_images
 
 VAL = [f"2011_{i:06d}" for i in range(1111)]
 SBD_TRAIN = [f"2008_{i:06d}" for i in range(8498 - 375)] + VAL[1::3] + VAL[0:13:3]  # 370 and 5 of VAL
@@ -85,7 +85,7 @@ def oracle(model, root, names):
 
 def test_the_736_images(whole):
     assert len(SEG11VALID) == 736 and len(SBD_TRAIN) == 8498
-    found = seg11valid_images(whole / "VOCdevkit", whole / "benchmark_RELEASE")
+    found = find_seg11valid_images(whole / "VOCdevkit", whole / "benchmark_RELEASE")
     assert [name for name, *_ in found] == SEG11VALID  # in the order of val.txt
     for name, image, mask in (found[0], found[-1]):
         assert image == whole / "VOCdevkit/VOC2011/JPEGImages" / f"{name}.jpg"
@@ -97,7 +97,7 @@ def test_the_736_images(whole):
     "sbd", [".", "benchmark_RELEASE", "benchmark_RELEASE/dataset", "benchmark_RELEASE/dataset/train.txt"]
 )
 def test_wherever_the_folders_begin(whole, voc, sbd):
-    assert len(seg11valid_images(whole / voc, whole / sbd)) == 736
+    assert len(find_seg11valid_images(whole / voc, whole / sbd)) == 736
 
 
 def test_metrics_of_all_736_equal_numpys(whole):
@@ -124,51 +124,51 @@ def test_metrics_of_all_736_equal_numpys(whole):
 def test_short_lists(tmp_path, val, train, message):
     write_voc(tmp_path / "VOC2011", [], val)
     with pytest.raises(ValueError, match=message):
-        seg11valid_images(tmp_path, write_list(tmp_path / "train.txt", train))
+        find_seg11valid_images(tmp_path, write_list(tmp_path / "train.txt", train))
 
 
 def test_lists_and_folders_that_are_not_there(tmp_path, whole):
     voc = whole / "VOCdevkit"
     with pytest.raises(ValueError, match="Found no VOC2011 in .*Fix: pass the folder that holds VOCdevkit/VOC2011"):
-        seg11valid_images(tmp_path, whole)
+        find_seg11valid_images(tmp_path, whole)
     with pytest.raises(ValueError, match="neither SBD nor a list.*benchmark_RELEASE"):
-        seg11valid_images(voc)
+        find_seg11valid_images(voc)
     with pytest.raises(ValueError, match=r"Found no dataset/train\.txt in .*Fix: pass sbd="):
-        seg11valid_images(voc, tmp_path)
+        find_seg11valid_images(voc, tmp_path)
     with pytest.raises(ValueError, match=r"No list at .*none\.txt"):
-        seg11valid_images(voc, list_file=tmp_path / "none.txt")
+        find_seg11valid_images(voc, list_file=tmp_path / "none.txt")
     (tmp_path / "VOC2011" / "JPEGImages").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"VOC2011: .* lacks SegmentationClass, ImageSets/Segmentation/val\.txt"):
-        seg11valid_images(tmp_path, whole)
+        find_seg11valid_images(tmp_path, whole)
 
 
 def test_images_that_are_not_there_are_named(few, tmp_path):
     voc, _ = few
     names = write_list(tmp_path / "names.txt", [VAL[0], "2007_000033"])
     with pytest.raises(ValueError, match=r"2 of 4 files are missing: .*2007_000033"):
-        seg11valid_images(voc, list_file=names, subset=True)
+        find_seg11valid_images(voc, list_file=names, subset=True)
 
 
 def test_voc2012_needs_an_explicit_list(few):
     voc, names = few
     for folder in (voc, voc / "VOC2012"):
         with pytest.raises(ValueError, match=r"VOC2012, expected VOC2011: VOC2012's val\.txt is another list.*--list"):
-            seg11valid_images(folder, voc)
-        assert len(seg11valid_images(folder, list_file=names, subset=True)) == 7
+            find_seg11valid_images(folder, voc)
+        assert len(find_seg11valid_images(folder, list_file=names, subset=True)) == 7
     with pytest.raises(ValueError, match=r"Found 7 images, expected 736: .*few\.txt.*--subset.*cannot be compared"):
-        seg11valid_images(voc, list_file=names)
+        find_seg11valid_images(voc, list_file=names)
 
 
 def test_voc2011_is_taken_where_both_are(few):
     voc, names = few
     write_voc(voc / "VOC2011", VAL[:7])
-    assert {image.parts[-3] for _, image, _ in seg11valid_images(voc, list_file=names, subset=True)} == {"VOC2011"}
+    assert {image.parts[-3] for _, image, _ in find_seg11valid_images(voc, list_file=names, subset=True)} == {"VOC2011"}
 
 
 def test_a_name_written_twice_counts_once(few, tmp_path):
     voc, _ = few
     names = write_list(tmp_path / "twice.txt", [*VAL[:3], VAL[0]])
-    assert [name for name, *_ in seg11valid_images(voc, list_file=names, subset=True)] == VAL[:3]
+    assert [name for name, *_ in find_seg11valid_images(voc, list_file=names, subset=True)] == VAL[:3]
 
 
 def test_a_list_of_ones_own_is_not_compared(few):

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.paper import solver
-from fcn_keras.paper.solver import CVPR, RELEASED, CaffeSGD, Schedule, mean_l2, mean_learning_rate
+from fcn_keras.paper.solver import CVPR, RELEASED, CaffeSGD, Schedule, convert_l2, convert_learning_rate
 
 CLASSES = 4
 
@@ -173,11 +173,11 @@ def test_the_released_rate_takes_the_step_that_the_mean_loss_takes_with_the_tran
     pixels = 24 * 20
     start = [a.astype("float32") for a in some_arrays()]
     summed = Schedule(1e-5, 1, "nothing", l2=40.0)  # a decay as large as the gradient, so that it is seen
-    translated = summed.on_mean_loss(pixels)
+    translated = summed.convert_to_mean_loss(pixels)
     moved = {}
     for schedule in (summed, translated):
         model = pixel_scorer(start)
-        model.compile(schedule.optimizer(), schedule.loss(), jit_compile=False)
+        model.compile(schedule.make_optimizer(), schedule.make_loss(), jit_compile=False)
         for step in range(3):
             model.train_on_batch(images[step], masks[step])
             moved.setdefault(step, []).append([a - b for a, b in zip(weights_of(model), start, strict=True)])
@@ -187,21 +187,23 @@ def test_the_released_rate_takes_the_step_that_the_mean_loss_takes_with_the_tran
             np.testing.assert_allclose(ours, theirs, atol=1e-3 * np.abs(theirs).max())
     without = dataclasses.replace(translated, l2=summed.l2)  # the rate alone, the decay forgotten
     model = pixel_scorer(start)
-    model.compile(without.optimizer(), without.loss(), jit_compile=False)
+    model.compile(without.make_optimizer(), without.make_loss(), jit_compile=False)
     model.train_on_batch(images[0], masks[0])
     assert np.abs(weights_of(model)[0] - start[0] - moved[0][0][0]).max() > 0.1 * np.abs(moved[0][0][0]).max()
 
 
 def test_translations_in_numbers():
     """REFERENCE: 1e-10 on the sum over 500×375 is about 1.9e-5 on the mean; there and back is the start."""
-    assert mean_learning_rate(1e-10) == pytest.approx(1.875e-5)
-    assert mean_learning_rate(1e-10, pixels=500 * 375) * mean_l2(5e-4, pixels=500 * 375) == pytest.approx(1e-10 * 5e-4)
-    assert mean_l2(5e-4) == pytest.approx(2.667e-9, rel=1e-3)
+    assert convert_learning_rate(1e-10) == pytest.approx(1.875e-5)
+    assert convert_learning_rate(1e-10, pixels=500 * 375) * convert_l2(5e-4, pixels=500 * 375) == pytest.approx(
+        1e-10 * 5e-4
+    )
+    assert convert_l2(5e-4) == pytest.approx(2.667e-9, rel=1e-3)
     for pixels in (0, -5):
         with pytest.raises(ValueError, match=f"pixels={pixels}, expected the number of labelled pixels"):
-            mean_learning_rate(1e-10, pixels)
+            convert_learning_rate(1e-10, pixels)
         with pytest.raises(ValueError, match=f"pixels={pixels}"):
-            mean_l2(5e-4, pixels)
+            convert_l2(5e-4, pixels)
 
 
 def test_the_released_schedules():
@@ -220,22 +222,22 @@ def test_the_papers_schedules():
     assert [CVPR[name].learning_rate for name in ("fcn32s", "fcn16s", "fcn8s")] == pytest.approx([1e-4, 1e-6, 1e-8])
     assert {(s.momentum, s.batch, s.l2) for s in CVPR.values()} == {(0.9, 20, 5e-4)}
     assert CVPR["fcn32s"].epochs == 175
-    assert CVPR["fcn32s"].on_mean_loss() is CVPR["fcn32s"]
+    assert CVPR["fcn32s"].convert_to_mean_loss() is CVPR["fcn32s"]
 
 
 def test_a_schedule_makes_its_solver_and_its_loss():
-    optimizer = RELEASED["fcn16s"].optimizer()
+    optimizer = RELEASED["fcn16s"].make_optimizer()
     assert float(optimizer.learning_rate) == pytest.approx(1e-12)
     assert (optimizer.momentum, optimizer.l2, optimizer.bias_multiplier) == (0.99, 5e-4, 2.0)
-    assert optimizer.gradient_accumulation_steps is None and RELEASED["fcn16s"].loss().reduction == "sum"
-    assert CVPR["fcn8s"].optimizer().gradient_accumulation_steps == 20 and CVPR["fcn8s"].loss().reduction == "mean"
+    assert optimizer.gradient_accumulation_steps is None and RELEASED["fcn16s"].make_loss().reduction == "sum"
+    assert CVPR["fcn8s"].make_optimizer().gradient_accumulation_steps == 20 and CVPR["fcn8s"].make_loss().reduction == "mean"
 
 
 def test_accumulated_images_step_once_with_the_mean_of_their_gradients():
     """As Caffe's iter_size: the decay is added to the mean, not to each. Relative 1e-5."""
     start = some_arrays()
     schedule = Schedule(0.03, None, "nothing", momentum=0.9, l2=0.4, batch=2)
-    found, optimizer = variables(start), schedule.optimizer()
+    found, optimizer = variables(start), schedule.make_optimizer()
     expected, velocities = start, [np.zeros((3, CLASSES)), np.zeros(CLASSES)]
     for step in range(2):
         pair = [some_arrays(seed=20 + 2 * step), some_arrays(seed=21 + 2 * step)]

@@ -249,4 +249,4 @@ def test_a_chief_and_its_workers_stand_in_one_order(monkeypatch):
     tasks = [("chief", 0), ("worker", 0), ("worker", 1)]
     for number, (kind, index) in enumerate(tasks):
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": members, "task": {"type": kind, "index": index}}))
-        assert distribution._cluster() == (["c:1", "a:1", "b:1"], number)
+        assert distribution._read_cluster() == (["c:1", "a:1", "b:1"], number)

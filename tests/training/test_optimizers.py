@@ -6,7 +6,7 @@ import pytest
 import pytorch_references
 
 import fcn_keras
-from fcn_keras.training import LayerwiseAdamW, LayerwiseSGD, Polynomial, layer_rates
+from fcn_keras.training import LayerwiseAdamW, LayerwiseSGD, Polynomial, make_layer_rates
 
 SHAPES = [(3, 4), (4,), (2, 3), (3,)]
 RATES = (0.1, 0.1, 1.0, 1.0)
@@ -71,7 +71,7 @@ def test_saved_with_rates_and_moments_a_model_goes_on(cls, tmp_path):
 
 def test_layer_rates_know_the_backbone():
     model = fcn_keras.FCN8s(3, "mini_vgg", weights=None, upsampling="learned")
-    rates = dict(zip([v.path for v in model.trainable_variables], layer_rates(model, 0.25), strict=True))
+    rates = dict(zip([v.path for v in model.trainable_variables], make_layer_rates(model, 0.25), strict=True))
     assert {path for path, rate in rates.items() if rate == 1} == {
         path for path in rates if path.startswith(("score_", "upscore"))
     }

@@ -104,21 +104,21 @@ def test_a_backbone_object_is_known_by_all_that_it_is(change):
             return keras.Model(image, x)
 
         backbone = Backbone(build, feature_layers, preprocessing, pretrained=None)
-        return json.dumps(dataclasses.replace(SMALL, backbone=backbone).settings())
+        return json.dumps(dataclasses.replace(SMALL, backbone=backbone).describe())
 
     assert settings() == settings() != settings(**change)
 
 
 def test_a_model_and_a_file_of_weights_are_known_by_their_content(tmp_path):
     models = [MiniVGG(include_top=False, weights=None) for _ in range(2)]
-    first, second = (dataclasses.replace(SMALL, backbone=model).settings()["backbone"] for model in models)
+    first, second = (dataclasses.replace(SMALL, backbone=model).describe()["backbone"] for model in models)
     assert first != second  # random weights
     models[1].set_weights(models[0].get_weights())
-    assert dataclasses.replace(SMALL, backbone=models[1]).settings()["backbone"] == first
+    assert dataclasses.replace(SMALL, backbone=models[1]).describe()["backbone"] == first
     files = [tmp_path / name for name in ("a.weights.h5", "moved.weights.h5", "c.weights.h5")]
     for path, content in zip(files, ("one", "one", "two"), strict=True):
         path.write_text(content)
-    one, moved, two = (dataclasses.replace(SMALL, weights=str(path)).settings()["weights"] for path in files)
+    one, moved, two = (dataclasses.replace(SMALL, weights=str(path)).describe()["weights"] for path in files)
     assert one == moved != two
 
 
@@ -141,7 +141,7 @@ def test_accumulated_batches_step_as_one_large_batch():
         keras.utils.set_random_seed(0)
         recipe = dataclasses.replace(SMALL, optimizer="sgd", learning_rate=0.1, accumulate=accumulate)
         model = recipe.build(2)
-        model.compile(recipe.optimizer_for(model, 10**9), PixelCrossentropy(), run_eagerly=True)
+        model.compile(recipe.make_optimizer(model, 10**9), PixelCrossentropy(), run_eagerly=True)
         model.fit(images, masks, batch_size=batch, shuffle=False, verbose=0)
         weights.append(model.get_weights())
     for accumulated in weights[1:]:
@@ -152,18 +152,18 @@ def test_accumulated_batches_step_as_one_large_batch():
 @pytest.mark.parametrize(("share", "steps", "momentum"), [(0.05, 4000, 0.995), (0.5, 4, 0.5), (0.05, 10, 0.0)])
 def test_weights_are_averaged_over_a_share_of_the_run(share, steps, momentum):
     recipe = dataclasses.replace(SMALL, ema=share)
-    optimizer = recipe.optimizer_for(recipe.build(2), steps)
+    optimizer = recipe.make_optimizer(recipe.build(2), steps)
     assert optimizer.use_ema and optimizer.ema_momentum == pytest.approx(momentum)
 
 
 def test_the_authors_solver():
     recipe, schedule = RECIPES["paper"], RELEASED["fcn32s"]
     model = dataclasses.replace(recipe, backbone="mini_vgg", weights=None).build(2)
-    optimizer = recipe.optimizer_for(model, 100)
+    optimizer = recipe.make_optimizer(model, 100)
     assert isinstance(optimizer, CaffeSGD)
-    theirs = schedule.optimizer().get_config()
+    theirs = schedule.make_optimizer().get_config()
     assert optimizer.get_config() == theirs | {"name": optimizer.name}
-    assert recipe.loss(None).get_config() == schedule.loss().get_config()
+    assert recipe.make_loss(None).get_config() == schedule.make_loss().get_config()
     assert recipe.batch == 1 and recipe.scales is None
 
 
@@ -186,10 +186,10 @@ def test_half_precision_is_for_the_net_that_is_built(precision):
 
 def test_class_weights_by_power_and_by_list():
     pixels = lambda: [100, 25]  # noqa: E731
-    power = dataclasses.replace(SMALL, class_weights=0.5).loss(pixels).class_weights
+    power = dataclasses.replace(SMALL, class_weights=0.5).make_loss(pixels).class_weights
     assert power == pytest.approx([(62.5 / 100) ** 0.5, (62.5 / 25) ** 0.5])
-    assert dataclasses.replace(SMALL, class_weights=(1, 3)).loss(None).class_weights == [1.0, 3.0]
-    assert SMALL.loss(None).class_weights is None
+    assert dataclasses.replace(SMALL, class_weights=(1, 3)).make_loss(None).class_weights == [1.0, 3.0]
+    assert SMALL.make_loss(None).class_weights is None
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def test_samples_of_a_binary_net_by_night(tmp_path, monkeypatch):
     monkeypatch.setattr(visualization, "compare", watched)
     validation = tf.data.Dataset.from_tensor_slices((image, mask)).batch(1)
     drawn = Run(tmp_path, None, None, None, validation, ["ground", "light"], 1, samples=1)
-    logs.draw(drawn, model, [{"epoch": 1, "seconds": 1.0, "loss": 1.0}])
+    logs.draw_results(drawn, model, [{"epoch": 1, "seconds": 1.0, "loss": 1.0}])
     np.testing.assert_array_equal(shown["prediction"][0], image[0, ..., 0])
     assert (tmp_path / "samples.png").exists()
 

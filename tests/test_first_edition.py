@@ -17,7 +17,7 @@ import pytest
 from fcn_keras import load_model
 from fcn_keras.metrics import METRICS
 from fcn_keras.models import Backbone, find_feature_layers
-from fcn_keras.training import LayerwiseAdamW, Polynomial, Recipe, Run, Stage, StagedTraining, train
+from fcn_keras.training import LayerwiseAdamW, Polynomial, Recipe, Run, Stage, StagedRecipe, StagedTraining, train
 
 FOLDER = pathlib.Path(__file__).parent / "data" / "first_edition"
 NUMBERS = dict(np.load(FOLDER / "numbers.npz"))
@@ -155,9 +155,10 @@ def test_a_run_of_a_recipe_is_refused(tmp_path):
 
 def test_staged_training_is_refused(tmp_path):
     folder = copied("ladder", tmp_path)
-    stages = [Stage("FCN-32s", 2, 1e-2), Stage("FCN-16s", 3, 5e-3)]
+    stages = (Stage("FCN-32s", 2, 1e-2), Stage("FCN-16s", 3, 5e-3))
+    shared = Recipe(backbone=parts.little_backbone(), weights=None, upsampling="frozen", class_weights="none")
     staged = StagedTraining(
-        folder, stages, parts.batches, parts.validation(), parts.CLASSES, parts.little_backbone(), weights=None,
+        folder, StagedRecipe("scenes", stages, shared), parts.batches, parts.validation(), parts.CLASSES,
         seed=5, verbose=0, settings={"recipe": "first edition"},
     )  # fmt: skip
     assert refuses(staged.run, folder)

@@ -124,16 +124,25 @@ class Recipe:
 
         return vars(self) | describe_backbone(self.backbone, self.weights)
 
-    def build(self, num_classes):
-        """The net before its first epoch."""
+    def build(self, num_classes, net=None):
+        """The net before its first epoch.
+
+        Args:
+            num_classes: Number of classes, background included.
+            net: ``"FCN-32s-fixed"`` or another net instead of the recipe's own.
+        """
         import keras
 
         from ..models import fcn, fusion
 
-        function = {"FCN-32s": fcn.FCN32s, "FCN-16s": fcn.FCN16s}.get(self.net, fcn.FCN8s)
-        options = {"skip_scales": fusion.AT_ONCE_SCALES} if self.net == "FCN-8s-at-once" else {}
+        net = net or self.net
+        function = {"FCN-32s-fixed": fcn.FCN32s, "FCN-32s": fcn.FCN32s, "FCN-16s": fcn.FCN16s}.get(net, fcn.FCN8s)
+        options = {"skip_scales": fusion.AT_ONCE_SCALES} if net == "FCN-8s-at-once" else {}
         with _use_dtype_policy(self.precision):
             model = function(num_classes, self.backbone, self.weights, self.head, self.upsampling, **options)
+        if net == "FCN-32s-fixed":
+            for layer in model.layers:
+                layer.trainable = layer.name == "score_fr"
         if self.batch_norm:
             layers = model.get_layer("backbone").layers
             layers = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]

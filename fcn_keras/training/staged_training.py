@@ -11,20 +11,13 @@ from collections.abc import Callable, Sequence
 import keras
 
 from .._files import user_path, write_json, write_text
-from ..losses import PixelCrossentropy, count_pixels
+from ..losses import count_pixels
 from ..metrics import METRICS
-from ..models import fcn, fusion
-from . import fingerprints
+from ..models import fcn
 from .data import describe_splits, load_splits, prepare_splits
-from .optimizers import Polynomial
 from .recipes import PAPER_TABLE_2, STARTS_FROM, find_recipe
 from .run import Run
-from .stages import STAGED_RECIPES, Stage
-
-
-def adam(learning_rate, model, steps):
-    """Adam, whose learning rate falls to zero over the run: the default of `StagedTraining`."""
-    return keras.optimizers.Adam(Polynomial(learning_rate, steps))
+from .stages import STAGED_RECIPES, StagedRecipe
 
 
 @dataclasses.dataclass
@@ -37,43 +30,36 @@ class StagedTraining:
 
     Args:
         directory: Folder of the stages.
-        stages: The `Stage` objects, in order.
+        recipe: The `StagedRecipe`. Its data and splits are not read: `train` and `validation` are.
         train: Function from an integer, different for each epoch, to a `tf.data.Dataset` of batches (images, masks).
         validation: Dataset of the batches to measure on.
         class_names: Names of the classes, background included.
-        backbone, weights, head, upsampling: As in `fcn_keras.FCN32s`.
-        optimizer: Function from a stage's learning rate, its net and the number of its steps to an optimizer. By
-            default Adam, whose learning rate falls to zero as a polynomial of power 0.9.
-        loss: The loss. By default the mean `fcn_keras.losses.PixelCrossentropy`.
+        loss: The loss. By default that of the recipe. If its class weights depend on the data, the pixels of the
+            training batches are counted.
         seed: Seed of the stages.
         validate_every: Epochs between two measurements. 0 measures at the end of each stage only.
         verbose: 1 shows a bar for each epoch, 2 prints a line, 0 nothing.
         samples, palette: As in `fcn_keras.training.Run`. By default no pictures are drawn.
-        settings: What else is needed to repeat the training, such as the name of the data.
+        settings: What is needed to repeat the training besides the recipe, such as the name of the data.
 
     Raises:
         ValueError: If a stage stands before the stage that it starts from.
 
     Example:
 
-    >>> stages = [Stage("FCN-32s", 2, 1e-3), Stage("FCN-16s", 2, 5e-4)]
-    >>> staged = StagedTraining("runs/demo", stages, train, validation, names, "mini_vgg")  # doctest: +SKIP
-    >>> print(staged.run())  # doctest: +SKIP
+    >>> stages = STAGED_RECIPES["shapes"].stages[1:3]  # FCN-32s and FCN-16s
+    >>> recipe = dataclasses.replace(STAGED_RECIPES["shapes"], stages=stages)
+    >>> print(StagedTraining("runs/demo", recipe, train, validation, names).run())  # doctest: +SKIP
 
     Reference: Long et al. (CVPR 2015), §4.2–4.3, Table 2.
     """
 
     directory: str | os.PathLike
-    stages: Sequence[Stage]
+    recipe: StagedRecipe
     train: Callable
     validation: object
     class_names: Sequence[str]
-    backbone: object = "vgg16"
-    weights: str | None = "pretrained"
-    head: str | None = "auto"
-    upsampling: str = "frozen"
-    optimizer: Callable = adam
-    loss: keras.losses.Loss = dataclasses.field(default_factory=PixelCrossentropy)
+    loss: keras.losses.Loss | None = None
     seed: int = 0
     validate_every: int = 0
     verbose: int = 2
@@ -83,7 +69,10 @@ class StagedTraining:
 
     def __post_init__(self):
         self.directory = user_path(self.directory)
-        names = [stage.name for stage in self.stages]
+        self.loss = self.loss or self.recipe.shared.make_loss(
+            lambda: count_pixels(self.train(self.seed), len(self.class_names))
+        )
+        names = [stage.name for stage in self.recipe.stages]
         for name in names:
             start = STARTS_FROM.get(name)
             if start is not None and start not in names[: names.index(name)]:
@@ -98,7 +87,7 @@ class StagedTraining:
         Raises:
             ValueError, FloatingPointError, OSError: As in `fcn_keras.training.Run.run`, for the stage at hand.
         """
-        for number, stage in enumerate(self.stages):
+        for number, stage in enumerate(self.recipe.stages):
             self._run(stage, seed=100_003 * self.seed + 1_009 * number).run()
             self._write_table()
         return self.table()
@@ -119,7 +108,7 @@ class StagedTraining:
 
     def results(self):
         """Results of the finished stages: dict from names to what `fcn_keras.training.Run.results` gives."""
-        runs = {stage.name: self._run(stage) for stage in self.stages}
+        runs = {stage.name: self._run(stage) for stage in self.recipe.stages}
         return {name: run.results() for name, run in runs.items() if run.finished}
 
     def table(self):
@@ -134,22 +123,21 @@ class StagedTraining:
         return {name: result["metrics"] for name, result in self.results().items()}
 
     def _stage(self, name):
-        stages = {stage.name: stage for stage in self.stages}
+        stages = {stage.name: stage for stage in self.recipe.stages}
         if name not in stages:
             raise ValueError(f"Found stage {name!r}: expected one of {', '.join(stages)}.")
         return stages[name]
 
     def _run(self, stage, seed=0):
-        own = {"net": stage.name, "head": self.head, "upsampling": self.upsampling}
         return Run(
             self.directory / stage.name,
-            lambda: self._start(stage),
-            lambda model, steps: self.optimizer(stage.learning_rate, model, steps),
+            lambda: self._start(stage.name),
+            dataclasses.replace(self.recipe.shared, learning_rate=stage.learning_rate).make_optimizer,
             self.train,
             self.validation,
             self.class_names,
             stage.epochs,
-            settings={**self.settings, **self._backbone, **own, "learning_rate": stage.learning_rate},
+            settings={**self._settings, "net": stage.name, "learning_rate": stage.learning_rate},
             loss=self.loss,
             seed=seed,
             name=stage.name,
@@ -160,21 +148,14 @@ class StagedTraining:
         )
 
     @functools.cached_property
-    def _backbone(self):
-        return fingerprints.describe_backbone(self.backbone, self.weights)
+    def _settings(self):
+        return self.settings | self.recipe.shared.describe()
 
-    def _start(self, stage):
+    def _start(self, name):
         """The net of a stage before its first epoch."""
-        if stage.name in STARTS_FROM:
-            return fcn.upgrade(self.model(STARTS_FROM[stage.name]), self.upsampling)
-        options = (len(self.class_names), self.backbone, self.weights, self.head, self.upsampling)
-        if stage.name == "FCN-8s-at-once":
-            return fcn.FCN8s(*options, skip_scales=fusion.AT_ONCE_SCALES)
-        model = fcn.FCN32s(*options)
-        if stage.name == "FCN-32s-fixed":
-            for layer in model.layers:
-                layer.trainable = layer.name == "score_fr"
-        return model
+        if name in STARTS_FROM:
+            return fcn.upgrade(self.model(STARTS_FROM[name]), self.recipe.shared.upsampling)
+        return self.recipe.shared.build(len(self.class_names), name)
 
     def _write_table(self):
         write_text(self.directory / "table.md", self.table())
@@ -206,28 +187,19 @@ def prepare_stages(recipe, directory, *, source=None, data_dir=None, splits=None
     recipe = find_recipe(recipe, STAGED_RECIPES)
     splits, shared = splits or recipe.splits, recipe.shared
     builders = prepare_splits(recipe.data, splits, source=source, data_dir=data_dir)
-    class_names = list(builders[0].info.metadata["class_names"])
-    batches, validation, counted = load_splits(shared, builders, splits)
-    settings = shared.describe() | describe_splits(recipe.data, builders, splits)
-    for field in ("net", "epochs", "learning_rate", "backbone", "weights"):  # StagedTraining adds its own
-        del settings[field]
+    metadata = builders[0].info.metadata
+    class_names = list(metadata["class_names"])
+    batches, validation, uncut = load_splits(shared, builders, splits)
     return StagedTraining(
         directory,
-        recipe.stages,
+        recipe,
         batches,
         validation,
         class_names,
-        shared.backbone,
-        weights=shared.weights,
-        head=shared.head,
-        upsampling=shared.upsampling,
-        optimizer=lambda rate, model, steps: dataclasses.replace(shared, learning_rate=rate).make_optimizer(
-            model, steps
-        ),
-        loss=shared.make_loss(lambda: count_pixels(counted(), len(class_names))),
+        loss=shared.make_loss(lambda: count_pixels(uncut(), len(class_names))),
         seed=seed,
-        settings=settings,
-        **{"palette": builders[0].info.metadata["palette"]} | options,
+        settings=describe_splits(recipe.data, builders, splits),
+        **{"palette": metadata["palette"]} | options,
     )
 
 

@@ -230,7 +230,10 @@ def test_a_schedule_makes_its_solver_and_its_loss():
     assert float(optimizer.learning_rate) == pytest.approx(1e-12)
     assert (optimizer.momentum, optimizer.l2, optimizer.bias_multiplier) == (0.99, 5e-4, 2.0)
     assert optimizer.gradient_accumulation_steps is None and RELEASED["fcn16s"].make_loss().reduction == "sum"
-    assert CVPR["fcn8s"].make_optimizer().gradient_accumulation_steps == 20 and CVPR["fcn8s"].make_loss().reduction == "mean"
+    assert (
+        CVPR["fcn8s"].make_optimizer().gradient_accumulation_steps == 20
+        and CVPR["fcn8s"].make_loss().reduction == "mean"
+    )
 
 
 def test_accumulated_images_step_once_with_the_mean_of_their_gradients():

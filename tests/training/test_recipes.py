@@ -256,7 +256,7 @@ def test_stages_train_by_the_recipe_that_they_share(tmp_path, monkeypatch):
     assert (config["net"], config["epochs"], config["learning_rate"]) == ("FCN-16s", 1, 1e-3)
     assert (config["ema"], config["backbone_rate"], config["data"]) == (0.5, 0.1, "shapes")
     assert len(set(config["loss"]["class_weights"])) > 3
-    made = staged.optimizer(1e-3, SMALL.build(2), 4)
+    made = staged._run(recipe.stages[1]).optimizer(SMALL.build(2), 4)
     assert made.use_ema and set(made.rates) == {0.1, 1.0} and made.ema_momentum == 0.5
 
 

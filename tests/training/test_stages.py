@@ -1,5 +1,6 @@
 """Staged training: the table is filled, repeated, interrupted and resumed."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 from little import BACKBONE, classifier
 
 from fcn_keras.metrics import METRICS
-from fcn_keras.training import PAPER_TABLE_2, Stage, StagedTraining, markdown_table
+from fcn_keras.training import PAPER_TABLE_2, STAGED_RECIPES, Stage, StagedRecipe, StagedTraining, markdown_table
 
 NAMES = ["ground", "red", "blue"]
 STEPS, BATCH = 3, 2
@@ -40,10 +41,12 @@ def train(seed):
     return dataset.apply(tf.data.experimental.assert_cardinality(STEPS))
 
 
-def staged(directory, stages, **options):
-    options = {"backbone": BACKBONE, "verbose": 0, **options}
+def staged(directory, stages, shared=None, **options):
+    shared = dataclasses.replace(STAGED_RECIPES["shapes"].shared, backbone=BACKBONE, **(shared or {}))
     validation = tf.data.Dataset.from_tensor_slices(scenes(4, seed=1)).batch(2)
-    return StagedTraining(directory, stages, train, validation, NAMES, **options)
+    return StagedTraining(
+        directory, StagedRecipe("scenes", stages, shared), train, validation, NAMES, **{"verbose": 0} | options
+    )
 
 
 def assert_equal_weights(ours, theirs):
@@ -164,7 +167,7 @@ def test_stages_of_other_settings_is_refused(unbroken):
     with pytest.raises(ValueError, match=r"other settings: .*learning_rate.*0\.01.*0\.02.*Fix: take another"):
         staged(unbroken.directory, [Stage("FCN-32s", 3, 2e-2)]).run()
     with pytest.raises(ValueError, match="upsampling is 'frozen' there, 'learned' here"):
-        two_stages(unbroken.directory, upsampling="learned").run()
+        two_stages(unbroken.directory, shared={"upsampling": "learned"}).run()
 
 
 def test_one_seed_repeats_and_another_differs(tmp_path):

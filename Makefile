@@ -49,7 +49,7 @@ site: $(READY) ## render chapters and API reference as they are, build/site/inde
 	@echo build/site/index.html
 
 # It needs no .venv: where there is none, or its Python is gone, it runs with any other.
-doctor: ## say what this machine has, what it lacks, and how to fix that
+doctor: ## check this machine: what is installed, what is missing, and how to fix it
 	@if $(PY) -c '' 2>/dev/null; then python=$(PY); else $(find_python); fi; \
 	$$python -m fcn_keras.cli.doctor $(ARGS)
 

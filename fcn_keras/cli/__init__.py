@@ -1,7 +1,8 @@
 """The command line: ``fcn-keras``, or ``python -m fcn_keras``.
 
-Each command calls a function of the package, which its help names. Exit status: 0 done; 1 done, but something was found
-(errors in data, files that could not be read); 2 refused; 130 stopped by Ctrl-C.
+Each command calls a function of the package, which its help names. The exit status is 0 if all went well; 1 if the
+command ran and found something wrong, such as errors in data or files that cannot be read; 2 if it cannot run as asked;
+and 130 if you stopped it with Ctrl-C.
 """
 
 __all__ = ["main"]
@@ -11,17 +12,17 @@ def main(arguments=None):
     """Runs a command.
 
     Args:
-        arguments: Words of the command; by default those of the process.
+        arguments: The words after ``fcn-keras``. By default those of this process.
 
     Returns:
-        Exit status: 0 done; 1 done, but something was found; 2 refused; 130 stopped by Ctrl-C.
+        The exit status: 0, 1, 2 or 130.
 
     Example:
 
     >>> main(["check", "nowhere"])
     2
     """
-    from .app import app  # here, since `fcn_keras.cli.doctor` has to start where Typer is not installed
+    from .app import app  # here, because `fcn_keras.cli.doctor` must also start if Typer is not installed
 
     try:
         app(arguments, prog_name="fcn-keras")

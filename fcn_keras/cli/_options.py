@@ -1,4 +1,4 @@
-"""What several commands share: a model, data, scales, and a quiet start of TensorFlow."""
+"""What several commands share: options, and output that stays free of what libraries print."""
 
 import contextlib
 import os
@@ -9,17 +9,37 @@ from typing import Annotated
 
 import typer
 
+
+def option(kind, text, *flags, **limits):
+    """The type of an option with its help, for the signature of a command.
+
+    Args:
+        kind: Type of the value.
+        text: The help.
+        *flags, **limits: As in ``typer.Option``.
+
+    Example:
+
+    >>> option(int, "Images in a batch.", min=1)  # doctest: +ELLIPSIS
+    typing.Annotated[int, <typer.models.OptionInfo object at ...>]
+    """
+    return Annotated[kind, typer.Option(*flags, help=text, **limits)]
+
+
 Data = Annotated[str, typer.Argument(help="A data set (shapes, camvid, voc, pets), or a folder of images/ and masks/.")]
-Source = Annotated[str | None, typer.Option(help="Folder that a data set is read from; needed the first time.")]
-DataDir = Annotated[str | None, typer.Option(help="Folder of the prepared data; by default data/.")]
+Source = option(str | None, "Folder that a data set is read from; needed the first time.")
+DataDir = option(str | None, "Folder of the prepared data. By default FCN_KERAS_DATA, or data/ if that is not set.")
 Model = Annotated[pathlib.Path, typer.Argument(help="A .keras file, such as runs/mine/best.keras.")]
-Scales = Annotated[list[float] | None, typer.Option("--scale", help="Average the predictions at these scales.")]
-Flip = Annotated[bool, typer.Option("--flip", help="Also average with the prediction for the mirrored image.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
+Scales = option(list[float] | None, "Average the predictions at these scales.", "--scale")
+Flip = option(bool, "Also average with the prediction for the mirrored image.", "--flip")
+Json = option(bool, "Print JSON for programs instead of text.", "--json")
 
 
 def redirect_progress(as_json):
-    """With ``--json``, progress goes to the error stream, so that the output is nothing but JSON.
+    """Sends progress to the error stream if the command prints JSON, so that its output is only JSON.
+
+    Args:
+        as_json: Whether the command prints JSON.
 
     Example:
 
@@ -31,10 +51,11 @@ def redirect_progress(as_json):
 
 @contextlib.contextmanager
 def silence_tensorflow():
-    """Holds back what TensorFlow writes about the machine when it is imported.
+    """Hides what TensorFlow writes about the machine when it is imported.
 
-    It writes these lines whatever ``TF_CPP_MIN_LOG_LEVEL`` says (https://github.com/tensorflow/tensorflow/issues/100442).
-    They are shown if the import fails, and nothing is held back if that variable is set.
+    TensorFlow writes some of these lines even if ``TF_CPP_MIN_LOG_LEVEL`` forbids them
+    (https://github.com/tensorflow/tensorflow/issues/100442). They are shown if the import fails. If you have set that
+    variable, nothing is hidden.
 
     Example:
 
@@ -42,14 +63,17 @@ def silence_tensorflow():
     ...     import tensorflow
     """
     asked = "TF_CPP_MIN_LOG_LEVEL" in os.environ
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for later: the search for a driver, XLA
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what comes after the import
     with contextlib.nullcontext() if asked or sys.__stderr__ is None else hide_output(sys.__stderr__.fileno()):
         yield
 
 
 @contextlib.contextmanager
 def hide_output(descriptor):
-    """What any library writes to a file descriptor meanwhile is shown only if an exception ends the block.
+    """Hides what libraries write to a file descriptor inside the block, and shows it if an exception ends the block.
+
+    Args:
+        descriptor: Number of the file descriptor, such as 2.
 
     Example:
 

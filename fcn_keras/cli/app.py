@@ -1,4 +1,4 @@
-"""The commands, and what they have in common: exit status, errors in one line, Ctrl-C."""
+"""All commands, and what they share: the exit status, errors in one line, and Ctrl-C."""
 
 import functools
 import sys
@@ -14,7 +14,7 @@ from .seg11valid import seg11valid
 from .segment import segment
 from .train import train
 
-STOPPED = "Stopped. What is finished is kept. Run the same command again to continue after it."
+STOPPED = "Stopped. Finished work is kept. Run the same command again to continue."
 
 app = typer.Typer(
     name="fcn-keras",
@@ -28,9 +28,9 @@ app = typer.Typer(
 
 
 def doctor(as_json: Json = False):
-    """Say what this machine has, what it lacks, and how to fix that.
+    """Check this machine: what is installed, what is missing, and how to fix it.
 
-    Exit status 1 if something is broken. Where this command does not start: python -m fcn_keras.cli.doctor
+    The exit status is 1 if something is broken. If this command does not start, run: python -m fcn_keras.cli.doctor
 
     Python: fcn_keras.cli.doctor.main
 
@@ -44,17 +44,17 @@ def doctor(as_json: Json = False):
 
 
 def _list_refusals():
-    """What the package raises if it is asked for something that cannot be done.
+    """The errors of the package that a command prints in one line.
 
-    TensorFlow has an error of its own for labels outside the classes. It need not be imported to be recognised: whoever
-    raised it imported it.
+    TensorFlow has its own error for labels outside the classes. It cannot have been raised before TensorFlow is
+    imported.
     """
     tensorflow = sys.modules.get("tensorflow")
     return ValueError, OSError, FloatingPointError, *([tensorflow.errors.InvalidArgumentError] if tensorflow else [])
 
 
 def _register(function):
-    """Registers a command: what the function returns is its exit status, and what it raises becomes one line."""
+    """Registers a command. The function returns its exit status; an error that it raises becomes one line."""
 
     @app.command(function.__name__)
     @functools.wraps(function)

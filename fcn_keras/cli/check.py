@@ -1,4 +1,4 @@
-"""The command ``check``: reads a data set before anything is trained on it."""
+"""The command ``check``: finds errors in a data set before you train on it."""
 
 import pathlib
 from typing import Annotated
@@ -14,7 +14,7 @@ def check(
 ):
     """Read a data set and say in plain language, with file names, what will go wrong.
 
-    Exit status 1 if something would stop a training, or make its numbers wrong.
+    The exit status is 1 if the data set has an error that would stop training or make its results wrong.
 
     Python: fcn_keras.datasets.check.check
 

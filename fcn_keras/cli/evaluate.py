@@ -1,25 +1,22 @@
-"""The command ``evaluate``: the metrics of a model."""
+"""The command ``evaluate``: measures a model on a data set."""
 
 import json
 import sys
-from typing import Annotated
 
-import typer
-
-from ._options import Data, DataDir, Flip, Json, Model, Scales, Source, redirect_progress, silence_tensorflow
+from ._options import Data, DataDir, Flip, Json, Model, Scales, Source, option, redirect_progress, silence_tensorflow
 
 
 def evaluate(
     model: Model,
     data: Data,
-    split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "validation",
+    split: option(str, "The split to evaluate on.") = "validation",
     source: Source = None,
     data_dir: DataDir = None,
     scales: Scales = None,
     flip: Flip = False,
     as_json: Json = False,
 ):
-    """Evaluate a model: pixel accuracy, mean accuracy, mean IoU, frequency weighted IoU, and every class.
+    """Evaluate a model: pixel accuracy, mean accuracy, mean IoU, frequency weighted IoU, and the IoU of each class.
 
     Python: fcn_keras.evaluate
 

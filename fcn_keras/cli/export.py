@@ -1,4 +1,4 @@
-"""The command ``export``: a model for a runtime without Python."""
+"""The command ``export``: writes a model for a runtime without Python."""
 
 import json
 import pathlib
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ._options import Json, Model, silence_tensorflow
+from ._options import Json, Model, option, silence_tensorflow
 
 Format = Literal["saved_model", "onnx", "openvino", "litert"]
 
@@ -14,13 +14,11 @@ Format = Literal["saved_model", "onnx", "openvino", "litert"]
 def export(
     model: Model,
     path: Annotated[pathlib.Path, typer.Argument(help="….onnx, ….xml, ….tflite, or a folder for a SavedModel.")],
-    format: Annotated[Format | None, typer.Option(help="By default what the name of PATH says.")] = None,
-    size: Annotated[tuple[int, int] | None, typer.Option(help="Height and width; by default any.")] = None,
-    labels: Annotated[bool, typer.Option("--labels", help="Return masks instead of logits.")] = False,
-    calibration: Annotated[
-        pathlib.Path | None, typer.Option(help="Folder of images, of any size: weights and activations become int8.")
-    ] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many images of --calibration to use at most.")] = 100,
+    format: option(Format | None, "By default it follows from the suffix of PATH.") = None,
+    size: option(tuple[int, int] | None, "Height and width of the input. By default any size.") = None,
+    labels: option(bool, "Return masks instead of logits.", "--labels") = False,
+    calibration: option(pathlib.Path | None, "Folder of images of any size. They calibrate an int8 model.") = None,
+    images: option(int, "Use at most this many images of --calibration.", min=1) = 100,
     as_json: Json = False,
 ):
     """Write a model for a runtime without Python, such as ONNX Runtime, OpenVINO or LiteRT.

@@ -1,31 +1,27 @@
-"""The command ``seg11valid``: the authors' nets, weights and images."""
+"""The command ``seg11valid``: evaluates the authors' nets with their weights on their images."""
 
 import json
-from typing import Annotated, Literal
+from typing import Literal
 
-import typer
-
-from ._options import Json, silence_tensorflow
+from ._options import Json, option, silence_tensorflow
 
 Net = Literal["fcn32s", "fcn16s", "fcn8s", "fcn8s-atonce", "fcn-alexnet"]
 
 
 def seg11valid(
-    net: Annotated[Net, typer.Option(help="The authors' net.")],
-    weights: Annotated[str, typer.Option(help="Its .caffemodel, .npz, .pth or .weights.h5.")],
-    voc: Annotated[str, typer.Option(help="Folder VOCdevkit, which holds VOC2011; with --list, VOC2012.")],
-    sbd: Annotated[str | None, typer.Option(help="Folder benchmark_RELEASE, which holds dataset/train.txt.")] = None,
-    list_file: Annotated[
-        str | None, typer.Option("--list", help="The authors' seg11valid.txt, instead of --sbd.")
-    ] = None,
-    subset: Annotated[
-        bool, typer.Option("--subset", help="Accept a --list of any length; its numbers compare with nothing.")
-    ] = False,
-    record: Annotated[str | None, typer.Option(help="File of the counts; by default runs/seg11valid-NET.json.")] = None,
-    per_class: Annotated[bool, typer.Option("--per-class", help="Also print the IoU of each class.")] = False,
+    net: option(Net, "The authors' net."),
+    weights: option(str, "File of its weights: .caffemodel, .npz, .pth or .weights.h5."),
+    voc: option(str, "Folder VOCdevkit, which holds VOC2011. With --list, VOC2012 also works."),
+    sbd: option(str | None, "Folder benchmark_RELEASE, which holds dataset/train.txt.") = None,
+    list_file: option(str | None, "The authors' seg11valid.txt. Use it instead of --sbd.", "--list") = None,
+    subset: option(
+        bool, "Accept a --list of any length. Its results cannot be compared with the published ones.", "--subset"
+    ) = False,
+    record: option(str | None, "File that keeps the counts. By default runs/seg11valid-NET.json.") = None,
+    per_class: option(bool, "Also print the IoU of each class.", "--per-class") = False,
     as_json: Json = False,
 ):
-    """Evaluate the authors' released weights on their 736 images, and print the published numbers beside the result.
+    """Evaluate the authors' released weights on their 736 images, and compare with the published results.
 
     You may stop it at any time. The same command continues after the last image.
 

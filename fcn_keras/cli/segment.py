@@ -7,22 +7,22 @@ from typing import Annotated
 import typer
 
 from .._files import user_path
-from ._options import Flip, Json, Model, Scales, silence_tensorflow
+from ._options import Flip, Json, Model, Scales, option, silence_tensorflow
 
 
 def segment(
     model: Model,
     sources: Annotated[list[pathlib.Path], typer.Argument(help="Images, folders of images, videos.")],
-    out: Annotated[pathlib.Path, typer.Option(help="Folder for masks, overlays and videos.")] = pathlib.Path("masks"),
-    tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile: bounds the memory for large images.")] = None,
+    out: option(pathlib.Path, "Folder for masks, overlays and videos.") = pathlib.Path("masks"),
+    tile: option(int | None, "Side of the tiles that save memory on large images, in pixels.", min=1) = None,
     scales: Scales = None,
     flip: Flip = False,
-    overlays: Annotated[bool, typer.Option("--overlays", help="Write image.overlay.jpg beside each mask.")] = False,
-    frames: Annotated[bool, typer.Option("--frames", help="Also write the mask of each frame of a video.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Also write files that exist already.")] = False,
+    overlays: option(bool, "Also write an overlay, NAME.overlay.jpg, next to each mask.", "--overlays") = False,
+    frames: option(bool, "Also write the mask of each frame of a video.", "--frames") = False,
+    again: option(bool, "Overwrite files that exist already.", "--again") = False,
     as_json: Json = False,
 ):
-    """Label every pixel of images and videos: masks as palette PNGs, videos as videos of overlays.
+    """Label every pixel of images and videos. Write masks as palette PNGs, and videos with overlays.
 
     Files that exist already are skipped, so the same command continues after it was stopped. Files that cannot be read
     are listed at the end, and the exit status is then 1.
@@ -74,12 +74,12 @@ def segment(
 
 
 def _read_palette(model):
-    """The colours of the classes, which a training run keeps beside its model in ``config.json``; None without one."""
+    """Reads the colours of the classes from the ``config.json`` next to the model, if a training run wrote one."""
     path = user_path(model).with_name("config.json")
     return json.loads(path.read_text(encoding="utf-8")).get("palette") if path.is_file() else None
 
 
 def _summarize(statuses, out):
     there = f"{statuses.count('skipped')} existed already"
-    there += " (--again writes them anew)" if "skipped" in statuses else ""
+    there += " (--again overwrites them)" if "skipped" in statuses else ""
     return f"{statuses.count('done')} done, {there}, {statuses.count('bad')} could not be read; see {out}."

@@ -1,81 +1,70 @@
-"""The command ``train``: one net, or the four stages of the paper's table, in one folder."""
+"""The command ``train``: trains one net, or the four stages of the paper's Table 2, in one folder."""
 
 import dataclasses
 import json
 import pathlib
 import sys
-from typing import Annotated, Literal
-
-import typer
+from typing import Literal
 
 from ..training.recipes import NETS, OPTIMIZERS, PRECISIONS, RECIPES
-from ._options import Data, DataDir, Json, Source, redirect_progress, silence_tensorflow
+from ._options import Data, DataDir, Json, Source, option, redirect_progress, silence_tensorflow
 
 Recipe, Net = Literal[*RECIPES], Literal[*NETS]
 Optimizer, Precision = Literal[*OPTIMIZERS], Literal[*PRECISIONS]
 Backbone = Literal["vgg16", "vgg19", "mobilenet_v2", "resnet50", "efficientnet_v2_b0", "mini_vgg"]
 
+#: Options that set the field of a recipe of the same name.
+FIELDS = ("net", "backbone", "epochs", "batch", "accumulate", "size", "scales", "optimizer", "learning_rate")
+FIELDS += ("class_weights", "label_smoothing", "precision")
+
 
 def _tell(text, field):
-    """A help text, and what each recipe says of a field."""
+    """A help text, followed by the value of a field in each recipe."""
     values = {name: getattr(recipe, field) for name, recipe in RECIPES.items()}
-    values = {name: " ".join(map(str, v)) if isinstance(v, tuple) else v for name, v in values.items()}
-    said = [f"{name}: {'none' if value is None else value}" for name, value in values.items()]
-    return "; ".join([text, *said]) + "."
+    words = {name: " ".join(map(str, v)) if isinstance(v, tuple) else v or "none" for name, v in values.items()}
+    return "; ".join([text, *(f"{name}: {word}" for name, word in words.items())]) + "."
 
 
 def train(
     data: Data,
-    recipe: Annotated[Recipe, typer.Option(help="light: for any data; paper: the authors' solver.")] = "light",
-    stages: Annotated[
-        bool, typer.Option("--stages", help="Train FCN-32s-fixed, 32s, 16s and 8s, each from the one before it.")
-    ] = False,
-    directory: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="Folder of the run; by default runs/NAME-SEED, or runs/NAME-stages-SEED."),
-    ] = None,
+    recipe: option(Recipe, "light works with any data. paper uses the authors' solver.") = "light",
+    stages: option(bool, "Train FCN-32s-fixed, 32s, 16s and 8s, one after the other.", "--stages") = False,
+    directory: option(
+        pathlib.Path | None, "Folder of the run. By default runs/NAME-SEED or runs/NAME-stages-SEED."
+    ) = None,
     source: Source = None,
     data_dir: DataDir = None,
-    splits: Annotated[
-        tuple[str, str] | None, typer.Option(help="Splits to train on and to evaluate on; by default train validation.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of order, augmentation and new layers.")] = 0,
-    net: Annotated[Net | None, typer.Option(help=_tell("Network", "net"))] = None,
-    backbone: Annotated[Backbone | None, typer.Option(help=_tell("Classifier that it is built on", "backbone"))] = None,
-    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Take no pretrained weights.")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help=_tell("Passes over the training data", "epochs"))] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help=_tell("Images in a batch", "batch"))] = None,
-    accumulate: Annotated[int | None, typer.Option(min=1, help="Batches whose gradients make one step.")] = None,
-    size: Annotated[tuple[int, int] | None, typer.Option(help=_tell("Height and width of crops", "size"))] = None,
-    scales: Annotated[
-        tuple[float, float] | None, typer.Option(help=_tell("Range of the random scale", "scales"))
-    ] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option(help=_tell("Optimizer", "optimizer"))] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help=_tell("At the start", "learning_rate"))] = None,
-    class_weights: Annotated[
-        float | None, typer.Option(min=0, max=1, help=_tell("0: none, 1: balanced", "class_weights"))
-    ] = None,
-    label_smoothing: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of the target spread over all classes.")
-    ] = None,
-    ema: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help=_tell("Share of the run to average weights over, 0: none", "ema")),
-    ] = None,
-    precision: Annotated[Precision | None, typer.Option(help="Number type of the layers; logits stay float32.")] = None,
-    xla: Annotated[bool, typer.Option("--xla", help="Compile the steps with XLA.")] = False,
-    cache: Annotated[bool, typer.Option("--cache", help="Keep the files' bytes in memory; for slow disks.")] = False,
-    checkpoint_steps: Annotated[int, typer.Option(min=0, help="Steps between checkpoints inside an epoch.")] = 0,
-    validate_every: Annotated[
-        int | None,
-        typer.Option(min=0, help="Epochs between evaluations, 0: only at the end; by default 1, with --stages 0."),
-    ] = None,
+    splits: option(tuple[str, str] | None, "Splits to train and evaluate on. By default train validation.") = None,
+    seed: option(int, "Seed of the order of the images, of augmentation and of new layers.") = 0,
+    net: option(Net | None, _tell("Network", "net")) = None,
+    backbone: option(Backbone | None, _tell("Classifier to build on", "backbone")) = None,
+    from_scratch: option(bool, "Start from random weights, not from pretrained ones.", "--from-scratch") = False,
+    epochs: option(int | None, _tell("Passes over the training data", "epochs"), min=1) = None,
+    batch: option(int | None, _tell("Images in a batch", "batch"), min=1) = None,
+    accumulate: option(int | None, "Average the gradients of this many batches for each step.", min=1) = None,
+    size: option(tuple[int, int] | None, _tell("Height and width of crops", "size")) = None,
+    scales: option(tuple[float, float] | None, _tell("Range of the random scale", "scales")) = None,
+    optimizer: option(Optimizer | None, _tell("Optimizer", "optimizer")) = None,
+    learning_rate: option(float | None, _tell("Initial learning rate", "learning_rate"), min=0) = None,
+    class_weights: option(
+        float | None, _tell("Class weights, from 0 (none) to 1 (balanced)", "class_weights"), min=0, max=1
+    ) = None,
+    label_smoothing: option(float | None, "Share of the target that is spread over all classes.", min=0, max=1) = None,
+    ema: option(float | None, _tell("Share of the run to average weights over (0: off)", "ema"), min=0, max=1) = None,
+    precision: option(Precision | None, "Number type of the layers. Logits stay float32.") = None,
+    xla: option(bool, "Compile the steps with XLA.", "--xla") = False,
+    cache: option(bool, "Keep the files in memory. This helps if the disk is slow.", "--cache") = False,
+    checkpoint_steps: option(int, "Steps between checkpoints inside an epoch. 0: none.", min=0) = 0,
+    validate_every: option(
+        int | None, "Epochs between evaluations. 0: only at the end, as --stages does by default.", min=0
+    ) = None,
     as_json: Json = False,
 ):
-    """Train one net, or four in stages, and write a run folder: settings, history, curves, models, metrics.
+    """Train one net, or four in stages. Write a folder with settings, history, curves, models and metrics.
 
-    You may stop it at any time. The same command continues after the last whole epoch. Options that you do not give are
-    the recipe's. With --stages the data set has a recipe of its own, and the paper's Table 2 is printed.
+    You may stop it at any time. Run the same command again, and it continues after the last finished epoch. The recipe
+    sets the options that you do not give. With --stages, each data set has its own recipe, and the command prints a
+    table like the paper's Table 2.
 
     Python: fcn_keras.train, fcn_keras.training.prepare_stages
 
@@ -91,23 +80,10 @@ def train(
 
         fcn-keras train shapes --stages
     """
-    changes = {
-        "net": net,
-        "backbone": backbone,
-        "epochs": epochs,
-        "batch": batch,
-        "accumulate": accumulate,
-        "size": size,
-        "scales": scales,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "class_weights": class_weights,
-        "label_smoothing": label_smoothing,
-        "precision": precision,
-        "augmentation": {"cache": True} if cache else None,
-        "jit_compile": xla or None,
-    }
-    changes = {field: value for field, value in changes.items() if value is not None}
+    given = locals()
+    changes = {field: given[field] for field in FIELDS if given[field] is not None}
+    changes |= {"augmentation": {"cache": True}} if cache else {}
+    changes |= {"jit_compile": True} if xla else {}
     changes |= {} if ema is None else {"ema": ema or None}
     changes |= {"weights": None} if from_scratch else {}
     with silence_tensorflow():
@@ -115,38 +91,30 @@ def train(
 
     name, source = datasets.resolve_data_set(data, source)
     short = pathlib.Path(data).resolve().name if name == "folder" else name
-    options = {
-        "directory": directory or f"runs/{short}{'-stages' if stages else ''}-{seed}",
-        "source": source,
-        "data_dir": data_dir,
-        "splits": splits,
-        "seed": seed,
-        "validate_every": (0 if stages else 1) if validate_every is None else validate_every,
-        "verbose": 0 if as_json else 1 if sys.stdout.isatty() else 2,
-    }
+    directory = directory or f"runs/{short}{'-stages' if stages else ''}-{seed}"
+    options = {"source": source, "data_dir": data_dir, "splits": splits, "seed": seed}
+    options["validate_every"] = (0 if stages else 1) if validate_every is None else validate_every
+    options["verbose"] = 0 if as_json else 1 if sys.stdout.isatty() else 2
     with redirect_progress(as_json):
-        if stages:
-            told = _train_stages(name, recipe, changes, checkpoint_steps=checkpoint_steps, **options)
-        else:
-            told = _train(name, recipe, changes, checkpoint_steps=checkpoint_steps, **options)
+        told = (_train_stages if stages else _train)(name, recipe, changes, directory, checkpoint_steps, **options)
     print(json.dumps(told[0], indent=1) if as_json else told[1])
 
 
-def _train(data, recipe, changes, *, directory, splits, **options):
-    """Trains one net; returns what is printed as JSON and as text."""
+def _train(data, recipe, changes, directory, checkpoint_steps, **options):
+    """Trains one net. Returns what the command prints as JSON and as text."""
     with silence_tensorflow():
         from ..training import RECIPES, train
 
     recipe = dataclasses.replace(RECIPES[recipe], **changes)
-    run = train(recipe, data, directory, splits=splits or ("train", "validation"), **options)
+    run = train(recipe, data, directory, checkpoint_steps=checkpoint_steps, **options)
     table = (run.directory / "metrics.md").read_text(encoding="utf-8")
     kept = next(path for name in ("best", "last") if (path := run.directory / f"{name}.keras").exists())
     told = f"{table}\nEverything is in {run.directory}. Next: fcn-keras segment {kept} PHOTO --overlays"
     return {"directory": str(run.directory), **run.results()["metrics"]}, told
 
 
-def _train_stages(data, recipe, changes, *, directory, checkpoint_steps, **options):
-    """Trains the stages of a data set; returns what is printed as JSON and as text."""
+def _train_stages(data, recipe, changes, directory, checkpoint_steps, **options):
+    """Trains the stages of a data set. Returns what the command prints as JSON and as text."""
     with silence_tensorflow():
         from ..training import STAGED_RECIPES, prepare_stages
 
@@ -154,7 +122,7 @@ def _train_stages(data, recipe, changes, *, directory, checkpoint_steps, **optio
     own += ["checkpoint_steps"] if checkpoint_steps else []
     if own:
         found = ", ".join(f"--{name.replace('_', '-')}" for name in own)
-        raise ValueError(f"Found --stages with {found}: each stage has its own. Fix: leave one of them out.")
+        raise ValueError(f"Found --stages with {found}: each stage has its own. Fix: remove --stages or the others.")
     name = {("voc", "paper"): "paper"}.get((data, recipe), data if recipe == "light" else None)
     if name not in STAGED_RECIPES:
         raise ValueError(

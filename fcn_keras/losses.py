@@ -96,21 +96,19 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         )
         return ops.where(require(labels != -2, masks, message), labels, -1)
 
-    def weight_of(self, masks):
+    def sum_weights(self, masks, num_classes):
         """The denominator of the mean: the number of labelled pixels, or the sum of their class weights.
 
         Args:
-            masks: Tensor of class ids, any shape.
+            masks: Tensor of labels, any shape. Labels that are not classes weigh nothing.
+            num_classes: Number of classes.
 
         Returns:
             A float32 scalar.
         """
-        masks = ops.cast(masks, "int32")
-        labelled = ops.not_equal(masks, self.ignore_class)
-        if self.class_weights is None:
-            return ops.sum(ops.cast(labelled, "float32"))
-        weights = ops.convert_to_tensor(self.class_weights, dtype="float32")
-        return ops.sum(ops.where(labelled, ops.take(weights, ops.where(labelled, masks, 0)), 0.0))
+        labels = to_class_ids(masks, num_classes, self.ignore_class)
+        weights = ops.convert_to_tensor(self.class_weights or [1.0] * num_classes, dtype="float32")
+        return ops.sum(ops.where(labels >= 0, ops.take(weights, ops.maximum(labels, 0)), 0.0))
 
     def get_config(self):
         config = {"ignore_class": self.ignore_class, "reduction": self.reduction, "name": self.name}

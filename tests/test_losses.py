@@ -211,5 +211,8 @@ def test_weights_for_another_number_of_classes():
 
 def test_what_the_mean_divides_by():
     masks = np.array([[0, 1, 1, 255]], "uint8")
-    assert float(PixelCrossentropy().weight_of(masks)) == 3
-    assert float(PixelCrossentropy(class_weights=[1, 4]).weight_of(masks)) == 9
+    assert float(PixelCrossentropy().sum_weights(masks, 2)) == 3
+    assert float(PixelCrossentropy(class_weights=[1, 4]).sum_weights(masks, 2)) == 9
+    others = np.array([0, 1, 1, 255, 2, -1, 1.5, np.nan])
+    assert float(PixelCrossentropy().sum_weights(others, 2)) == 3
+    assert float(PixelCrossentropy(class_weights=[1, 4]).sum_weights(others, 2)) == 9

@@ -191,7 +191,7 @@ class GlobalPixelCrossentropy(PixelCrossentropy):
         context = _get_replica_context()
         if context is None or self.reduction == "sum":  # sums add up as they are
             return value
-        own = ops.cast(self.weight_of(y_true), value.dtype)
+        own = ops.cast(self.sum_weights(y_true, max(y_pred.shape[-1], 2)), value.dtype)  # one logit is two classes
         share = ops.divide_no_nan(own, context.all_reduce("SUM", own))
         return context.num_replicas_in_sync * share * value  # Keras divides by the number of replicas
 

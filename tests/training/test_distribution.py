@@ -250,3 +250,23 @@ def test_a_chief_and_its_workers_stand_in_one_order(monkeypatch):
     for number, (kind, index) in enumerate(tasks):
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": members, "task": {"type": kind, "index": index}}))
         assert distribution._read_cluster() == (["c:1", "a:1", "b:1"], number)
+
+
+@pytest.mark.parametrize("weights", [None, [1, 2, 3]])
+def test_labels_outside_the_classes_weigh_nothing_in_compiled_code(weights, monkeypatch):
+    """XLA cannot raise an error for them, so a batch costs what it costs with void in their place."""
+
+    class TwoReplicas:
+        num_replicas_in_sync = 2
+
+        def all_reduce(self, operation, value):
+            return value + 5.0  # the weight of the other replica
+
+    import tensorflow as tf
+
+    monkeypatch.setattr(distribution, "_get_replica_context", TwoReplicas)
+    loss = tf.function(distribution.GlobalPixelCrossentropy(class_weights=weights), jit_compile=True)
+    logits = tf.constant(np.random.default_rng(0).normal(size=(1, 2, 4, CLASSES)).astype("float32"))
+    found = [loss(tf.constant([[[0, 1, 2, other], [2, other, 1, 0]]]), logits) for other in (255, CLASSES, 99, -7)]
+    assert float(found[0]) > 0
+    np.testing.assert_allclose(found[1:], found[0], rtol=1e-6)

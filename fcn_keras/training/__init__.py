@@ -1,6 +1,6 @@
-"""Training that survives an interruption: of one net (`train`), or in the stages of Table 2 (`prepare_stages`).
+"""Training that you can interrupt and continue: of one net (`train`), or in the stages of Table 2 (`prepare_stages`).
 
-Every name loads its module when it is first used. The recipes load neither Keras nor TensorFlow.
+A module is loaded when you first use one of its names. The recipes load neither Keras nor TensorFlow.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2–4.3 and Table 2.
 """

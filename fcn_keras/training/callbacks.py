@@ -1,4 +1,4 @@
-"""What happens inside an epoch of a run."""
+"""What a run does inside an epoch: it checks the loss, saves checkpoints, and measures."""
 
 import math
 import time
@@ -12,15 +12,15 @@ from .ema import use_ema_weights, uses_ema
 
 
 class RunCallback(keras.callbacks.Callback):
-    """Watches one epoch of a `fcn_keras.training.Run`: checks the loss, writes checkpoints, measures.
+    """Checks the loss, saves checkpoints and measures during one epoch of a `fcn_keras.training.Run`.
 
-    `keras.callbacks.TerminateOnNaN` stops without an error, so the broken net would be saved as if it were finished.
-    `keras.callbacks.ModelCheckpoint` does not write atomically and knows nothing of averaged weights.
-    `keras.callbacks.CSVLogger` appends, so an epoch that is trained again would be written twice.
+    Keras' own callbacks do not fit. `keras.callbacks.TerminateOnNaN` stops without an error, so the broken net would be
+    saved as if it were finished. `keras.callbacks.ModelCheckpoint` does not write atomically and does not handle
+    averaged weights. `keras.callbacks.CSVLogger` appends, so an epoch that is trained twice would have two rows.
 
     Args:
         run: The run.
-        state, record: What the run's checkpoint holds.
+        state, record: The content of the run's checkpoint; see `fcn_keras.training.checkpoints.save`.
         started: `time.perf_counter` at the start of the epoch.
     """
 
@@ -28,7 +28,7 @@ class RunCallback(keras.callbacks.Callback):
         super().__init__()
         self.run, self.state, self.record, self.started = run, state, record, started
         self.first, self.before = record["step"], record["seconds"]
-        # Keras resets the metrics at the start of an epoch. This epoch may have begun before.
+        # Keras resets the metrics at the start of an epoch, but this epoch may continue an interrupted one.
         self.running = [value if self.first else 0 * value for value in copy_values(state["running"])]
         self.entry, self.raw = None, None
 
@@ -58,7 +58,7 @@ class RunCallback(keras.callbacks.Callback):
             self.raw = copy_values(self.model.trainable_variables)
 
     def restore(self):
-        """Takes the averaged weights out of the model again, which Keras puts there at the end of `fit`."""
+        """Undoes what Keras does at the end of `fit`: it puts the averaged weights into the model."""
         if self.raw is not None:
             assign(self.model.trainable_variables, self.raw)
 
@@ -70,13 +70,13 @@ class RunCallback(keras.callbacks.Callback):
         kept = f"{run.checkpoint} holds the last good state" if run.checkpoint.exists() else "nothing was saved yet"
         return (
             f"{run.name}: the loss is {loss} at {place}; {kept}. Likely causes: the learning rate is too high, a mask "
-            "has labels outside the classes (fcn-keras check finds them), or float16 overflows. Fix: a lower learning "
-            "rate, a longer warm-up, mixed_bfloat16 or float32. Other settings need another directory."
+            "has labels outside the classes (fcn-keras check finds them), or float16 overflows. Fix: use a lower "
+            "learning rate, a longer warm-up, mixed_bfloat16 or float32. Other settings need another directory."
         )
 
 
 def reseed_dropout(model, seed):
-    """Restarts every dropout layer from the seed, so that the draws of an epoch depend on nothing before it."""
+    """Sets the seed of every dropout layer, so that an epoch does not depend on the epochs before it."""
     for number, layer in enumerate(get_all_layers(model)):
         if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
             layer.seed_generator.state.assign([seed % 2**31, number])

@@ -1,8 +1,8 @@
-"""The file that a run continues from: all variables of the training, and the record of its epochs.
+"""The checkpoint from which a run continues: all variables of the training, and a record of its epochs.
 
-`keras.callbacks.BackupAndRestore` writes the weights and the number of the epoch into two files, in place. A run that
-is killed between the two would continue with the weights of one epoch and the number of another. Its files also hold
-neither the states of random numbers nor the metrics of an epoch that was interrupted.
+`keras.callbacks.BackupAndRestore` overwrites two files, one with the weights and one with the number of the epoch. If a
+run were killed between the two, it would continue with the weights of one epoch and the number of another. These files
+also lack the states of random generators, and the metrics of an epoch that was interrupted.
 """
 
 import json
@@ -26,30 +26,25 @@ def save(path, state, record):
         for kind, variables in state.items()
         for i, variable in enumerate(variables)
     }
-    text = json.dumps(replace_nonfinite(record), allow_nan=False)
-
-    def write(temporary):
-        with open(temporary, "wb") as file:
-            np.savez(file, record=np.array(text), **arrays)
-
-    atomic_write(path, write)
+    text = np.array(json.dumps(replace_nonfinite(record), allow_nan=False))
+    atomic_write(path, lambda temporary: np.savez(temporary, record=text, **arrays))
 
 
 def read_record(path):
-    """The record in a checkpoint."""
+    """Reads the record in a checkpoint."""
     with np.load(path, allow_pickle=False) as file:
         return json.loads(str(file["record"]))
 
 
 def restore(path, state):
-    """Gives the variables of `state` their values in a checkpoint."""
+    """Sets the variables of `state` to their values in a checkpoint."""
     with np.load(path, allow_pickle=False) as file:
         for kind, variables in state.items():
             assign(variables, [file[f"{kind}/{i}"] for i in range(len(variables))])
 
 
 def copy_values(variables):
-    """The values of variables as NumPy arrays that later steps do not change."""
+    """Copies the values of variables to NumPy arrays, which later steps do not change."""
     return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
 
 

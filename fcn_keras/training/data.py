@@ -1,4 +1,4 @@
-"""The data of a run: prepared, described for its settings, loaded, counted."""
+"""Prepares, describes and loads the data of a run."""
 
 import tensorflow as tf
 
@@ -6,12 +6,15 @@ from .. import datasets
 
 
 def prepare_splits(data, splits, **where):
-    """The prepared builder of each split. Some splits of VOC have a config of their own."""
+    """Prepares each split, and returns its builder. Some splits of VOC have their own config."""
     return [datasets.prepare(data, datasets.find_config(data, split), **where) for split in splits]
 
 
 def describe_splits(data, builders, splits):
-    """What a run's settings say of prepared data: their full names, which change with a folder's files, and sizes."""
+    """Describes prepared data for the settings of a run.
+
+    The full name of a folder's data changes with its files.
+    """
     return {
         "data": data,
         "prepared": [builder.info.full_name for builder in builders],
@@ -22,9 +25,11 @@ def describe_splits(data, builders, splits):
 
 
 def load_splits(recipe, builders, splits):
-    """Training batches, a function of the epoch's seed; validation batches; and a function to the uncut training data.
+    """Loads the data of a recipe.
 
-    The pixels of the classes are counted on the last.
+    Returns:
+        A function from the seed of an epoch to its training batches; the validation batches; and a function without
+        arguments to the training data without crops and augmentation, on which the pixels of the classes are counted.
     """
     color = 1.0 if recipe.color is None else recipe.color
     augment = {} if recipe.scales is None else {"augment": True, "scales": recipe.scales, "color": color}
@@ -38,14 +43,16 @@ def load_splits(recipe, builders, splits):
 
 
 def ensure_length(dataset, name):
-    """The dataset, counted if it does not know its length, which `keras.Model.fit` and learning rate schedules need.
+    """Returns the dataset with its length, which `keras.Model.fit` and learning rate schedules need.
+
+    If the dataset does not know its length, its elements are counted.
 
     Args:
         dataset: A `tf.data.Dataset`.
-        name: What messages call it.
+        name: What messages call the dataset.
 
     Raises:
-        ValueError: If the dataset has no end.
+        ValueError: If the dataset is infinite.
 
     Example:
 
@@ -55,7 +62,7 @@ def ensure_length(dataset, name):
     """
     length = int(dataset.cardinality())
     if length == tf.data.INFINITE_CARDINALITY:
-        raise ValueError(f"Found {name} data without an end: expected a dataset of finite length. Fix: .take(n).")
+        raise ValueError(f"Found {name} data without an end: expected a finite dataset. Fix: use dataset.take(n).")
     if length == tf.data.UNKNOWN_CARDINALITY:
         print(f"Counting the {name} batches, because their dataset does not know its length.", flush=True)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in dataset)))

@@ -1,4 +1,4 @@
-"""The exponential moving average (EMA) of weights, which Keras' optimizers keep."""
+"""The exponential moving average (EMA) of weights, which Keras' optimizers compute."""
 
 import contextlib
 
@@ -6,7 +6,14 @@ from .checkpoints import assign, copy_values
 
 
 def make_ema_options(share, steps):
-    """Arguments of an optimizer that averages weights over a share of the steps. None or 0 averages no weights.
+    """Makes the arguments of an optimizer that averages weights over a share of the steps.
+
+    Args:
+        share: Share of the steps, such as 0.05. None or 0 averages no weights.
+        steps: Number of steps of the whole run.
+
+    Returns:
+        Dict of keyword arguments for a `keras.optimizers.Optimizer`.
 
     Example:
 
@@ -17,7 +24,7 @@ def make_ema_options(share, steps):
 
 
 def uses_ema(model):
-    """Whether the model's optimizer averages weights. Keras' loss scaling may be wrapped around the optimizer."""
+    """Whether the model's optimizer averages weights. It may be inside Keras' loss scaling optimizer."""
     return bool(getattr(getattr(model.optimizer, "inner_optimizer", model.optimizer), "use_ema", False))
 
 
@@ -25,7 +32,8 @@ def uses_ema(model):
 def use_ema_weights(model):
     """Puts the averaged weights into the model inside the block, if its optimizer averages weights.
 
-    `keras.callbacks.SwapEMAWeights` swaps them by adding and subtracting on TensorFlow, which changes the last bits.
+    `keras.callbacks.SwapEMAWeights` adds and subtracts weights to swap them on TensorFlow, which changes their last
+    bits.
 
     Args:
         model: A compiled model.

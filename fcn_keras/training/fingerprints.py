@@ -1,7 +1,7 @@
-"""Fingerprints of nets, optimizers, files and labels. A run compares them with those that it was begun with.
+"""Fingerprints of nets, optimizers, files and labels. A run compares them with those that it was started with.
 
-A name such as ``"vgg16"`` needs no fingerprint. An object or a file does. Equal ones have the same fingerprint in every
-process.
+A name such as ``"vgg16"`` needs no fingerprint, but an object or a file does. Equal objects have equal fingerprints in
+all processes.
 """
 
 import hashlib
@@ -15,12 +15,13 @@ import tensorflow as tf
 from ..models import backbones
 
 LENGTH = 16  # hexadecimal digits
-# Keras numbers the names of layers, inputs and optimizers anew in each process. Their settings have one of these keys.
+# Keras puts numbers into the names of layers, inputs and optimizers, and they differ between processes. The settings of
+# such objects have one of these keys.
 NUMBERED = {"trainable", "batch_shape", "learning_rate", "inner_optimizer"}
 
 
 def hash_model(model, weights=False):
-    """Fingerprint of a net: its layers and all their settings. The numbers in the names of layers do not count.
+    """Computes the fingerprint of a net: its layers and all their settings, without the numbers in the layers' names.
 
     Args:
         model: Keras model. If it has no ``get_config``, only its class and the shapes of its weights count.
@@ -43,7 +44,7 @@ def hash_model(model, weights=False):
 
 
 def hash_optimizer(optimizer):
-    """Fingerprint of the settings of an optimizer, including its schedule.
+    """Computes the fingerprint of the settings of an optimizer, including its schedule.
 
     Args:
         optimizer: Keras optimizer.
@@ -61,7 +62,9 @@ def hash_optimizer(optimizer):
 
 
 def hash_labels(dataset):
-    """Fingerprint of the integers in the first batch, such as masks. Every machine decodes these to the same values.
+    """Computes the fingerprint of the integers in the first batch, such as masks.
+
+    Images are left out, because JPEG files may be decoded to other values on another machine.
 
     Args:
         dataset: A `tf.data.Dataset` of batches.
@@ -82,7 +85,7 @@ def hash_labels(dataset):
 
 
 def hash_file(path):
-    """Fingerprint of the bytes of a file.
+    """Computes the fingerprint of the bytes of a file.
 
     Args:
         path: Path of the file.
@@ -129,7 +132,7 @@ def describe_backbone(backbone, weights):
 def _read_config(get):
     try:
         config = get()
-    except NotImplementedError:  # a class of the caller's that has no `get_config`
+    except NotImplementedError:  # the caller's class has no `get_config`
         return None
     names = {}
     _collect_names(config, names)

@@ -1,4 +1,4 @@
-"""What a run writes next to its nets: settings, machine, epochs, metrics and pictures; and what it prints."""
+"""Writes and prints what a run reports: settings, machine, epochs, metrics and pictures."""
 
 import csv
 import datetime
@@ -29,19 +29,19 @@ PACKAGES = ("fcn-keras", "keras", "tensorflow", "jax", "torch", "numpy", "tensor
 
 
 def write_config(directory, config):
-    """Writes ``config.json``, the settings that a run is begun with; see `require_same`."""
+    """Writes ``config.json``, the settings that a run is started with; see `require_same`."""
     write_json(pathlib.Path(directory) / "config.json", {"format": FORMAT, **config})
 
 
 def require_same(directory, config):
-    """Refuses a folder whose run was begun with other settings.
+    """Raises an error if the run in a folder was started with other settings.
 
     Args:
         directory: Folder of a run.
-        config: Dict of the settings that are asked for now.
+        config: Dict of the settings of this run.
 
     Raises:
-        ValueError: If the folder holds other settings. Each is named, with what was found there and what is asked for.
+        ValueError: If the folder holds other settings. The message gives each of them, with both values.
 
     Example:
 
@@ -51,14 +51,12 @@ def require_same(directory, config):
     ...
     ValueError: run holds a run with other settings: epochs is 2 there, 3 here. Fix: take another ...
     """
-    config = json.loads(
-        json.dumps(replace_nonfinite({"format": FORMAT, **config}))
-    )  # as JSON gives it back: tuples are lists
+    config = json.loads(json.dumps(replace_nonfinite({"format": FORMAT, **config})))  # this makes tuples lists
     there = json.loads((pathlib.Path(directory) / "config.json").read_text(encoding="utf-8"))
     if there.get("format") != FORMAT:
         raise ValueError(
-            f"{directory} holds a run with other settings: another edition of fcn_keras began it, whose "
-            "settings have other names. Fix: take another directory. The run's nets still load with load_model."
+            f"{directory} holds a run with other settings: another edition of fcn_keras started it, and "
+            "its settings have other names. Fix: take another directory. The run's nets still load with load_model."
         )
     if differing := [key for key in {**there, **config} if there.get(key) != config.get(key)]:
         short = functools.partial(textwrap.shorten, width=60, placeholder=" …")
@@ -67,12 +65,12 @@ def require_same(directory, config):
         )
         raise ValueError(
             f"{directory} holds a run with other settings: {told}. Fix: take another directory, or the settings "
-            "that the run was begun with. The number of epochs cannot be changed either."
+            "that the run was started with. The number of epochs cannot be changed either."
         )
 
 
 def describe_environment():
-    """What a run runs with: date, command, versions, backend, devices, machine and the commit of the package.
+    """Describes how a run was started: date, command, versions, backend, devices, machine and commit of the package.
 
     Returns:
         Dict for JSON.
@@ -100,7 +98,7 @@ def write_environment(directory):
     """Adds `describe_environment` to ``environment.json``, which has an entry for each start of the run.
 
     Warns:
-        UserWarning: If the backend or the version of a package is not that of the start before.
+        UserWarning: If the backend or the version of a package has changed since the last start.
     """
     path = pathlib.Path(directory) / "environment.json"
     entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
@@ -109,11 +107,11 @@ def write_environment(directory):
     before, now = entries[-2:] if len(entries) > 1 else entries * 2
     if changed := [name for name in (*PACKAGES, "backend") if before.get(name) != now.get(name)]:
         told = ", ".join(f"{name} {now.get(name)} (before: {before.get(name)})" for name in changed)
-        warnings.warn(f"{directory} is continued with {told}: its last digits may change.", stacklevel=4)
+        warnings.warn(f"{directory} is continued with {told}: the last digits of the results may change.", stacklevel=4)
 
 
 def write_history(directory, history):
-    """Writes ``history.csv``: a row for each epoch. What an epoch did not measure is empty."""
+    """Writes ``history.csv``, with a row for each epoch. A cell is empty if its value was not measured."""
     columns = list(dict.fromkeys(itertools.chain(["epoch"], *history)))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -129,12 +127,12 @@ def write_metrics(directory, evaluation, record):
 
 
 def read_metrics(directory):
-    """The content of ``metrics.json``."""
+    """Reads ``metrics.json``."""
     return json.loads((pathlib.Path(directory) / "metrics.json").read_text(encoding="utf-8"))
 
 
 def require_metrics(directory, content):
-    """Refuses a ``metrics.json`` whose metrics have other names.
+    """Raises an error if the metrics in a ``metrics.json`` have other names.
 
     Raises:
         ValueError: If a metric is missing.
@@ -147,7 +145,7 @@ def require_metrics(directory, content):
 
 
 def write_table(directory, evaluation, record, monitor):
-    """Writes ``metrics.md``: the table of ``last.keras``, and which epoch ``best.keras`` is."""
+    """Writes ``metrics.md``: the metrics of ``last.keras`` as a table, and the epoch of ``best.keras``."""
     best = record["best"]
     told = f"; best.keras: epoch {best['epoch']}, {monitor} {100 * best['score']:.1f}" if best else ""
     text = f"last.keras on the validation images, in percent{told}.\n\n{evaluation.table()}"
@@ -187,14 +185,14 @@ def save_figures(directory, figures):
 
 
 def make_tensorboard(directory):
-    """Keras' callback for TensorBoard, in a list that is empty if tensorboard is not installed."""
+    """Makes a list of Keras' TensorBoard callback. The list is empty if tensorboard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         return []
     return [keras.callbacks.TensorBoard(pathlib.Path(directory) / "tensorboard", write_graph=False)]
 
 
 def print_history(run):
-    """Prints the epochs that were trained before, unless the run is silent."""
+    """Prints the epochs that were trained before, if the run prints anything."""
     history = run.record()["history"]
     if run.verbose and history:
         rest = "nothing is left to train" if run.finished else "the run continues"
@@ -204,7 +202,7 @@ def print_history(run):
 
 
 def format_epoch(name, epochs, entry):
-    """An epoch in one line."""
+    """Formats an epoch in one line."""
     words = {"loss": "loss", "mean_iou": "mean IoU", "val_mean_iou": "validation mean IoU", "val_mask_ap": "mask AP"}
     measured = ", ".join(f"{word} {entry[key]:.3f}" for key, word in words.items() if key in entry)
     return f"{name:<14} epoch {entry['epoch']:>3}/{epochs}: {measured} ({entry['seconds']:.0f} s)"
@@ -218,7 +216,7 @@ def _find_version(name):
 
 
 def _find_commit():
-    """The commit that the package stands at, with a + if files differ from it; None outside a repository."""
+    """The commit of the package, with a + if its files differ from that commit. None outside a repository."""
     git = ["git", "-C", str(pathlib.Path(__file__).parents[1])]
     try:
         commit, changed = (

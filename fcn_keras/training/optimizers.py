@@ -13,12 +13,12 @@ from ..layers._keras import get_variable_index
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class Polynomial(keras.optimizers.schedules.PolynomialDecay):
-    """``rate * (1 - step / steps) ** power``, after a linear warm-up.
+    """The polynomial schedule ``rate * (1 - step / steps) ** power``, after a linear warm-up.
 
     Args:
         initial_learning_rate: Learning rate at the start of the decay.
         decay_steps: Number of steps until the rate is zero, the warm-up included.
-        power: Exponent. The usual one is 0.9.
+        power: Exponent, usually 0.9.
         warmup: Number of steps in which a factor rises linearly to 1. 0 starts at the full rate.
 
     Example:
@@ -45,11 +45,14 @@ class Polynomial(keras.optimizers.schedules.PolynomialDecay):
 
 
 class _Layerwise:
-    """Mixin: a factor of the learning rate for each variable, and decay of kernels only."""
+    """A mixin with a factor of the learning rate for each variable, and with weight decay for kernels only."""
 
     def __init__(self, learning_rate, rates=None, decay=0.0, **kwargs):
         if kwargs.get("weight_decay") is not None:
-            raise ValueError(f"Found weight_decay={kwargs['weight_decay']}: biases would shrink too. Fix: pass decay=.")
+            raise ValueError(
+                f"Found weight_decay={kwargs['weight_decay']}: expected None, because it also shrinks biases. "
+                "Fix: pass decay=, which shrinks only kernels."
+            )
         super().__init__(learning_rate, **kwargs)
         self.rates, self.decay = None if rates is None else tuple(float(rate) for rate in rates), decay
 
@@ -64,7 +67,7 @@ class _Layerwise:
         super().build(variables)
 
     def _rate(self, variable, learning_rate):
-        # By index: on TensorFlow `update_step` gets variables that have lost their Keras names.
+        # By index, because on TensorFlow `update_step` gets variables without their Keras names.
         return learning_rate if self.rates is None else learning_rate * self.rates[get_variable_index(self, variable)]
 
     def _decays(self, variable):
@@ -83,9 +86,9 @@ class LayerwiseAdamW(_Layerwise, keras.optimizers.Adam):
 
     Args:
         learning_rate: Float or schedule.
-        rates: A factor of the learning rate for each trainable variable of the model, in their order. None stands for
-            1 for all. See `make_layer_rates`.
-        decay: Share of a kernel that a step with learning rate 1 takes off. Vectors (biases, batch normalisation) do
+        rates: A factor of the learning rate for each trainable variable of the model, in order. With None, all factors
+            are 1. See `make_layer_rates`.
+        decay: Share of a kernel that a step with learning rate 1 subtracts. Vectors (biases, batch normalisation) do
             not decay.
         **kwargs: As in `keras.optimizers.Adam`.
 
@@ -144,7 +147,7 @@ class LayerwiseSGD(_Layerwise, keras.optimizers.SGD):
 
 
 def make_layer_rates(model, backbone, within=None):
-    """A factor of the learning rate for each trainable variable: `backbone` in the backbone, 1 elsewhere.
+    """Makes a factor of the learning rate for each trainable variable: `backbone` in the backbone, 1 elsewhere.
 
     Args:
         model: A net of `fcn_keras.models.fcn`.

@@ -1,7 +1,7 @@
 """Trains the small classifier `MiniVGG` on single shapes: ``python -m fcn_keras.training.pretrain``.
 
-The segmentation networks start from it, as the paper's start from VGG16 and ImageNet. Training takes about ten minutes
-on two CPU cores and writes ``mini_vgg.weights.h5`` among the weights of the package.
+The segmentation networks start from its weights, as the paper's networks start from VGG16 trained on ImageNet. Training
+takes about ten minutes on two CPU cores and writes ``mini_vgg.weights.h5`` into the package.
 """
 
 import argparse
@@ -21,12 +21,13 @@ SEED = 1
 
 
 def load_objects(split, *, data_dir=None, seed=None):
-    """Batches of single objects, 96×96, with their classes.
+    """Loads batches of images of one object each, 96×96, with their classes.
 
     Args:
         split: ``"train"`` or ``"validation"``.
         data_dir: As in `fcn_keras.datasets.prepare`.
-        seed: Seed of order and augmentation (turns, flips, brightness, contrast). None gives the examples unchanged.
+        seed: Seed of the order and of augmentation (turns, flips, brightness, contrast). None gives the examples
+            unchanged and in order.
 
     Returns:
         A `tf.data.Dataset` of images float32 ``(batch, 96, 96, 3)`` in 0–255 and labels ``(batch,)``.
@@ -38,7 +39,7 @@ def load_objects(split, *, data_dir=None, seed=None):
     builder = prepare("shapes", "objects", data_dir=data_dir)
     undecoded = {"image": tfds.decode.SkipDecoding()}
     examples = builder.as_dataset(split=split, as_supervised=True, decoders=undecoded).cache()
-    if seed is not None:  # files are shuffled, not pixels
+    if seed is not None:  # shuffle encoded files, because decoded pixels need more memory
         examples = examples.shuffle(len(examples), seed=seed)
     decode = builder.info.features["image"].decode_example
     examples = examples.map(lambda image, label: (tf.cast(decode(image), tf.float32), label), tf.data.AUTOTUNE)
@@ -48,7 +49,7 @@ def load_objects(split, *, data_dir=None, seed=None):
 
 
 def _augment(image, label):
-    """Turns, flips, brightness and contrast: none of them changes what an object is."""
+    """Applies a random turn, flip, brightness and contrast, which do not change the class of an object."""
     image = tf.image.rot90(image, tf.random.uniform((), 0, 4, tf.int32))
     image = tf.image.random_flip_left_right(image)
     image = tf.image.random_contrast(image, 0.7, 1.3) + tf.random.uniform((), -25, 25)
@@ -84,7 +85,7 @@ def pretrain(path=WEIGHTS / "mini_vgg.weights.h5", epochs=EPOCHS, data_dir=None,
         keras.optimizers.AdamW(rate), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
     )
     model.fit(train, validation_data=validation, epochs=epochs, verbose=verbose, shuffle=False)
-    bare = MiniVGG(weights=None)  # a compiled model would save its optimizer's moments too, three times the size
+    bare = MiniVGG(weights=None)  # a compiled model also saves its optimizer, which triples the size
     bare.set_weights(model.get_weights())
     atomic_write(path, bare.save_weights)
     return model.evaluate(validation, verbose=0, return_dict=True)["accuracy"]

@@ -1,6 +1,6 @@
-"""Recipes: how one net is trained, and the numbers of the paper's Table 2.
+"""Recipes, which say how one net is trained, and the numbers of the paper's Table 2.
 
-Importing this module imports neither Keras nor TensorFlow, so the command line can read the choices at once.
+Importing this module imports neither Keras nor TensorFlow, so the command line can read the choices quickly.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 NETS = ("FCN-32s", "FCN-16s", "FCN-8s", "FCN-8s-at-once")
 OPTIMIZERS = ("adamw", "sgd", "caffe")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-#: Fields of a `Recipe` that say how batches are made. Data of the caller's come in batches already.
+#: Fields of a `Recipe` that say how batches are made. They have no effect on the caller's own batches.
 DATA_FIELDS = ("batch", "validation_batch", "size", "scales", "color", "augmentation")
 
 #: Table 2 of the paper, on 736 images of VOC2011 val, in percent: pixel accuracy, mean accuracy, mean IU,
@@ -21,7 +21,7 @@ PAPER_TABLE_2 = {
     "FCN-16s": (90.0, 75.7, 62.4, 83.0),
     "FCN-8s": (90.3, 75.9, 62.7, 83.2),
 }
-#: The net that a finer one starts from.
+#: The net from which a finer net starts.
 STARTS_FROM = {"FCN-16s": "FCN-32s", "FCN-8s": "FCN-16s"}
 
 
@@ -33,7 +33,7 @@ class Recipe:
         net: ``"FCN-8s"``, ``"FCN-16s"``, ``"FCN-32s"`` or ``"FCN-8s-at-once"`` (whose skips are scaled). New score
             layers start at zero, so before its first step an FCN-8s gives the logits of an FCN-32s: zeros.
         backbone, weights, head, upsampling: As in `fcn_keras.FCN32s`.
-        batch_norm: Whether to train the batch normalisation of the backbone. By default it keeps its statistics.
+        batch_norm: Whether to train the batch normalisation of the backbone. By default its statistics stay fixed.
         epochs: Passes over the training data.
         batch, validation_batch: Images in a batch. `validation_batch` must be 1 if images differ in size.
         size: ``(height, width)`` of the training crops: at random places with augmentation, else in the middle. None
@@ -43,8 +43,8 @@ class Recipe:
         augmentation: More arguments of `fcn_keras.datasets.load` for the training data, such as ``{"cache": True}``.
         optimizer: ``"adamw"`` or ``"sgd"``, both with polynomial decay, or ``"caffe"``, the authors' solver at a
             constant rate.
-        learning_rate: Learning rate at the start, of all layers after the backbone.
-        backbone_rate: Learning rate of the backbone in units of `learning_rate`. Not with ``"caffe"``.
+        learning_rate: Initial learning rate of all layers after the backbone.
+        backbone_rate: Learning rate of the backbone divided by `learning_rate`. Not with ``"caffe"``.
         power, warmup: Exponent of the decay, and number of steps of linear warm-up. Not with ``"caffe"``.
         momentum: Momentum of ``"sgd"`` and ``"caffe"``.
         decay: Weight decay. Biases and batch normalisation do not decay.
@@ -59,11 +59,11 @@ class Recipe:
             logits are always float32. ``"mixed_float16"`` cannot hold the loss of ``reduction="sum"``.
         jit_compile: Whether to compile the steps with XLA. Each size of image is compiled once.
 
-    Gradient checkpointing is not a field: under ``keras.RematScope(mode="full")`` Keras 3.15 stops these nets on
-    TensorFlow at the first step. To save memory, take a smaller crop, `accumulate`, or half precision.
+    Gradient checkpointing is not a field: with ``keras.RematScope(mode="full")`` on TensorFlow, Keras 3.15 raises an
+    error at the first step of these nets. To save memory, use smaller crops, `accumulate` or half precision.
 
     Raises:
-        ValueError: If a field has none of these values, or would have no effect next to the others.
+        ValueError: If a field has another value, or would have no effect.
 
     Example:
 
@@ -119,13 +119,13 @@ class Recipe:
             raise ValueError(f"Found {found} with {what}: expected {expected}, because other values have no effect.")
 
     def describe(self):
-        """The fields as JSON. Fingerprints describe a backbone that is no name and weights that are a file."""
+        """Returns the fields for JSON, with fingerprints of a backbone object and of a file of weights."""
         from .fingerprints import describe_backbone
 
         return vars(self) | describe_backbone(self.backbone, self.weights)
 
     def build(self, num_classes, net=None):
-        """The net before its first epoch.
+        """Builds the net as it is before its first epoch.
 
         Args:
             num_classes: Number of classes, background included.
@@ -153,7 +153,7 @@ class Recipe:
         return model
 
     def make_optimizer(self, model, steps):
-        """The optimizer of a net for a run of `steps` steps."""
+        """Makes the optimizer of a net for a run of `steps` steps."""
         from ..paper.solver import CaffeSGD
         from .ema import make_ema_options
         from .optimizers import LayerwiseAdamW, LayerwiseSGD, Polynomial, make_layer_rates
@@ -169,7 +169,7 @@ class Recipe:
         return LayerwiseAdamW(rate, rates, self.decay, **shared)
 
     def make_loss(self, pixels):
-        """The loss.
+        """Makes the loss.
 
         Args:
             pixels: Function without arguments that counts the training pixels of each class. It is called only if the
@@ -189,7 +189,7 @@ class Recipe:
 
 @contextlib.contextmanager
 def _use_dtype_policy(precision):
-    """Sets Keras' policy for the layers that are made inside the block."""
+    """Sets Keras' dtype policy for the layers that are made inside the block."""
     import keras
 
     before = keras.config.dtype_policy()
@@ -224,7 +224,7 @@ RECIPES = {
 
 
 def find_recipe(recipe, table):
-    """Returns the recipe of a name in a table of recipes, or the recipe itself if it is one."""
+    """Returns a recipe: the argument itself, or if it is a name, the recipe of that name in a table."""
     if isinstance(recipe, str):
         if recipe not in table:
             kind = type(next(iter(table.values()))).__name__

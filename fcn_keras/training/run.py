@@ -1,9 +1,10 @@
-"""A run: one net trained for some epochs in a folder of its own. It can be killed at any moment and then continued.
+"""A run: one net is trained for some epochs in its own folder. You can kill it at any moment and continue it.
 
-After every epoch, or every so many steps, the whole state of the run is in one file, ``checkpoint.npz``: every variable
-of the net, of the optimizer and of the running metrics, and the record of the epochs. It is replaced atomically, so it
-is always complete, and everything else in the folder follows from it. Order, augmentation and dropout depend on the
-seed and the epoch alone. On a CPU an interrupted run therefore ends with the same bits as an uninterrupted one.
+After every epoch, or every so many steps, the whole state of the run is saved in one file, ``checkpoint.npz``: every
+variable of the net, of the optimizer and of the running metrics, and the record of the epochs. The file is replaced
+atomically, so it is always complete. All other files in the folder can be made from it. Order, augmentation and dropout
+depend only on the seed and the epoch. On a CPU an interrupted run therefore ends with the same bits as an uninterrupted
+one.
 """
 
 import contextlib
@@ -31,33 +32,34 @@ from .ema import use_ema_weights, uses_ema
 
 @dataclasses.dataclass
 class Run:
-    """Trains one net in a folder. Called again, it continues where it was stopped.
+    """Trains one net in a folder. If it was stopped, the same call continues it.
 
     The folder holds ``config.json`` (the settings), ``environment.json`` (machine and versions of each start),
     ``history.csv``, ``last.keras`` and ``best.keras`` (for inference: no optimizer, averaged weights if there are any),
-    and ``tensorboard/`` if tensorboard is installed. At the end come ``metrics.json``, ``metrics.md``, ``curves.png``
-    and ``samples.png``; until then there is ``checkpoint.npz``. The process that trains holds a lock on the folder.
+    and ``tensorboard/`` if tensorboard is installed. During training it also holds ``checkpoint.npz``. At the end,
+    ``metrics.json``, ``metrics.md``, ``curves.png`` and ``samples.png`` are added, and the checkpoint is deleted. The
+    process that trains holds a lock on the folder.
 
-    A run is continued with what it was begun with, or not at all. It compares `settings`, the fields that change the
+    A run can only be continued with what it was started with. The run compares `settings`, the fields that change the
     result, the shapes of the data, the labels of the first validation batch and, if a checkpoint exists, the optimizer
-    and the net with all its settings. A new backend or version only changes the last digits: a warning names it.
+    and the net with all its settings. Another backend or version changes only the last digits, so it causes a warning.
 
     Args:
         directory: Folder of the run.
         build: Function without arguments that makes the net as it is before the first epoch.
         optimizer: Function from the net and the number of steps in the whole run to an optimizer.
         train: Function from an integer, different for each epoch, to a `tf.data.Dataset` of batches (images, masks):
-            the same batches for the same integer. Data of unknown length are counted at each start.
+            the same integer gives the same batches. If their number is unknown, they are counted at each start.
         validation: Dataset of the batches to measure on.
         class_names: Names of the classes, background included.
         epochs: Passes over the training data.
-        settings: What else is needed to repeat the run, for JSON: recipe, data, splits.
+        settings: Dict for JSON of what else is needed to repeat the run, such as the recipe and the data.
         loss: The loss. By default the mean `fcn_keras.losses.PixelCrossentropy`.
         seed: Seed of the run.
         name: Name of the run in what it prints.
         validate_every: Epochs between two measurements. 0 measures at the end only and writes no ``best.keras``.
         monitor: The metric by which ``best.keras`` is chosen.
-        checkpoint_steps: Steps between two checkpoints inside an epoch, for long epochs. 0 writes none there.
+        checkpoint_steps: Steps between two checkpoints inside an epoch, for long epochs. 0 writes none.
         samples: Number of validation images in ``samples.png``. 0 draws no pictures.
         palette: Colours of the classes in the samples, ``(C, 3)``.
         jit_compile: Whether to compile the steps with XLA.
@@ -105,16 +107,15 @@ class Run:
             The trained `keras.Model`, compiled, with the weights of ``last.keras``.
 
         Raises:
-            ValueError: If the folder holds a run with other settings, which are named; or if the data have no end.
+            ValueError: If the folder holds a run with other settings, or if the data are infinite.
             FloatingPointError: If the loss is not finite. The message names the step and likely causes.
             OSError: If a file cannot be written. Earlier files are complete, and the run can be continued.
             BlockingIOError: If another process trains in the folder.
         """
         config = self._config()
-        self._require_same(config)  # before the lock, so that a folder that is refused stays as it is
-        with (
-            contextlib.nullcontext() if self.finished else lock_folder(self.directory)
-        ):  # a finished one may be read-only
+        self._require_same(config)  # before the lock, which writes into the folder
+        # The folder of a finished run may be read-only.
+        with contextlib.nullcontext() if self.finished else lock_folder(self.directory):
             self._require_same(config)
             logs.print_history(self)
             if not self.finished:
@@ -128,7 +129,7 @@ class Run:
         return (self.directory / "metrics.json").exists()
 
     def record(self):
-        """The epochs so far: ``epoch`` whole ones and ``step`` steps of the next; ``history`` and ``best``."""
+        """What is trained so far: ``epoch`` whole epochs, ``step`` steps of the next, ``history`` and ``best``."""
         if self.finished:
             return logs.read_metrics(self.directory)["record"]
         if self.checkpoint.exists():
@@ -146,7 +147,7 @@ class Run:
         return self.directory / "checkpoint.npz"
 
     def results(self):
-        """Of a finished run ``metrics``, ``per_class_iou`` (NaN: absent), ``history``, ``training_seconds``."""
+        """``metrics``, ``per_class_iou`` (NaN: class absent), ``history``, ``training_seconds`` of a finished run."""
         content = logs.read_metrics(self.directory)
         history = content["record"]["history"]
         seconds = sum(entry["seconds"] for entry in history)
@@ -159,7 +160,7 @@ class Run:
         return model
 
     def measure(self, model):
-        """What is measured after an epoch, by name."""
+        """Measures the net after an epoch. Returns a dict from names to values."""
         found = model.evaluate(self.validation, verbose=0, return_dict=True)
         return {name: found[name] for name in ("loss", *METRICS)}
 
@@ -194,7 +195,7 @@ class Run:
         model, state, made_of = self._start()
         record = self._restore(state, made_of)
         if record["epoch"]:
-            self._publish(model, record)  # a run that was killed after its checkpoint has not done this
+            self._publish(model, record)  # because a run that was killed after its checkpoint has not done this
         while record["epoch"] < self.epochs:
             self._one_epoch(model, state, record)
         return self._finish(model, record)
@@ -224,7 +225,7 @@ class Run:
         if changed := [name for name in made_of if record.get(name) != made_of[name]]:
             raise ValueError(
                 f"{self.checkpoint} belongs to another {' and to another '.join(changed)}: found other layers or other "
-                "settings. Fix: take another directory, or the net and the optimizer that the run was begun with."
+                "settings. Fix: take another directory, or the net and the optimizer that the run was started with."
             )
         checkpoints.restore(self.checkpoint, state)
         return record
@@ -239,7 +240,8 @@ class Run:
         if self.verbose == 1:
             print(f"{self.name} epoch {record['epoch'] + 1}/{self.epochs}")
         callback = RunCallback(self, state, record, started)
-        # One fit for each epoch, because each has data of its own. Then Keras puts averaged weights into the model.
+        # We call `fit` once for each epoch, because each has its own data. At its end, Keras puts averaged weights into
+        # the model.
         model.fit(
             data,
             initial_epoch=record["epoch"],
@@ -260,9 +262,9 @@ class Run:
         self._publish(model, record)
 
     def _publish(self, model, record):
-        """Writes what follows from a checkpoint: the table of epochs and, after a whole epoch, the nets."""
+        """Writes the table of epochs and, after a whole epoch, the nets."""
         logs.write_history(self.directory, record["history"])
-        if not record["step"]:  # inside an epoch the weights are no longer those of the last row
+        if not record["step"]:  # else the weights are not those of the last row
             best = (record["best"] or {}).get("epoch") == record["epoch"]
             with use_ema_weights(model):
                 bare = self._bare(model)

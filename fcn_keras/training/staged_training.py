@@ -1,4 +1,4 @@
-"""Staged training, as in Table 2 of the paper: FCN-32s-fixed, FCN-32s, FCN-16s, FCN-8s, each from the one before it.
+"""Staged training, as in Table 2 of the paper: FCN-32s-fixed, FCN-32s, FCN-16s and FCN-8s, one after the other.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2–4.3 and Table 2.
 """
@@ -22,11 +22,11 @@ from .stages import STAGED_RECIPES, StagedRecipe
 
 @dataclasses.dataclass
 class StagedTraining:
-    """Trains the stages one after the other and fills the table.
+    """Trains the stages one after the other, and makes a table of their metrics.
 
-    Each stage is a `fcn_keras.training.Run` in a folder of its own under `directory`. ``table.json`` and ``table.md``
-    next to these folders hold the metrics. After an interruption, `run` continues after the last whole epoch. On a CPU
-    the result has the same bits, interrupted or not.
+    Each stage is a `fcn_keras.training.Run` in its own folder under `directory`. ``table.json`` and ``table.md`` next
+    to these folders hold the metrics. After an interruption, `run` continues after the last whole epoch. On a CPU an
+    interrupted run ends with the same bits as an uninterrupted one.
 
     Args:
         directory: Folder of the stages.
@@ -85,7 +85,7 @@ class StagedTraining:
             The table, as Markdown.
 
         Raises:
-            ValueError, FloatingPointError, OSError: As in `fcn_keras.training.Run.run`, for the stage at hand.
+            ValueError, FloatingPointError, OSError: As in `fcn_keras.training.Run.run`.
         """
         for number, stage in enumerate(self.recipe.stages):
             self._run(stage, seed=100_003 * self.seed + 1_009 * number).run()
@@ -99,20 +99,20 @@ class StagedTraining:
             name: Name of the stage.
 
         Raises:
-            ValueError: If there is no such stage, or it is not trained to its end.
+            ValueError: If there is no such stage, or if it is not finished.
         """
         run = self._run(self._stage(name))
         if not run.finished:
-            raise ValueError(f"Stage {name} in {self.directory} is not trained to its end. Fix: call run().")
+            raise ValueError(f"Stage {name} in {self.directory} is not finished. Fix: call run().")
         return run.model()
 
     def results(self):
-        """Results of the finished stages: dict from names to what `fcn_keras.training.Run.results` gives."""
+        """Results of the finished stages: a dict from names to what `fcn_keras.training.Run.results` returns."""
         runs = {stage.name: self._run(stage) for stage in self.recipe.stages}
         return {name: run.results() for name, run in runs.items() if run.finished}
 
     def table(self):
-        """The finished stages in the form of Table 2, in percent, as Markdown."""
+        """The metrics of the finished stages in percent, as a Markdown table like Table 2."""
         return markdown_table(self._metrics())
 
     def record(self, name):
@@ -163,7 +163,7 @@ class StagedTraining:
 
 
 def prepare_stages(recipe, directory, *, source=None, data_dir=None, splits=None, seed=0, **options):
-    """Makes the staged training that a recipe describes. Its ``run()`` trains the stages.
+    """Prepares the data of a recipe for staged training. Call ``run()`` of the result to train the stages.
 
     Args:
         recipe: A `StagedRecipe`, or a name in `STAGED_RECIPES`.
@@ -204,7 +204,7 @@ def prepare_stages(recipe, directory, *, source=None, data_dir=None, splits=None
 
 
 def markdown_table(results, paper=True):
-    """Metrics of several nets in the form of the paper's Table 2.
+    """Formats the metrics of several nets like the paper's Table 2.
 
     Args:
         results: Dict from names of nets to dicts of the four metrics, in ``[0, 1]``.

@@ -1,7 +1,7 @@
-"""Recipes of staged training: data set, epochs and learning rate of each stage, and the `Recipe` that the stages share.
+"""The stages of Table 2, and the recipes of staged training.
 
-We measured those for shapes and CamVid, and that for VOC on a part of it. Nobody has measured "paper", the authors'
-schedule on VGG16. Importing this module imports neither Keras nor TensorFlow.
+We have measured the recipes for shapes and CamVid, and the recipe for VOC on a part of VOC. We have not measured
+"paper", the authors' schedule on VGG16. Importing this module imports neither Keras nor TensorFlow.
 """
 
 import dataclasses
@@ -11,14 +11,14 @@ from .recipes import PAPER_TABLE_2, RECIPES, Recipe
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One line of Table 2: which net, for how many epochs, at which learning rate.
+    """One line of Table 2: a net, and how long and at which learning rate it is trained.
 
     Args:
         name: ``"FCN-32s-fixed"`` (only its score layer is trained), ``"FCN-32s"``, ``"FCN-16s"`` (which starts from the
             FCN-32s of an earlier stage), ``"FCN-8s"`` (which starts from the FCN-16s) or ``"FCN-8s-at-once"`` (which
             starts from the classifier, with scaled skips).
         epochs: Passes over the training data.
-        learning_rate: Learning rate at the start.
+        learning_rate: Initial learning rate.
 
     Raises:
         ValueError: If there is no such stage.
@@ -49,8 +49,8 @@ class StagedRecipe:
         splits: The split to train on and the split to measure on.
 
     Raises:
-        ValueError: If `shared` asks for half precision, XLA, or trained batch normalisation. `fcn_keras.train` has
-            these, staged training does not.
+        ValueError: If `shared` asks for half precision, XLA or trained batch normalisation, which only
+            `fcn_keras.train` supports.
 
     Example:
 
@@ -74,7 +74,7 @@ def _stages(*fixed_32s_16s_8s):
     return tuple(Stage(name, *schedule) for name, schedule in zip(PAPER_TABLE_2, fixed_32s_16s_8s, strict=True))
 
 
-# Nothing but Adam and a schedule, as chapter 5 explains them.
+# Only Adam and a schedule, as chapter 5 explains them.
 PLAIN = Recipe(
     backbone="mini_vgg",
     upsampling="frozen",
@@ -97,7 +97,7 @@ STAGED_RECIPES = {
         _stages((4, 3e-3), (12, 3e-3), (6, 1e-3), (6, 1e-3)),
         dataclasses.replace(RECIPES["light"], size=(336, 336), scales=(0.75, 1.5), backbone_rate=0.05),
     ),
-    "paper": StagedRecipe(  # 100,000 steps for each stage, on SBD's 8,498 images, are twelve epochs
+    "paper": StagedRecipe(  # 100,000 steps for each stage are twelve epochs of SBD's 8,498 images
         "voc",
         _stages((12, 1e-10), (12, 1e-10), (12, 1e-12), (12, 1e-14)),
         RECIPES["paper"],

@@ -19,20 +19,20 @@ def train(
     seed=0,
     **options,
 ):
-    """Trains one net as a recipe says, and leaves a run folder. Called again, it continues an interrupted run.
+    """Trains one net as a recipe says, in the folder of a run. If the run was interrupted, it is continued.
 
     Args:
         recipe: A `Recipe`, or a name in `RECIPES`.
-        data: Name of a data set, as in `fcn_keras.datasets.load`. Or a pair of training data and validation data, both
-            of them batches: the training data are a `tf.data.Dataset` that gives the same in every epoch, or a function
-            that makes the dataset of an epoch from an integer; the validation data are a dataset. Batches of a pair are
-            taken as they are, so the recipe's `DATA_FIELDS` must be those of a recipe in `RECIPES`.
+        data: Name of a data set, as in `fcn_keras.datasets.load`, or a pair of your own training and validation data.
+            The validation data are a `tf.data.Dataset` of batches (images, masks). The training data are also such a
+            dataset, or a function from an integer, different for each epoch, to one. The batches of a pair are used
+            without changes, so the recipe's `DATA_FIELDS` must be those of a recipe in `RECIPES`.
         directory: Folder of the run. `fcn_keras.training.Run` says what it will hold.
-        class_names: Names of the classes. Needed for a pair, and only there.
+        class_names: Names of the classes. You must pass them with a pair, and only then.
         palette: Colours of the classes for the pictures, ``(C, 3)``. By default those of the data set.
-        source, data_dir: As in `fcn_keras.datasets.prepare`. Not for a pair.
-        splits: The split to train on and the split to measure on, by default ``("train", "validation")``. Not for a
-            pair.
+        source, data_dir: As in `fcn_keras.datasets.prepare`. They cannot be used with a pair.
+        splits: The split to train on and the split to measure on. By default ``("train", "validation")``. They cannot
+            be used with a pair.
         seed: Seed of the run.
         **options: Passed to `fcn_keras.training.Run`, such as `checkpoint_steps`, `validate_every` or `verbose`.
 
@@ -88,7 +88,7 @@ def train(
 
 
 def _require_pair(recipe, class_names, **others):
-    """Refuses what would have no effect on data of the caller's."""
+    """Raises an error for arguments that would have no effect on the caller's data."""
     if class_names is None:
         raise ValueError("Found data without the names of its classes. Fix: pass class_names=.")
     found = {name: value for name, value in others.items() if value is not None}
@@ -97,6 +97,6 @@ def _require_pair(recipe, class_names, **others):
             found[field] = getattr(recipe, field)
     if found:
         raise ValueError(
-            f"Found {found} for data of your own: expected none of these, because your batches are taken as they are. "
-            "Fix: put them into your datasets and leave them out here."
+            f"Found {found} for your own data: expected none of these, because your batches are used without changes. "
+            "Fix: remove them here, and make your batches that way."
         )

@@ -219,7 +219,7 @@ def test_what_cannot_be_trained(tmp_path):
     with pytest.raises(ValueError, match="class_names for 'shapes'.*expected none"):
         train(SMALL, "shapes", tmp_path, class_names=NAMES)
     with pytest.raises(
-        ValueError, match=r"Found \{'source': 'mine', 'batch': 2, 'size': \(64, 64\)\} for data of your"
+        ValueError, match=r"Found \{'source': 'mine', 'batch': 2, 'size': \(64, 64\)\} for your own data"
     ):
         train(dataclasses.replace(SMALL, batch=2, size=(64, 64)), data(), tmp_path, class_names=NAMES, source="mine")
     with pytest.raises(ValueError, match="batch_norm=True for a backbone without batch normalisation"):

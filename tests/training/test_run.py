@@ -132,7 +132,7 @@ def test_killed_at_random_moments_it_is_the_unbroken_run_byte_for_byte(unbroken,
 
 def test_out_of_disk_inside_a_checkpoint(unbroken, tmp_path, monkeypatch):
     def full(file, **arrays):
-        file.write(b"PK half a file")
+        pathlib.Path(file).write_bytes(b"PK half a file")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     half = run(tmp_path)
@@ -354,7 +354,9 @@ def test_data_without_an_end_are_refused(part, tmp_path):
         endless.train = lambda seed: train(seed).repeat()
     else:
         endless.validation = endless.validation.repeat()
-    with pytest.raises(ValueError, match=f"Found {part} data without an end: expected .* Fix: .take"):
+    with pytest.raises(
+        ValueError, match=f"Found {part} data without an end: expected a finite dataset. Fix: use dataset.take"
+    ):
         endless.run()
 
 

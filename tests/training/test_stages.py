@@ -182,7 +182,7 @@ def test_one_seed_repeats_and_another_differs(tmp_path):
 def test_a_stage_that_is_not_trained_has_no_model(tmp_path):
     empty = two_stages(tmp_path)
     assert empty.results() == {}
-    with pytest.raises(ValueError, match=r"FCN-16s in .* not trained to its end.*run\(\)"):
+    with pytest.raises(ValueError, match=r"FCN-16s in .* not finished.*run\(\)"):
         empty.model("FCN-16s")
 
 

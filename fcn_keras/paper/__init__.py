@@ -1,6 +1,6 @@
-"""The nets that the authors released, their weights, their solver and their evaluation, reproduced exactly.
+"""Exact reproductions of the nets that the authors released, and of their weights, solver and evaluation.
 
-Use `fcn_keras.FCN8s` for your own work. These nets are for comparison with the released ones.
+Use `fcn_keras.FCN8s` for your own work. The nets here are for comparison with the released ones.
 """
 
 from .nets import CaffeFCN8s, CaffeFCN8sAtOnce, CaffeFCN16s, CaffeFCN32s, CaffeFCNAlexNet

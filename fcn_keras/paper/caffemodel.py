@@ -1,8 +1,8 @@
 """Reads the weights in a ``.caffemodel`` file, without Caffe.
 
-A caffemodel is a protobuf message. Only the fields with names and weights are declared here; the reader skips the
-others. Weights are declared as bytes, because a packed list of floats is stored in the same way, and NumPy can use the
-bytes without a copy.
+A caffemodel is a protobuf message. We declare only the fields with names and weights, and protobuf skips the others. We
+declare weights as bytes, because a packed list of floats is stored in the same way and NumPy can use the bytes without
+a copy.
 
 Reference: Caffe's public message definition (NetParameter, LayerParameter, V1LayerParameter, BlobProto).
 """
@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from .._files import user_path
 
-# Message → field → (number, type). A type is a protobuf type or another message; "+" means that it is repeated.
+# Message → field → (number, type). A type is a protobuf type or another message. "+" means that the field is repeated.
 MESSAGES = {
     "BlobShape": {"dim": (1, "+int64")},
     "Blob": {
@@ -37,7 +37,7 @@ def read_caffemodel(path):
     """Reads the weights of each layer from a caffemodel file.
 
     Args:
-        path: Path of the file, in today's format or that of before 2015.
+        path: Path of the file, in today's format or in the format used before 2015.
 
     Returns:
         A dict from layer name to a list of float32 arrays, in Caffe's order and shapes: kernel ``(O, I, h, w)``, bias
@@ -60,12 +60,12 @@ def read_caffemodel(path):
         layers = {layer.name.decode(): layer.blobs for layer in [*net.layers, *net.layer]}
     except (DecodeError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{path} cannot be read as a caffemodel ({error}): it is another kind of file, or cut off. "
+            f"{path} cannot be read as a caffemodel ({error}): it is another kind of file, or incomplete. "
             "Fix: download it again."
         ) from error
     if not any(layers.values()):
         raise ValueError(
-            f"{path} holds no layer with weights, expected a caffemodel (not a prototxt or a solverstate)."
+            f"Found no layer with weights in {path}. Fix: pass a .caffemodel, not a .prototxt or a .solverstate."
         )
     return {name: [_read_array(blob, name, path) for blob in blobs] for name, blobs in layers.items() if blobs}
 

@@ -1,9 +1,9 @@
 """The nets that the authors released: FCN-32s, 16s, 8s and 8s-at-once on VGG16, and FCN-AlexNet.
 
-The released nets pad the image by 100 pixels, so that even an image of one pixel gives a unit of fc6, and crop what the
-upsampling adds. Their definitions state the crops as numbers: 19 for FCN-32s; 5 and 27 for FCN-16s; 5, 9 and 31 for
-FCN-8s; 18 for FCN-AlexNet. Here `fcn_keras.models.fusion` derives them. Neither the padding nor the crops stand in the
-paper.
+The released nets pad the image by 100 pixels, so that fc6 has an output even for an image of one pixel, and crop what
+the upsampling adds. Their definitions give the crops as numbers: 19 for FCN-32s; 5 and 27 for FCN-16s; 5, 9 and 31 for
+FCN-8s; 18 for FCN-AlexNet. Here `fcn_keras.models.fusion` computes them. The paper mentions neither the padding nor the
+crops.
 
 Reference: the net definitions that the authors published (``*.prototxt``); Long, Shelhamer & Darrell (CVPR 2015), §4;
 Table 1.
@@ -25,14 +25,14 @@ VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)
 def CaffeFCN32s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn32s"):
     """Builds the released FCN-32s, on VGG16.
 
-    Layers have the authors' names. The BGR order, the mean colour and the padding of 100 pixels are inside. Weights are
-    random; see `load_caffemodel`.
+    Layers have the authors' names. The net contains the change to BGR, the subtraction of the mean colour and the
+    padding of 100 pixels. Its weights are random; see `load_caffemodel`.
 
     Args:
         num_classes: Number of classes, background included.
         upsampling: ``"frozen"``: bilinear, as in the released nets. ``"learned_inner"``, as the CVPR paper describes:
             every transposed convolution except the last is learned, starting as bilinear. ``"learned"``: all are.
-        width: Factor of all numbers of channels except the classes. Less than 1 makes a smaller net of the same layers.
+        width: Factor of the number of channels of all layers except the scores. Less than 1 makes a smaller net.
         name: Name of the model.
 
     Returns:
@@ -40,7 +40,7 @@ def CaffeFCN32s(num_classes=21, upsampling="frozen", width=1, name="voc_fcn32s")
         H, W, num_classes)``.
 
     Raises:
-        ValueError: If `upsampling` is something else.
+        ValueError: If `upsampling` is unknown.
 
     Example:
 
@@ -133,8 +133,8 @@ def CaffeFCN8sAtOnce(num_classes=21, upsampling="frozen", width=1, name="voc_fcn
 def CaffeFCNAlexNet(num_classes=21, upsampling="frozen", width=1, name="voc_fcn_alexnet"):
     """Builds the released FCN-AlexNet, the first line of the paper's Table 1.
 
-    The centres of its units are pixels (32 i + 13), not the points between two pixels. Therefore its upsampling kernel
-    has an odd size, 63, and its crop is 18.
+    Its units are centred on pixels (32 i + 13), not between two pixels. Therefore its upsampling kernel has the odd size
+    63, and its crop is 18.
 
     Args:
         num_classes: As in `CaffeFCN32s`.
@@ -183,16 +183,8 @@ def _build_on_vgg(num_classes, upsampling, width, finest, skip_scales, name):
         pools.append(x)
     maps = [pools[2], pools[3], _add_fc6_fc7(pools[4], 7, width)]
     places = geometry.trace_outputs(keras.Model(image, maps))
-    logits = fusion.fuse(
-        maps,
-        places,
-        image,
-        num_classes,
-        finest=finest,
-        upsampling=upsampling,
-        skip_scales=skip_scales,
-        padded=True,
-    )
+    options = {"finest": finest, "upsampling": upsampling, "skip_scales": skip_scales, "padded": True}
+    logits = fusion.fuse(maps, places, image, num_classes, **options)
     return keras.Model(image, logits, name=name)
 
 
@@ -203,7 +195,7 @@ def _pad_image():
 
 
 def _widen(channels, width):
-    """A number of channels, even, so that it can be split into two groups."""
+    """Scales a number of channels. The result is even, so that it can be split into two groups."""
     return max(2, 2 * round(channels * width / 2))
 
 
@@ -212,7 +204,10 @@ def _add_conv(x, channels, kernel, name, padding="same", **kwargs):
 
 
 def _add_pool(x, name):
-    """Pooling of 3×3 with stride 2 that rounds up. A row and a column of zeros, the least that a ReLU gives, do it."""
+    """Adds 3×3 max pooling with stride 2 that rounds the size up, as Caffe does.
+
+    It pads with zeros, which do not change a maximum after a ReLU.
+    """
     x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
     return keras.layers.MaxPooling2D(3, 2, name=name)(x)
 
@@ -231,7 +226,7 @@ class LocalResponseNormalization(keras.layers.Layer):
     ``x / (1 + alpha / size * sum of squares over size channels) ** beta``, on ``(batch, h, w, channels)``.
 
     Args:
-        size: Number of neighbouring channels, the value's own included; odd.
+        size: Number of channels in the sum, including the value's own channel. It is odd.
         alpha: Weight of the squares.
         beta: Exponent.
         **kwargs: As in `keras.layers.Layer`.

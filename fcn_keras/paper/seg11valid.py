@@ -1,7 +1,8 @@
 """The authors' evaluation on seg11valid, also as a command: ``fcn-keras seg11valid``.
 
-seg11valid is the validation list of PASCAL VOC2011 without the images that the Semantic Boundaries Dataset (SBD) trains
-on: 736 images. The net sees each image alone, at its own size. One confusion matrix counts the pixels of all images.
+seg11valid is the validation list of PASCAL VOC2011 without the training images of the Semantic Boundaries Dataset
+(SBD): 736 images. The net predicts one image at a time, at its own size. One confusion matrix counts the pixels of all
+images.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "Metrics", and the note to §4.3 on the 736 images; Everingham et
 al. (IJCV 2015), PASCAL VOC; Hariharan et al. (ICCV 2011), SBD.
@@ -14,7 +15,7 @@ import json
 import keras
 import numpy as np
 
-from .._files import user_path, write_text
+from .._files import user_path, write_json
 from ..datasets.masks import find_pairs, read_mask, require_same_size
 from ..datasets.progress import track
 from ..datasets.voc import lists
@@ -58,15 +59,15 @@ def evaluate_seg11valid(net, voc, sbd=None, *, weights=None, list_file=None, sub
             `load_caffemodel` or `load_state_dict` reads, or a ``.weights.h5`` file.
         list_file: As in `find_seg11valid_images`.
         subset: As in `find_seg11valid_images`.
-        record: JSON file that keeps the counts after every image, so that a run with the same net, weights and list can
-            be stopped and continued. None keeps nothing.
+        record: JSON file to which the counts are written after every image, so that a run with the same net, weights
+            and list can be stopped and continued. None writes no file.
         verbose: Whether to show a progress bar, if the error stream is a terminal.
 
     Returns:
-        A `Seg11validResult`: the metrics, the IoU of each class, and the table next to the published numbers.
+        A `Seg11validResult` with the metrics, the IoU of each class, and a table that includes the published numbers.
 
     Raises:
-        ValueError: If images, masks or weights are missing or wrong, or if the record belongs to another run.
+        ValueError: If images, masks or weights are missing or invalid, or if the record belongs to another run.
 
     Example:
 
@@ -86,8 +87,8 @@ def evaluate_seg11valid(net, voc, sbd=None, *, weights=None, list_file=None, sub
     for _, image, mask in track(images[done:], "images", show=None if verbose else False):
         confusion += _count_pixels(model, image, mask)
         done += 1
-        if record is not None:
-            _keep(record, run, done, confusion)
+        if record is not None:  # in one file, so that the number and the counts agree whenever the run is stopped
+            write_json(record, {"run": run, "done": done, "confusion": confusion.tolist()})
     return Seg11validResult(name, len(images), confusion, comparable=len(images) == IMAGES)
 
 
@@ -96,10 +97,10 @@ def find_seg11valid_images(voc, sbd=None, list_file=None, subset=False):
 
     Args:
         voc: Folder ``VOC2011``, or one that holds ``VOC2011`` or ``VOCdevkit/VOC2011``. With `list_file` it may also be
-            VOC2012; the published numbers were measured on its files.
-        sbd: Folder ``benchmark_RELEASE`` of SBD, with ``dataset/train.txt`` in it; or that file itself.
-        list_file: Text file with the names, instead of `sbd`: the authors' ``seg11valid.txt``.
-        subset: Whether `list_file` may hold another number of names than 736.
+            VOC2012, on whose files the published numbers were measured.
+        sbd: Folder ``benchmark_RELEASE`` of SBD, which holds ``dataset/train.txt``, or that file.
+        list_file: Text file with the names, such as the authors' ``seg11valid.txt``. Use it instead of `sbd`.
+        subset: Whether to accept a `list_file` with any number of names.
 
     Returns:
         List of ``(name, image file, mask file)``.
@@ -128,31 +129,31 @@ def find_seg11valid_images(voc, sbd=None, list_file=None, subset=False):
         )
     if not (len(names) == IMAGES or (subset and names)):
         raise ValueError(
-            f"Found {len(names)} images, expected {IMAGES}: {source}. Fix: take the lists as they are handed out, or "
-            f"list_file= (--list), {AUTHORS_LIST}. With subset=True (--subset) any number is accepted, but its results "
-            "cannot be compared with the published ones."
+            f"Found {len(names)} images, expected {IMAGES}: {source}. Fix: use the original lists, or pass list_file= "
+            f"(--list), {AUTHORS_LIST}. With subset=True (--subset) any number is accepted, but the results cannot be "
+            "compared with the published ones."
         )
     return find_pairs(root / "JPEGImages", root / "SegmentationClass", names)
 
 
 def _find_voc_folder(voc, list_file):
-    """The folder of VOC2011 below `voc`, or of VOC2012, if there is a list of names."""
+    """Finds the folder of VOC2011 inside `voc`, or of VOC2012 if there is a list of names."""
     found = find_voc(voc, "2011") or find_voc(voc, "2012")
     if found is None:
         raise ValueError(f"Found no VOC2011 in {user_path(voc)}. Fix: pass the folder that holds VOCdevkit/VOC2011.")
     if found.resolve().name == "VOC2012" and not list_file:
         raise ValueError(
-            f"Found {found}, expected VOC2011: VOC2012's val.txt is another list, and without SBD's training images "
-            f"it is not the {IMAGES} of seg11valid. Fix: take VOC2011; or list_file= (--list), {AUTHORS_LIST}, because "
-            "VOC2012 also holds the files of those images."
+            f"Found {found}, expected VOC2011: VOC2012's val.txt is another list, so it does not give the {IMAGES} "
+            f"images of seg11valid. Fix: pass VOC2011, or pass list_file= (--list), {AUTHORS_LIST}, because VOC2012 "
+            "also holds these images."
         )
     return found
 
 
 def _find_sbd_list(sbd):
     fix = (
-        f"Fix: pass sbd= (--sbd), SBD's folder benchmark_RELEASE, whose {TRAIN} names the images to leave out; "
-        f"or list_file= (--list), {AUTHORS_LIST}."
+        f"Fix: pass sbd= (--sbd), SBD's folder benchmark_RELEASE, whose {TRAIN} names the images to leave out, "
+        f"or pass list_file= (--list), {AUTHORS_LIST}."
     )
     if sbd is None:
         raise ValueError(f"Found neither SBD nor a list of names, expected one of them. {fix}")
@@ -165,7 +166,7 @@ def _find_sbd_list(sbd):
 
 
 def _build_model(net, weights):
-    """The name of a net, or None for a model, and the model with its weights."""
+    """Returns the name of a net, or None for a model, and the model with its weights."""
     if not isinstance(net, str):
         name, model = None, net
         if weights is not None:
@@ -203,7 +204,7 @@ def _count_pixels(model, image, mask):
 
 
 def _fingerprint(name, model, images):
-    """A text that differs if the net, one of its weights or the list differs."""
+    """Returns a text that changes if the net, one of its weights or the list changes."""
     digest = hashlib.sha256(" ".join([str(name), *(stem for stem, *_ in images)]).encode())
     for variable in model.weights:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
@@ -211,23 +212,17 @@ def _fingerprint(name, model, images):
 
 
 def _resume(record, run):
-    """The number of images that are done and their confusion matrix, from the record if there is one."""
+    """Returns the number of finished images and their confusion matrix, from the record if there is one."""
     path = None if record is None else user_path(record)
     if path is None or not path.exists():
         return 0, np.zeros((CLASSES, CLASSES), "int64")
     kept = json.loads(path.read_text())
     if kept["run"] != run:
         raise ValueError(
-            f"{path} keeps a run with another net, other weights or another list. Fix: delete it, or pass another "
+            f"{path} belongs to a run with another net, other weights or another list. Fix: delete it, or pass another "
             "record= (--record)."
         )
     return kept["done"], np.array(kept["confusion"], "int64")
-
-
-def _keep(record, run, done, confusion):
-    """Writes the counts and the number of images at once, so that they agree whenever the run is stopped."""
-    text = json.dumps({"run": run, "done": done, "confusion": confusion.tolist()}) + "\n"
-    write_text(record, text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,7 +260,7 @@ class Seg11validResult:
         return {name: float(value) for name, value in zip(CLASS_NAMES, values, strict=True)}
 
     def table(self, per_class=False):
-        """Returns the metrics in percent, next to the published ones, as Markdown, in the words of the paper's tables.
+        """Returns a Markdown table of the metrics and the published ones, in percent, in the words of the paper.
 
         Args:
             per_class: Whether to add the IoU of each class.
@@ -282,7 +277,7 @@ class Seg11validResult:
             differences = [None if b is None else a - b for a, b in zip(ours, theirs, strict=True)]
             lines.append(_format_row("difference", differences, "+.2f"))
         if per_class:
-            lines += ["", "| class | IU |", "|---|---|"]
+            lines += ["", "| class | IoU |", "|---|---|"]
             lines += [_format_row(name, [100 * value]) for name, value in self.per_class().items()]
         return "\n".join(lines)
 

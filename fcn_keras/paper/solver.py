@@ -1,4 +1,4 @@
-"""The authors' solver: SGD as in Caffe, their two sets of schedules, and what they mean for a mean loss.
+"""The authors' solver: SGD as in Caffe, their two sets of schedules, and their conversion to a mean loss.
 
 One step on a parameter ``w`` with gradient ``g`` and velocity ``v`` is::
 
@@ -6,10 +6,10 @@ One step on a parameter ``w`` with gradient ``g`` and velocity ``v`` is::
     v = momentum * v - 2 * learning_rate * g             # biases
     w = w + v
 
-There are two sets of schedules, and they differ. `CVPR` is that of the paper: batches of 20 images, momentum 0.9,
-learning rates from 1e-4. `RELEASED` is that of the nets that the authors published: one image in a step, momentum 0.99,
-and a loss that is summed over pixels. Because of the sum, its learning rates look small: 1e-10 on the sum over an image
-of 500×375 pixels is 1.875e-5 on the mean. `convert_learning_rate` and `convert_l2` translate.
+There are two sets of schedules, and they differ. `CVPR` is from the paper: batches of 20 images, momentum 0.9, learning
+rates from 1e-4. `RELEASED` is from the nets that the authors published: one image per step, momentum 0.99, and a loss
+that is summed over pixels. Because of the sum, its learning rates look small: 1e-10 on the sum over an image of 500×375
+pixels is 1.875e-5 on the mean. `convert_learning_rate` and `convert_l2` do this conversion.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.3; Shelhamer, Long & Darrell (PAMI 2017); the files
 ``solver.prototxt`` of the released nets.
@@ -30,18 +30,18 @@ VOC_PIXELS = 500 * 375  # of a typical photograph of PASCAL VOC
 class CaffeSGD(keras.optimizers.SGD):
     """SGD with momentum as in Caffe: L2 decay is part of the gradient, and biases learn twice as fast without decay.
 
-    The decay enters the velocity together with the gradient. The `weight_decay` of Keras is something else: it is
-    decoupled, which means that it shrinks the weights, biases included, next to the step. It is refused here. As in
-    Caffe, gradients are clipped and accumulated before the decay is added. A variable named ``bias`` is a bias; the
-    kernel of a transposed convolution, bilinear or learned, is a weight. The velocity contains the learning rate, so
-    with a schedule the steps differ from those of PyTorch's SGD, which multiplies by the learning rate at the end.
+    The decay is added to the gradient and so enters the velocity. The `weight_decay` of Keras is decoupled: it shrinks
+    all weights, including biases, outside the step. Passing it raises an error here. As in Caffe, gradients are clipped
+    and accumulated before the decay is added. A variable with the name ``bias`` is a bias; the kernel of a transposed
+    convolution, bilinear or learned, is a weight. The velocity contains the learning rate. With a schedule, the steps
+    therefore differ from those of PyTorch's SGD, which multiplies by the learning rate at the end.
 
     Args:
         learning_rate: Learning rate of weights: a float, a schedule, or a function without arguments. The default is
-            that of the released FCN-32s, for a loss that is summed over pixels.
+            for the released FCN-32s, whose loss is summed over pixels.
         momentum: Share of the velocity that is kept, in ``[0, 1]``.
         l2: Factor of the weights in their gradient, at least 0. Caffe calls it ``weight_decay``.
-        bias_multiplier: Learning rate of biases divided by `learning_rate`. Caffe calls it ``lr_mult``.
+        bias_multiplier: Learning rate of biases, divided by `learning_rate`. Caffe calls it ``lr_mult``.
         name: Name of the optimizer.
         **kwargs: As in `keras.optimizers.SGD`.
 
@@ -89,16 +89,16 @@ class CaffeSGD(keras.optimizers.SGD):
 
 
 def convert_learning_rate(summed, pixels=VOC_PIXELS):
-    """Translates a learning rate for the summed loss into one for the mean loss.
+    """Converts a learning rate for the summed loss to one for the mean loss.
 
-    The gradient of the mean is that of the sum divided by the number of pixels, so the rate is multiplied by that
-    number. The L2 decay is not part of the loss and must be divided by it; see `convert_l2`. The two solvers make equal
-    steps only if every step sees the same number of pixels: the sum gives more weight to larger images and to those
-    with less void.
+    The gradient of the mean is the gradient of the sum divided by the number of pixels. So the learning rate must be
+    multiplied by this number. The L2 decay is not part of the loss and must be divided by it; see `convert_l2`. The
+    two solvers make equal steps only if all steps have the same number of pixels, because the sum gives more weight to
+    images that are larger or have less void.
 
     Args:
         summed: Learning rate for the loss summed over pixels.
-        pixels: Number of labelled pixels in a step, without void. The default is an image of 500×375 pixels.
+        pixels: Number of labelled pixels in a step, without void. By default 500×375, the size of an image of VOC.
 
     Returns:
         The learning rate for the mean loss.
@@ -116,10 +116,10 @@ def convert_learning_rate(summed, pixels=VOC_PIXELS):
 
 
 def convert_l2(summed, pixels=VOC_PIXELS):
-    """Translates an L2 decay for the summed loss into one for the mean loss, to be used with `convert_learning_rate`.
+    """Converts an L2 decay for the summed loss to one for the mean loss. Use it with `convert_learning_rate`.
 
-    A step is ``rate * (gradient + l2 * w)``. The rate grows by the number of pixels and the gradient shrinks by it, so
-    the decay must also shrink by it. The authors' 5e-4 becomes 2.7e-9, which is next to nothing.
+    A step is ``rate * (gradient + l2 * w)``. The rate is multiplied by the number of pixels and the gradient is divided
+    by it, so the decay must also be divided by it. The authors' 5e-4 becomes 2.7e-9, which is almost nothing.
 
     Args:
         summed: L2 decay for the loss summed over pixels.
@@ -147,17 +147,17 @@ def _require_pixels(pixels):
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How the authors trained one net: plain numbers, from which the loss and the optimizer are made.
+    """The numbers with which the authors trained one net. They make the loss and the optimizer.
 
     Args:
-        learning_rate: Learning rate of weights. It is constant.
+        learning_rate: Learning rate of weights, which is constant.
         iterations: Number of steps, or None if the source gives only epochs.
         starts_from: Net whose weights the training starts from.
         reduction: How the loss is reduced over pixels, ``"sum"`` or ``"mean"``.
         momentum: As in `CaffeSGD`.
         l2: As in `CaffeSGD`.
         bias_multiplier: As in `CaffeSGD`.
-        batch: Images in a step. They have different sizes, so their gradients are accumulated image by image.
+        batch: Images in a step. Because images differ in size, gradients are accumulated image by image.
         epochs: Least number of passes over the training images, or None if the source gives iterations.
 
     Example:
@@ -182,11 +182,11 @@ class Schedule:
     epochs: int | None = None
 
     def make_loss(self):
-        """Returns the pixel loss with this reduction; void pixels do not count."""
+        """Makes the loss of this schedule, which ignores void pixels."""
         return PixelCrossentropy(reduction=self.reduction)
 
     def make_optimizer(self):
-        """Returns the solver, which makes one step for every `batch` images, with the mean of their gradients."""
+        """Makes the solver. It makes one step for every `batch` images, with the mean of their gradients."""
         return CaffeSGD(
             self.learning_rate,
             self.momentum,
@@ -196,13 +196,13 @@ class Schedule:
         )
 
     def convert_to_mean_loss(self, pixels=VOC_PIXELS):
-        """Returns the schedule for the mean loss. It is the same if every image has as many labelled pixels.
+        """Converts the schedule to the mean loss. Training is the same if all images have `pixels` labelled pixels.
 
         Args:
             pixels: As in `convert_learning_rate`.
 
         Returns:
-            A `Schedule`; this one, if its loss is a mean already.
+            A `Schedule`: this one if its loss is already a mean.
 
         Example:
 

@@ -1,9 +1,9 @@
-"""Loads the released weights into the nets of this package.
+"""Converts the released weights for the nets of this package, and back.
 
-Caffe and PyTorch store the kernel of a convolution as ``(O, I, h, w)``, Keras as ``(h, w, I, O)``. They store that of a
-transposed convolution as ``(I, O, h, w)``, Keras as ``(h, w, O, I)``. So one transposition serves both. Nothing is
-mirrored, because all three compute a correlation. The nets themselves turn RGB into BGR, with which ``conv1_1`` was
-trained.
+Caffe and PyTorch store the kernel of a convolution as ``(O, I, h, w)``, and Keras as ``(h, w, I, O)``. They store the
+kernel of a transposed convolution as ``(I, O, h, w)``, and Keras as ``(h, w, O, I)``. The same transposition converts
+both. Kernels are not mirrored, because all three compute a correlation. ``conv1_1`` was trained on BGR, and the nets
+convert RGB to BGR themselves.
 """
 
 import pickle
@@ -23,13 +23,13 @@ def load_caffemodel(model, path, strict=True):
     """Loads a released ``.caffemodel`` into a net of `fcn_keras.paper`.
 
     The names and shapes of all layers are checked before any weight changes. The fully connected layers of a classifier
-    (fc6 as ``(4096, 25088)``) become convolutions.
+    (fc6 is ``(4096, 25088)``) become convolutions.
 
     Args:
         model: A net such as `CaffeFCN8s`, or another model of convolutions. Layers are matched by name.
         path: Path of the file.
-        strict: Whether the file must have every layer of the net and no others. False loads the layers that both have:
-            the ImageNet classifier into an FCN-32s that starts from it, or an FCN-32s into an FCN-16s.
+        strict: Whether the file must have exactly the layers of the net. False loads the layers that both have, for
+            example from the ImageNet classifier into an FCN-32s, or from an FCN-32s into an FCN-16s.
 
     Returns:
         List of the names of the layers that were loaded.
@@ -53,7 +53,7 @@ def load_state_dict(model, source, strict=True):
     Args:
         model: As in `load_caffemodel`.
         source: A mapping from names to arrays or tensors, such as `state_dict` returns; the path of an ``.npz`` file;
-            or the path of a ``.pth`` file, which needs PyTorch. Pickled objects are not read.
+            or the path of a ``.pth`` file, which needs PyTorch. Pickled objects are never read.
         strict: As in `load_caffemodel`.
 
     Returns:
@@ -88,7 +88,7 @@ def load_state_dict(model, source, strict=True):
 
 
 def state_dict(model):
-    """Returns the weights of a net by name, in the shapes of Caffe and PyTorch: what `load_state_dict` reads.
+    """Returns the weights of a net by name, in the shapes of Caffe and PyTorch, for `load_state_dict`.
 
     Args:
         model: As in `load_caffemodel`.
@@ -128,8 +128,8 @@ def _read_mapping(source):
         arrays = _read_npz(path) if path.suffix == ".npz" else _read_pth(path)
     except (ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path} cannot be read ({type(error).__name__}): it is another kind of file, it is cut off, or it holds "
-            "pickled objects, which are never read. Fix: download it again, or save only arrays."
+            f"{path} cannot be read ({type(error).__name__}): it is another kind of file, it is incomplete, or it "
+            "holds pickled objects, which are never read. Fix: download it again, or save only arrays."
         ) from error
     if not hasattr(arrays, "items"):
         raise ValueError(f"{path}: found a {type(arrays).__name__}, expected a mapping from names to weights.")
@@ -137,7 +137,8 @@ def _read_mapping(source):
 
 
 def _read_npz(path):
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # closed even where np.load fails
+    # We open the file, because np.load leaves it open if it fails.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return dict(arrays)
 
 
@@ -157,13 +158,13 @@ def _load(model, arrays, source, strict):
     if strict and (unknown or missing):
         raise ValueError(
             f"{source} does not fit {model.name}: missing {missing}, unknown {unknown}. "
-            "Fix: load it into the net of that file; or pass strict=False, which loads the layers that both have."
+            "Fix: load it into the matching net, or pass strict=False, which loads the layers that both have."
         )
     loaded = [name for name in layers if name in arrays]
     if not loaded:
         raise ValueError(
             f"{source} has no layer of {model.name}: found {unknown}, expected names such as {missing[:3]}. "
-            "Fix: take a file of such a net."
+            "Fix: pass a file of such a net."
         )
     values = {name: _convert(layers[name], arrays[name], f"{source}, layer {name!r}") for name in loaded}
     for name, value in values.items():
@@ -176,10 +177,10 @@ def _is_matched(layer):
 
 
 def _convert(layer, arrays, where):
-    """The arrays as the weights of the layer. Layers with constants must have the same ones, and take no weights."""
+    """Converts arrays to the weights of a layer. A layer of constants has no weights, but its constants are checked."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError(
-            f"{where}: found weights that are not finite. Fix: take a file from before the training diverged."
+            f"{where}: found weights that are not finite. Fix: pass a file that was saved before training diverged."
         )
     if isinstance(layer, BilinearUpsampling2D):
         return _require_bilinear(layer, arrays, where)
@@ -197,7 +198,7 @@ def _convert(layer, arrays, where):
 
 
 def _reshape(array, shape):
-    """The array in the shape of the convolution; it may be that of a dense layer, or have more axes of length 1."""
+    """Reshapes an array for a convolution. It may be of a dense layer, or have more axes of length 1."""
     flat = (shape[0], array.size // shape[0]) if len(shape) == 4 else shape
     without_ones = tuple(n for n in array.shape if n != 1)
     fits = without_ones == tuple(n for n in flat if n != 1) and array.size == np.prod(shape)
@@ -210,7 +211,7 @@ def _require_convolution(layer, where):
 
 
 def _make_bilinear(layer):
-    """The kernel ``(I, O, h, w)`` of the transposed convolution that frozen upsampling computes."""
+    """Makes the kernel ``(I, O, h, w)`` of the transposed convolution that frozen upsampling computes."""
     channels = layer.input.shape[-1]
     return Bilinear().array((*layer.kernel_size, channels, channels)).transpose(3, 2, 0, 1)
 

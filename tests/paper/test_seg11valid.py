@@ -226,7 +226,9 @@ def test_a_record_of_another_run_is_refused(few, tmp_path, other):
     evaluate_seg11valid(color_scorer(), voc, list_file=names, **options)
     if other == "list":
         names = write_list(tmp_path / "other.txt", VAL[1:8])
-    with pytest.raises(ValueError, match=r"record\.json keeps a run with another net.*Fix: delete it, or .*record="):
+    with pytest.raises(
+        ValueError, match=r"record\.json belongs to a run with another net.*Fix: delete it, or .*record="
+    ):
         evaluate_seg11valid(color_scorer(seed=int(other == "weights")), voc, list_file=names, **options)
 
 

@@ -155,11 +155,11 @@ def damaged():
     doubles = field(100, field(1, b"conv1_1") + field(7, field(8, np.ones(4).tobytes()) + field(7, field(1, b"\x04"))))
     unpacked = b"".join(varint(5 << 3 | 5) + struct.pack("<f", 1.0) for _ in range(4)) + field(7, field(1, b"\x04"))
     return {
-        "cut": (whole[: len(whole) // 2], "cut off"),
+        "cut": (whole[: len(whole) // 2], "incomplete"),
         "text": (b"name: 'VGG_ILSVRC_16_layers'\ninput: 'data'\n", "caffemodel"),
         "names": (field(100, field(1, b"\xff\xfe")), "cannot be read as a caffemodel"),
-        "empty": (b"", "holds no layer with weights"),
-        "no weights": (field(1, b"net") + field(100, field(1, b"relu")), "holds no layer with weights"),
+        "empty": (b"", "Found no layer with weights"),
+        "no weights": (field(1, b"net") + field(100, field(1, b"relu")), "Found no layer with weights"),
         "doubles": (doubles, r"layer 'conv1_1': found 0 bytes of weights for the shape \(4,\), expected 16.*single precision"),
         "unpacked": (field(100, field(1, b"conv1_1") + field(7, unpacked)), "layer 'conv1_1': found 0 bytes"),
         "short": (field(100, field(1, b"fc7") + field(7, field(5, bytes(12)) + field(7, field(1, b"\x04")))), "found 12 bytes of weights for the shape"),

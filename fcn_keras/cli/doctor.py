@@ -1,7 +1,7 @@
-"""Says what this machine has, what it lacks, and how to fix that: ``python -m fcn_keras.cli.doctor [--json]``.
+"""Checks this machine: what is installed, what is missing, how to fix it: ``python -m fcn_keras.cli.doctor [--json]``.
 
-It needs the standard library alone, and imports TensorFlow and Keras in another process, because the libraries that it
-looks at may be missing, broken, or kill the process that imports them.
+It needs only the standard library. It imports TensorFlow and Keras in another process, because these libraries may be
+missing or broken, or may kill the process that imports them.
 """
 
 import functools
@@ -13,7 +13,6 @@ import pathlib
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import typing
@@ -23,10 +22,10 @@ from .._files import get_data_home
 PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 LOCK = PACKAGE.parent / "requirements.lock"
 GIB = 1024**3
-DISK_FOR_CHAPTERS, DISK_FOR_VOC = 1 * GIB, 6 * GIB  # VOC: its archive, its folder, and the prepared copy
+DISK_FOR_CHAPTERS, DISK_FOR_VOC = 1 * GIB, 6 * GIB  # for VOC: the archive, its files, and the prepared copy
 INSTALL = "rm -rf .venv && make setup (or: pip install --require-hashes -r requirements.lock)"
 
-# The files that keras.applications looks for in the folder `models` of KERAS_HOME.
+# The files that keras.applications reads from the folder `models` of KERAS_HOME.
 IMAGENET_WEIGHTS = {
     "VGG16": "vgg16_weights_tf_dim_ordering_tf_kernels.h5",
     "VGG16 without top": "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -52,13 +51,13 @@ for name, question in questions.items():
 
 
 class Check(typing.NamedTuple):
-    """What one check found.
+    """The result of one check.
 
     Args:
         name: What was checked.
         status: ``"OK"``, ``"WARN"`` (something will not work) or ``"FAIL"`` (nothing will work).
-        found: What is there.
-        fix: What to do about it; empty if there is nothing to do.
+        found: What the check found.
+        fix: How to fix it. Empty if there is nothing to fix.
 
     Example:
 
@@ -77,19 +76,22 @@ class Check(typing.NamedTuple):
 
 @functools.cache
 def _probe():
-    """What another process that imports TensorFlow and Keras found: name → ``"found"`` or ``"error"``."""
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-    command = [sys.executable, "-c", PROBE]
+    """Imports TensorFlow and Keras in another process. Returns a dict from names to ``"found"`` or ``"error"``."""
+    answers = {}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=900, env=quiet)
+        done = _run("-c", PROBE, timeout=900, env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ})
     except subprocess.TimeoutExpired:
-        end, answers = "the import did not end within 15 minutes", {}
+        end = "the import did not end within 15 minutes"
     else:
         answers = dict(json.loads(line[1:]) for line in done.stdout.splitlines() if line.startswith("@"))
-        end = f"the import died with exit code {done.returncode} {done.stderr.strip().rpartition(chr(10))[2]}"
-        if done.returncode == -getattr(signal, "SIGILL", 4):
+        end = f"the import died with exit code {done.returncode} {done.stderr.strip().rpartition(chr(10))[2]}".strip()
+        if done.returncode == -4:  # SIGILL
             end = "the import died of SIGILL: this CPU lacks instructions (AVX) that TensorFlow needs"
-    return {name: answers.get(name, {"error": end.strip()}) for name in ("TensorFlow", "GPU", "Keras")}
+    return {name: answers.get(name, {"error": end}) for name in ("TensorFlow", "GPU", "Keras")}
+
+
+def _run(*words, **options):
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, errors="replace", **options)
 
 
 def _check_python():
@@ -103,12 +105,12 @@ def _check_import(name):
     answer = _probe()[name]
     if "found" in answer:
         return "OK", answer["found"]
-    # TensorFlow imports Keras, so a wrong backend stops both.
+    # TensorFlow imports Keras, so neither starts with a wrong backend.
     return "FAIL", answer["error"], "see backend" if _check_backend()[0] == "FAIL" else INSTALL
 
 
 def _find_keras_home():
-    # Keras takes a ~ in KERAS_HOME for the name of a folder.
+    # Like Keras, we do not expand a ~ in KERAS_HOME.
     return pathlib.Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
 
 
@@ -133,14 +135,14 @@ def _check_backend():
 def _check_gpu():
     answer = _probe()["GPU"]
     if "error" in answer:
-        return "WARN", "not known: TensorFlow does not start", "fix TensorFlow first"
+        return "WARN", "unknown, because TensorFlow does not start", "fix TensorFlow first"
     if answer["found"]:
         return "OK", ", ".join(answer["found"])
     if shutil.which("nvidia-smi"):
-        wsl = "use WSL2: on Windows itself TensorFlow reaches no GPU"
+        wsl = "use WSL2, because TensorFlow cannot use a GPU on Windows itself"
         fix = wsl if sys.platform == "win32" else 'pip install "tensorflow[and-cuda]>=2.21,<2.22"'
-        return "WARN", "an NVIDIA driver is here, but TensorFlow sees no GPU", fix
-    return "WARN", "none. Every chapter runs on the CPU, within minutes. Training on VOC as in the paper needs a GPU"
+        return "WARN", "an NVIDIA driver is installed, but TensorFlow sees no GPU", fix
+    return "WARN", "none. Every chapter runs on the CPU in minutes. Training on VOC as in the paper needs a GPU"
 
 
 def _check_disk():
@@ -149,20 +151,19 @@ def _check_disk():
     found = f"{free / GIB:.1f} GiB free at {folder}"
     fix = "free some space, or set FCN_KERAS_DATA to a folder on another disk"
     if free < DISK_FOR_CHAPTERS:
-        return "FAIL", f"{found}, the chapters need 1 GiB", fix
+        return "FAIL", f"{found}, but the chapters need 1 GiB", fix
     if free < DISK_FOR_VOC:
-        return "WARN", f"{found}, enough for the chapters, not for VOC", fix
+        return "WARN", f"{found}, enough for the chapters but not for VOC", fix
     return "OK", found
 
 
 def _check_packages():
-    """Whether the installed packages fit together, which pip knows, and are those that the project is tested with."""
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "check"]
-    asked = subprocess.run(pip, capture_output=True, text=True, errors="replace")
+    """Whether the installed packages are compatible, as pip says, and are the versions in requirements.lock."""
+    asked = _run("-m", "pip", "--disable-pip-version-check", "check")
     found, locked = asked.stdout.splitlines() if asked.returncode else [], {}
     pins = LOCK.read_text() if LOCK.exists() else ""
     for name, version, marker in re.findall(r"^([a-z0-9-]+)==([^\s;]+)( ;)?", pins, re.MULTILINE):
-        locked.setdefault((name, bool(marker)), []).append(version)  # with a marker: not for every machine
+        locked.setdefault((name, bool(marker)), []).append(version)  # with a marker: for some machines only
     for (name, optional), versions in locked.items():
         try:
             here = importlib.metadata.version(name)
@@ -172,15 +173,15 @@ def _check_packages():
             found.append(f"{name} {here} (locked: {' or '.join(versions)})")
     if found:
         return "WARN", "; ".join(found[:6]) + (f"; and {len(found) - 6} more" if len(found) > 6 else ""), INSTALL
-    pip_says = "pip is not here to ask" if asked.returncode else "they fit together"
-    return "OK", f"{pip_says}; {'as in requirements.lock' if pins else 'no requirements.lock to compare with'}"
+    pip_says = "pip is not installed, so compatibility was not checked" if asked.returncode else "compatible"
+    return "OK", f"{pip_says}; {'as in requirements.lock' if pins else 'there is no requirements.lock to compare with'}"
 
 
 def _check_data():
     folder = get_data_home()
     prepared = sorted(folder.glob("*/**/[0-9]*.[0-9]*.[0-9]*/dataset_info.json"))
     names = ", ".join(path.parent.relative_to(folder).as_posix() for path in prepared)
-    return "OK", f"{names or 'none yet (a chapter makes its data set when it needs it)'} at {folder}"
+    return "OK", f"{names or 'none yet (a chapter prepares its data set when it needs it)'} at {folder}"
 
 
 def _check_imagenet():
@@ -199,7 +200,7 @@ def _check_mini_vgg(file=PACKAGE / "models" / "weights" / "mini_vgg.weights.h5")
         return "FAIL", f"{file} is missing", fix
     if file.read_bytes()[:8] != b"\x89HDF\r\n\x1a\n":
         return "FAIL", f"{file} is not an HDF5 file", fix
-    return "OK", f"{file.stat().st_size / 1e6:.1f} MB, comes with the package"
+    return "OK", f"{file.stat().st_size / 1e6:.1f} MB, part of the package"
 
 
 CHECKS = {
@@ -220,7 +221,7 @@ def examine():
     """Runs the checks.
 
     Yields:
-        One `Check` each; a check that breaks yields a ``"FAIL"`` and does not stop the others.
+        A `Check` for each. If a check raises an error, its status is ``"FAIL"`` and the next check follows.
 
     Example:
 
@@ -231,7 +232,7 @@ def examine():
         try:
             yield Check(name, *check())
         except Exception as error:
-            yield Check(name, "FAIL", f"the check broke: {type(error).__name__}: {error}", "report this line")
+            yield Check(name, "FAIL", f"the check raised {type(error).__name__}: {error}", "report this line")
 
 
 def main(as_json=False):
@@ -241,7 +242,7 @@ def main(as_json=False):
         as_json: Whether to print JSON for programs instead.
 
     Returns:
-        Exit status: 1 if a check failed, else 0.
+        The exit status: 1 if a check failed, else 0.
     """
     found = []
     for check in examine():

@@ -133,8 +133,8 @@ def CaffeFCN8sAtOnce(num_classes=21, upsampling="frozen", width=1, name="voc_fcn
 def CaffeFCNAlexNet(num_classes=21, upsampling="frozen", width=1, name="voc_fcn_alexnet"):
     """Builds the released FCN-AlexNet, the first line of the paper's Table 1.
 
-    Its units are centred on pixels (32 i + 13), not between two pixels. Therefore its upsampling kernel has the odd size
-    63, and its crop is 18.
+    Its units are centred on pixels (32 i + 13), not between pixels. So its upsampling kernel has an odd size, 63, and
+    its crop is 18.
 
     Args:
         num_classes: As in `CaffeFCN32s`.

@@ -1,19 +1,19 @@
 """Training on several devices or machines: `scope` to build the model in, `fit` and `evaluate` to use it.
 
-Training is data parallel and synchronous. Every replica holds the whole model and sees its part of each global batch,
-and gradients are averaged before each step. N replicas on a global batch thus do what one device does on that batch.
-TensorFlow and JAX do the work; `ENGINES` names what they offer. PyTorch has none of these.
+Training is data parallel and synchronous. Every replica holds the whole model and trains on its part of each global
+batch, and gradients are averaged before each step. N replicas therefore make the same step as one device on the whole
+batch. TensorFlow and JAX do the work; `ENGINES` lists what they offer. PyTorch has none of these.
 
 Several machines run the same program, each with its own index in the environment::
 
     TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
 
-On JAX, ``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``…_NUM_PROCESSES`` and ``…_PROCESS_ID`` serve as well. `scope` reads the
-environment and must come before any computation. All workers load a model, inside `scope`. Only the chief (`is_chief`)
-saves it, outside. If a worker dies, the others stop with an error. Then start all of them again, load the last
-checkpoint inside `scope` and pass ``initial_epoch``.
+On JAX, ``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``…_NUM_PROCESSES`` and ``…_PROCESS_ID`` also work. `scope` reads the
+environment. Call it before any computation. All workers load a model inside `scope`. Only the chief (`is_chief`) saves
+it, outside `scope`. If a worker dies, the others stop with an error. Then start all workers again, load the last
+checkpoint inside `scope`, and pass ``initial_epoch``.
 
-A dataset gives global batches and must be the same on every worker. Each worker keeps its part of each batch.
+A dataset gives global batches and must be the same on every worker. Each worker uses its part of each batch.
 """
 
 import contextlib
@@ -37,22 +37,23 @@ ENGINES = {
 
 @contextlib.contextmanager
 def scope(kind=None, devices=None):
-    """Where a model is built and compiled, or loaded. `fit`, `evaluate` and saving come after the block.
+    """A block in which a model is built and compiled, or loaded. Call `fit`, `evaluate` and ``save`` after the block.
 
-    On TensorFlow, saving inside the block breaks the steps of the other workers. On JAX the distribution stays set for
-    the rest of the process.
+    On TensorFlow, saving inside the block breaks the steps of the other workers. On JAX, the distribution stays set
+    until the process ends.
 
     Args:
         kind: ``"mirrored"`` (several devices, TensorFlow), ``"data_parallel"`` (several devices, JAX), ``"workers"``
             (several machines) or None (one device).
-        devices: Names of the devices, such as ``["GPU:0", "GPU:1"]``. By default all of this machine. ``"workers"``
-            always takes all.
+        devices: Names of the devices, such as ``["GPU:0", "GPU:1"]``. By default all devices of this machine, which
+            ``"workers"`` always uses.
 
     Yields:
         The number of replicas. The global batch must be a multiple of it.
 
     Raises:
-        ValueError: If the backend has no such engine, or ``"workers"`` finds no cluster in the environment.
+        ValueError: If the backend has no such engine, or if the environment does not describe a cluster of
+            ``"workers"``.
 
     Example:
 
@@ -66,16 +67,14 @@ def scope(kind=None, devices=None):
         yield 1
         return
     engine = _make_engine(kind, tuple(devices) if devices else None)
-    if keras.backend.backend() == "jax":  # Keras asks for it again in `fit`
+    if jax := keras.backend.backend() == "jax":  # Keras reads it in `fit`
         keras.distribution.set_distribution(engine)
-        yield _count_replicas(engine)
-        return
-    with engine.scope():
+    with contextlib.nullcontext() if jax else engine.scope():
         yield _count_replicas(engine)
 
 
 def is_chief():
-    """Whether this process writes the files: the chief, or worker 0 if no chief is named, or the only process.
+    """Whether this process writes the files. This is the chief, or worker 0 if there is no chief, or the only process.
 
     Example:
 
@@ -92,20 +91,20 @@ def is_chief():
 def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
     """Trains a model that was built in `scope`. Every worker makes the same call.
 
-    This is `keras.Model.fit`, except on several machines with TensorFlow. There `fit` of Keras 3.15 stops before its
+    This is `keras.Model.fit`, except on several machines with TensorFlow. There, `fit` of Keras 3.15 fails before its
     first step (keras-team/keras#20585), so this function runs the model's ``train_step`` itself.
 
     Args:
         model: Compiled model.
         data: `tf.data.Dataset` of global batches (images, masks) of one size, as ``drop_remainder=True`` gives them.
         epochs, initial_epoch, verbose: As in `keras.Model.fit`.
-        callbacks: Keras callbacks. Only the chief takes those that write files: ``[…] if is_chief() else []``.
+        callbacks: Keras callbacks. Pass callbacks that write files only on the chief: ``[…] if is_chief() else []``.
 
     Returns:
         The `keras.callbacks.History`.
 
     Raises:
-        ValueError: If the batches have no fixed size, or one that is not a multiple of the number of replicas.
+        ValueError: If the batches have no fixed size, or if it is not a multiple of the number of replicas.
 
     Example:
 
@@ -115,15 +114,13 @@ def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
     >>> fit(model, train, epochs=20)  # doctest: +SKIP
     """
     data = _share_batches(model, data)
+    options = {"epochs": epochs, "verbose": verbose}
     if not _needs_own_loop(model):
-        return model.fit(
-            data, epochs=epochs, initial_epoch=initial_epoch, callbacks=list(callbacks), verbose=verbose, shuffle=False
-        )
+        return model.fit(data, initial_epoch=initial_epoch, callbacks=list(callbacks), shuffle=False, **options)
     with model.distribute_strategy.scope():
         model.optimizer.build(model.trainable_variables)
-    callbacks = keras.callbacks.CallbackList(
-        list(callbacks), add_history=True, add_progbar=verbose != 0, model=model, epochs=epochs, verbose=verbose
-    )
+    options |= {"model": model, "add_history": True, "add_progbar": verbose != 0}
+    callbacks = keras.callbacks.CallbackList(list(callbacks), **options)
     model.stop_training = False
     callbacks.on_train_begin()
     step, batches = _compile_step(model, model.train_step, data)
@@ -142,7 +139,7 @@ def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
 
 
 def evaluate(model, data):
-    """Measures a model that was built in `scope`. Metrics count the pixels of all replicas.
+    """Measures a model that was built in `scope`, on the pixels of all replicas.
 
     Args:
         model: Compiled model.
@@ -172,9 +169,9 @@ def evaluate(model, data):
 class GlobalPixelCrossentropy(PixelCrossentropy):
     """`fcn_keras.losses.PixelCrossentropy` over the labelled pixels of the whole global batch.
 
-    Keras averages the losses of the replicas. That mean of means is not the mean over all labelled pixels if the
-    replicas hold unequal shares of void. Here the replicas of `tf.distribute` sum their numbers of labelled pixels (or
-    the class weights of these pixels) in each step. On one device and on JAX the two losses are the same.
+    Keras averages the losses of the replicas. If these have different numbers of labelled pixels, that is not the mean
+    over all labelled pixels. Here the replicas of `tf.distribute` add up their numbers of labelled pixels (or the class
+    weights of these pixels) in each step. On one device and on JAX the two losses are the same.
 
     Args:
         ignore_class, reduction, name, class_weights, label_smoothing: As in `fcn_keras.losses.PixelCrossentropy`.
@@ -182,28 +179,28 @@ class GlobalPixelCrossentropy(PixelCrossentropy):
     Example:
 
     >>> loss = GlobalPixelCrossentropy()
-    >>> float(loss([[[0, 255]]], [[[[0.0, 0.0], [9.0, -9.0]]]]))  # ln 2: one pixel counts
+    >>> float(loss([[[0, 255]]], [[[[0.0, 0.0], [9.0, -9.0]]]]))  # ln 2, the loss of the first pixel
     0.6931471824645996
     """
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         value = super().__call__(y_true, y_pred, sample_weight)
         context = _get_replica_context()
-        if context is None or self.reduction == "sum":  # sums add up as they are
+        if context is None or self.reduction == "sum":  # Keras adds up sums
             return value
         own = ops.cast(self.sum_weights(y_true, max(y_pred.shape[-1], 2)), value.dtype)  # one logit is two classes
         share = ops.divide_no_nan(own, context.all_reduce("SUM", own))
         return context.num_replicas_in_sync * share * value  # Keras divides by the number of replicas
 
 
-@functools.cache  # TensorFlow and JAX let a process join a cluster once
+@functools.cache  # because a process can join a cluster only once
 def _make_engine(kind, devices):
     backend = keras.backend.backend()
     if (kind, backend) not in ENGINES:
         offered = [name for name, of in ENGINES if of == backend] or "none"
         raise ValueError(
-            f'Found kind={kind!r} on the backend {backend!r}: expected one of {offered}. Fix: KERAS_BACKEND="jax" for '
-            '"data_parallel", "tensorflow" for "mirrored", either for "workers".'
+            f"Found kind={kind!r} on the backend {backend!r}: expected one of {offered}. Fix: set KERAS_BACKEND to "
+            '"jax" for "data_parallel", to "tensorflow" for "mirrored", and to one of them for "workers".'
         )
     if kind == "workers":
         return _join_workers(backend)
@@ -215,13 +212,13 @@ def _make_engine(kind, devices):
 def _join_workers(backend):
     addresses, index = _read_cluster()
     if index is None:
-        raise ValueError("Found a task in TF_CONFIG that is neither chief nor worker: expected one of them in a scope.")
+        raise ValueError("Found a task in TF_CONFIG that is neither chief nor worker: expected one of them.")
     on_jax = "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ and backend == "jax"
     if len(addresses) < 2 and not on_jax:
         raise ValueError(
             f"Found {len(addresses)} worker addresses in TF_CONFIG={os.environ.get('TF_CONFIG')!r}: expected two or "
             'more, as in {"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", '
-            '"index": 0}}. Fix: set it on every machine, each with an index of its own.'
+            '"index": 0}}. Fix: set it on every machine, with a different index on each.'
         )
     if backend == "jax":
         keras.distribution.initialize(*([] if on_jax else [",".join(addresses), len(addresses), index]))
@@ -230,19 +227,17 @@ def _join_workers(backend):
 
 
 def _read_cluster():
-    """Addresses of the chief and the workers, in this order, and the position of this process among them or None.
+    """Reads the addresses of the chief and the workers, in this order, and the position of this process, or None.
 
-    As in `tf.distribute`, a chief trains like a worker, and worker 0 is the chief if no chief is named.
+    As in `tf.distribute`, the chief also trains, and worker 0 is the chief if there is no other.
     """
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
-        found = json.loads(text)
-        members = {kind: found.get("cluster", {}).get(kind, []) for kind in ("chief", "worker")}
-        task = found.get("task", {})
-        kind, index = task.get("type", "worker"), int(task.get("index", 0))
-        places = [(each, number) for each, addresses in members.items() for number in range(len(addresses))]
-        order = {place: number for number, place in enumerate(places)} or {(kind, index): 0}
-        return members["chief"] + members["worker"], order.get((kind, index))
+        cluster, task = (json.loads(text).get(key, {}) for key in ("cluster", "task"))
+        members = [(kind, *each) for kind in ("chief", "worker") for each in enumerate(cluster.get(kind, []))]
+        own = task.get("type", "worker"), int(task.get("index", 0))
+        places = [(kind, number) for kind, number, _ in members] or [own]
+        return [address for *_, address in members], places.index(own) if own in places else None
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"TF_CONFIG cannot be read ({error}): found {text!r}, expected JSON.") from error
 
@@ -252,13 +247,12 @@ def _count_replicas(engine):
 
 
 def _needs_own_loop(model):
-    """Whether the model is on several machines of `tf.distribute`, where Keras' own loops fail."""
-    strategy = getattr(model, "distribute_strategy", None)  # other backends have none
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    """Whether the model is on several machines of `tf.distribute`, where Keras' loops fail."""
+    return isinstance(getattr(model, "distribute_strategy", None), tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def _compile_step(model, step, data):
-    """A compiled step on all replicas, and the batches for it."""
+    """Compiles a step on all replicas. Returns it and its batches."""
     strategy = model.distribute_strategy
 
     @tf.function
@@ -269,14 +263,14 @@ def _compile_step(model, step, data):
 
 
 def _share_batches(model, data):
-    """The dataset, checked, with the option that gives every worker its part of each batch."""
+    """Checks a dataset, and sets the option that gives every worker its part of each batch."""
     engine = getattr(model, "distribute_strategy", None) or keras.distribution.distribution()
     replicas = _count_replicas(engine) if engine else 1
     sizes = {spec.shape[0] if spec.shape.rank else None for spec in tf.nest.flatten(data.element_spec)}
     if replicas > 1 and (None in sizes or any(size % replicas for size in sizes)):
         raise ValueError(
             f"Found batches of {sorted(map(str, sizes))} images for {replicas} replicas: expected one size, a multiple "
-            f"of {replicas}. Fix: data.batch({replicas} * n, drop_remainder=True)."
+            f"of {replicas}. Fix: use data.batch({replicas} * n, drop_remainder=True)."
         )
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
@@ -284,7 +278,7 @@ def _share_batches(model, data):
 
 
 def _read_logs(model):
-    """Loss and metrics as floats in one flat dict, as in the logs of `keras.Model.fit`."""
+    """Reads loss and metrics as floats in one flat dict, as in the logs of `keras.Model.fit`."""
     logs = {}
     for name, value in model.get_metrics_result().items():
         logs |= value if isinstance(value, dict) else {name: value}
@@ -292,7 +286,7 @@ def _read_logs(model):
 
 
 def _get_replica_context():
-    """The replica that is computing now, if `tf.distribute` runs several."""
+    """Returns the replica that computes now, if `tf.distribute` has several."""
     if keras.backend.backend() != "tensorflow":
         return None
     context = tf.distribute.get_replica_context()

@@ -65,7 +65,7 @@ def test_where_nothing_is_installed(tmp_path):
     assert found["backend"]["status"] == "FAIL" and "is not installed" in found["backend"]["found"]
     assert found["packages"]["status"] == "WARN" and "absl-py missing (locked: " in found["packages"]["found"]
     assert "make setup" in found["packages"]["fix"] and "make test" not in text
-    assert [name for name in found if "broke" in found[name]["found"]] == []
+    assert [name for name in found if "the check raised" in found[name]["found"]] == []
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_survives_a_broken_tensorflow(tmp_path, monkeypatch, body, said):
     monkeypatch.setattr(doctor, "_probe", doctor._probe.__wrapped__)
     status, found, fix = CHECKS["TensorFlow"]()
     assert status == "FAIL" and said in found and "make setup" in fix and "requirements.lock" in fix
-    assert CHECKS["GPU"]() == ("WARN", "not known: TensorFlow does not start", "fix TensorFlow first")
+    assert CHECKS["GPU"]() == ("WARN", "unknown, because TensorFlow does not start", "fix TensorFlow first")
 
 
 def test_one_line_for_each_check(monkeypatch, capsys):
@@ -180,8 +180,12 @@ for-windows==3.0 ; sys_platform == 'win32' \
 @pytest.mark.parametrize(
     ("installed", "pip", "expected"),
     [
-        ({"aa": "1.0", "bb": "2.1"}, (0, ""), ("OK", "they fit together; as in requirements.lock")),
-        ({"aa": "1.0", "bb": "2.1"}, (1, ""), ("OK", "pip is not here to ask; as in requirements.lock")),
+        ({"aa": "1.0", "bb": "2.1"}, (0, ""), ("OK", "compatible; as in requirements.lock")),
+        (
+            {"aa": "1.0", "bb": "2.1"},
+            (1, ""),
+            ("OK", "pip is not installed, so compatibility was not checked; as in requirements.lock"),
+        ),
         ({"aa": "1.0", "bb": "2.2"}, (0, ""), ("WARN", "bb 2.2 (locked: 2.0 or 2.1)", doctor.INSTALL)),
         ({"bb": "2.0"}, (0, ""), ("WARN", "aa missing (locked: 1.0)", doctor.INSTALL)),
         (
@@ -207,7 +211,7 @@ def test_packages(tmp_path, monkeypatch, installed, pip, expected):
 
 def test_packages_of_an_installed_package_have_no_lock_beside_them(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "LOCK", tmp_path / "requirements.lock")
-    assert CHECKS["packages"]()[1].endswith("; no requirements.lock to compare with")
+    assert CHECKS["packages"]()[1].endswith("; there is no requirements.lock to compare with")
 
 
 def test_data(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: help whose examples parse, exit status, JSON, a run folder, and Ctrl-C."""
+"""The command line: examples in the help, exit status, JSON, the folder of a run, and Ctrl-C."""
 
 import dataclasses
 import inspect
@@ -32,7 +32,7 @@ SMALL = ["--backbone", "mini_vgg", "--from-scratch", "--size", "64", "64", "--ep
 
 
 def write_folder(root):
-    """Ten images and masks as people draw them, of three classes and some void, and two lists of names."""
+    """Writes ten images with masks of three classes and some void, and two lists of names."""
     names = [f"{i:02d}" for i in range(10)]
     generator = np.random.default_rng(0)
     for name in names:
@@ -104,14 +104,14 @@ sys.exit(status)
 
 @pytest.mark.parametrize("words", [[], ["check"], ["train"], ["evaluate"], ["segment"], ["export"], ["seg11valid"]])
 def test_help_loads_neither_keras_nor_numpy(words):
-    """So it answers in a second; `python -X importtime -m fcn_keras --help` shows what it loads."""
+    """Therefore it answers in a second. `python -X importtime -m fcn_keras --help` shows what is imported."""
     done = subprocess.run([sys.executable, "-c", LIGHT, *words, "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Usage: fcn-keras" in done.stdout
 
 
 def test_choices_are_those_of_the_package():
-    """These are literals, since the package's own tables need Keras."""
+    """These choices are literals, because the tables of the package need Keras."""
     tables = {train.Backbone: BACKBONES, export.Format: formats.WRITERS, seg11valid.Net: PAPER_NETS}
     for literal, table in tables.items():
         assert typing.get_args(literal) == tuple(table)
@@ -244,7 +244,7 @@ def test_json_of_a_finished_run(data, trained, capsys):
 
 
 def test_stages(data, tmp_path, capsys, monkeypatch):
-    """One epoch for each stage; options that the stages share may be changed."""
+    """Each stage trains for one epoch. Options that the stages share can be changed."""
     recipe = STAGED_RECIPES["shapes"]
     few = tuple(dataclasses.replace(stage, epochs=1) for stage in recipe.stages)
     monkeypatch.setitem(STAGED_RECIPES, "shapes", dataclasses.replace(recipe, stages=few))

@@ -1,4 +1,4 @@
-"""The doctor names what is missing, and starts where nothing else does."""
+"""The doctor says what is missing. It starts even if no library is installed."""
 
 import inspect
 import json
@@ -54,7 +54,7 @@ runpy.run_module("fcn_keras.cli.doctor", run_name="__main__")
 
 
 def test_where_nothing_is_installed(tmp_path):
-    """Without site-packages, and with a child that has none either; a look for another library raises."""
+    """Neither the process nor its child has site-packages. An import of any other library raises an error."""
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')
     python.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The released nets once more, in PyTorch and with their crops typed in as numbers: the peer to compare with.
+"""The released nets in PyTorch, with their crops as plain numbers, for comparison.
 
     python tests/paper/peer.py
 
@@ -47,7 +47,7 @@ SCALES = {"pool4": 0.01, "pool3": 0.0001}  # at once
 
 
 def state_dict(net, bilinear=True):
-    """Random weights by name, drawn for each layer alone, so large that every layer shows in the logits."""
+    """Random weights by name, drawn separately for each layer, and large enough that each layer changes the logits."""
     state = {}
     for name, outputs, inputs, kernel in (layer for layer in NETS[net] if layer != "pool"):
         rng = np.random.default_rng([*name.encode()])

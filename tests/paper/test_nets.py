@@ -38,7 +38,7 @@ def assert_close(found, expected):
 
 @pytest.mark.parametrize("name", peer.NETS)
 def test_every_layer_shows_in_the_logits(name):
-    """Else parity would prove nothing: without any one layer's weights the logits are others."""
+    """Without this, equal logits would prove nothing: the logits change if one layer loses its weights."""
     model, state = net(name), peer.state_dict(name)
     paper.load_state_dict(model, state)
     before = np.array(model(peer.picture(*peer.SIZE)))
@@ -83,7 +83,7 @@ def test_strides_and_receptive_fields_are_those_of_the_released_nets():
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize(("name", "field"), [("pool3", 44), ("pool4", 100), ("pool5", 212), ("fc7", 404)])
 def test_the_pixels_that_change_a_unit_are_its_receptive_field(name, field, axis):
-    """Finite differences: one line of the image is changed at a time, within and just beyond the window predicted."""
+    """Finite differences: one line of the image is changed at a time, inside and just outside the predicted window."""
     whole = net("CaffeFCN32s")
     for layer in whole.layers:  # positive weights: nothing cancels, and no ReLU closes
         layer.set_weights([np.abs(w) + 0.01 for w in layer.get_weights()])
@@ -108,7 +108,7 @@ def test_the_pixels_that_change_a_unit_are_its_receptive_field(name, field, axis
 
 
 def vgg_size(n):
-    """The units of fc7 along an axis of `n` pixels, by Caffe's rules; and of pool3 and pool4."""
+    """The number of units of fc7, pool3 and pool4 along an axis of `n` pixels, by Caffe's rules."""
     n += 2 * 100 - 2
     pools = []
     for _ in range(5):
@@ -118,7 +118,7 @@ def vgg_size(n):
 
 
 def test_every_size_from_1_to_600_is_covered():
-    """The canvas reaches from its crop's offset over the whole image, and each skip over the map it is added to."""
+    """The upsampled map covers the whole image after its crop, and each skip covers the map that it is added to."""
     for n in range(1, 601):
         pool3, pool4, top = vgg_size(n)
         assert top >= 1 and 32 * (top - 1) + 64 >= 19 + n

@@ -1,4 +1,4 @@
-"""The evaluation on seg11valid: which images, which counts, resumed, and the command."""
+"""The evaluation on seg11valid: images, counts, continuing, and the command."""
 
 import functools
 import json
@@ -21,7 +21,7 @@ SEG11VALID = [name for name in VAL if name not in SBD_TRAIN]
 
 
 def write_voc(root, names, val=VAL, size=(2, 3)):
-    """VOC's layout: noise as JPEG, ids as palette PNG with some void; images of several sizes."""
+    """Writes noise as JPEG and ids as palette PNGs with some void, in several sizes, in VOC's layout."""
     for below in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / below).mkdir(parents=True)
     generator = np.random.default_rng(1)
@@ -45,7 +45,7 @@ def write_list(path, names):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Stand-ins for VOCdevkit with VOC2011 and for SBD, lists as long as the real ones."""
+    """Stand-ins for VOCdevkit with VOC2011 and for SBD, whose lists are as long as the real ones."""
     folder = tmp_path_factory.mktemp("whole")
     write_voc(folder / "VOCdevkit" / "VOC2011", SEG11VALID)
     write_list(folder / "benchmark_RELEASE" / "dataset" / "train.txt", SBD_TRAIN)
@@ -60,7 +60,7 @@ def few(tmp_path):
 
 
 def color_scorer(seed=0):
-    """Logits linear in the colour, with whole numbers: exact in float32, so that argmax is NumPy's."""
+    """A net whose logits are linear in the colour, with integer weights, so that float32 is exact."""
     generator = np.random.default_rng(seed)
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(21, 1)(image))
@@ -69,7 +69,7 @@ def color_scorer(seed=0):
 
 
 def oracle(model, root, names):
-    """Confusion matrix, and the four metrics by their definitions, from the files, in NumPy."""
+    """The confusion matrix and the four metrics, computed from the files with NumPy by their definitions."""
     kernel, bias = model.get_weights()
     confusion = np.zeros((21, 21), "int64")
     for name in names:
@@ -101,7 +101,7 @@ def test_wherever_the_folders_begin(whole, voc, sbd):
 
 
 def test_metrics_of_all_736_equal_numpys(whole):
-    """Counts exactly, metrics to 1e-6."""
+    """Counts must be equal, metrics equal to 1e-6."""
     model = color_scorer()
     found = evaluate_seg11valid(model, whole / "VOCdevkit", whole / "benchmark_RELEASE")
     confusion, metrics, iu = oracle(model, whole / "VOCdevkit" / "VOC2011", SEG11VALID)
@@ -183,7 +183,7 @@ def test_a_list_of_ones_own_is_not_compared(few):
 
 
 class Stop:
-    """`segment`, stopped by Ctrl-C at a call."""
+    """A `segment` that raises KeyboardInterrupt at a given call."""
 
     def __init__(self, at=None):
         self.calls, self.at, self.segment = 0, at, seg11valid.segment
@@ -296,7 +296,7 @@ def test_the_table_beside_the_published_numbers():
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """The authors' FCN-8s with a 32nd of its channels, wherever it is built, and such a net with random scores."""
+    """Makes the authors' FCN-8s with a 32nd of its channels, and returns such a net with random scores."""
     monkeypatch.setattr(seg11valid.nets, "CaffeFCN8s", functools.partial(paper.CaffeFCN8s, width=1 / 32))
     keras.utils.set_random_seed(0)
     model = seg11valid.nets.CaffeFCN8s()
@@ -318,7 +318,7 @@ def save(model, path):
 
 @pytest.mark.parametrize("file", ["narrow.npz", "narrow.weights.h5"])
 def test_the_command(few, narrow, tmp_path, monkeypatch, capsys, file):
-    """The authors' net, its weights from a file, to the table; its counts are those of the net itself."""
+    """The command prints the table of a net with weights from a file. Its counts are those of that net."""
     voc, names = few
     monkeypatch.chdir(tmp_path)
     weights = save(narrow, tmp_path / file)

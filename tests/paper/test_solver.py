@@ -1,4 +1,4 @@
-"""The authors' solver against a NumPy step, PyTorch's SGD, and itself on another loss and other backends."""
+"""The authors' solver compared with NumPy, with PyTorch's SGD, and with itself on another loss and other backends."""
 
 import dataclasses
 import importlib.util
@@ -30,7 +30,7 @@ def numpy_step(parameters, gradients, velocities, rate, momentum, l2):
 
 
 def numpy_gradients(parameters, images, masks, reduction):
-    """Of softmax regression on pixels, ``x @ kernel + bias``: ``x.T (p - y)`` and ``sum (p - y)``; void left out."""
+    """The gradients of softmax regression on pixels, ``x.T (p - y)`` and ``sum (p - y)``, without void."""
     labelled = masks != 255
     x, y = images[labelled], np.eye(CLASSES)[masks[labelled]]
     scores = x @ parameters[0] + parameters[1]
@@ -64,7 +64,7 @@ NUMPY = {"rate": 0.03, "momentum": 0.99, "l2": 0.4}
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_steps_equal_numpys(steps):
-    """float32 against float64: a relative 1e-5."""
+    """We compare float32 with float64, to a relative 1e-5."""
     expected, velocities = some_arrays(), [np.zeros((3, CLASSES)), np.zeros(CLASSES)]
     found, optimizer = variables(expected), CaffeSGD(**SETTINGS)
     for step in range(steps):
@@ -76,7 +76,7 @@ def test_steps_equal_numpys(steps):
 
 
 def test_steps_equal_pytorchs():
-    """PyTorch's decay is L2 in the gradient, too; parameter groups give biases their own rate. Relative 1e-5."""
+    """PyTorch's decay is also L2 in the gradient. Parameter groups give biases their own rate. Relative 1e-5."""
     theirs, optimizer = pytorch_references.stored("caffe_sgd"), CaffeSGD(**SETTINGS)
     found = variables([theirs["step_0/0"], theirs["step_0/1"]])
     for step in (1, 2, 3):
@@ -86,7 +86,7 @@ def test_steps_equal_pytorchs():
 
 
 def test_keras_own_decay_is_another_and_is_refused():
-    """Decoupled decay shrinks the bias, too, and stays out of the velocity."""
+    """Decoupled decay also shrinks the bias, and does not enter the velocity."""
     start, gradients = some_arrays(), some_arrays(seed=1)
     decoupled, ours = variables(start), variables(start)
     tensors = [keras.ops.convert_to_tensor(g, "float32") for g in gradients]
@@ -149,7 +149,7 @@ def weights_of(model):
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_fit_with_one_image_a_step_equals_numpy(reduction):
-    """Ten steps on images of several sizes; relative 1e-4, as rounding adds up over the steps."""
+    """Ten steps on images of several sizes; relative 1e-4, because rounding errors add up."""
     start = some_arrays()
     model = fitted(pixel_scorer(start), CaffeSGD(0.003, momentum=0.9, l2=0.4), reduction, epochs=2)
     assert_close(weights_of(model), numpy_fit(start, reduction, 2, rate=0.003, momentum=0.9, l2=0.4), rtol=1e-4)
@@ -162,7 +162,7 @@ def test_fit_with_xla_equals_numpy():
 
 
 def test_the_released_rate_takes_the_step_that_the_mean_loss_takes_with_the_translated_one():
-    """One step, then three with momentum, on images with as many labelled pixels; 1e-3 of what they move.
+    """One step, then three with momentum, on images with equally many labelled pixels; to 1e-3 of the change.
 
     Weights near 1 in float32 hold movements of more than 1e-3 to that.
     """
@@ -193,7 +193,7 @@ def test_the_released_rate_takes_the_step_that_the_mean_loss_takes_with_the_tran
 
 
 def test_translations_in_numbers():
-    """REFERENCE: 1e-10 on the sum over 500×375 is about 1.9e-5 on the mean; there and back is the start."""
+    """1e-10 on the sum over 500×375 is about 1.9e-5 on the mean (REFERENCE)."""
     assert convert_learning_rate(1e-10) == pytest.approx(1.875e-5)
     assert convert_learning_rate(1e-10, pixels=500 * 375) * convert_l2(5e-4, pixels=500 * 375) == pytest.approx(
         1e-10 * 5e-4
@@ -237,7 +237,7 @@ def test_a_schedule_makes_its_solver_and_its_loss():
 
 
 def test_accumulated_images_step_once_with_the_mean_of_their_gradients():
-    """As Caffe's iter_size: the decay is added to the mean, not to each. Relative 1e-5."""
+    """As with Caffe's iter_size, the decay is added once to the mean gradient. Relative 1e-5."""
     start = some_arrays()
     schedule = Schedule(0.03, None, "nothing", momentum=0.9, l2=0.4, batch=2)
     found, optimizer = variables(start), schedule.make_optimizer()
@@ -264,7 +264,7 @@ def test_gradients_are_clipped_before_the_decay_as_in_caffe():
 
 @pytest.mark.parametrize("upsampling", ["frozen", "learned"])
 def test_biases_of_the_authors_nets(upsampling):
-    """Every convolution has one; a transposed convolution has none, and its kernel is a weight, where it is learned."""
+    """Every convolution has a bias. A transposed convolution has none; its kernel is a weight if it is learned."""
     from fcn_keras import paper
 
     model = paper.CaffeFCN8s(upsampling=upsampling, width=1 / 32)
@@ -302,7 +302,7 @@ def test_serialized_with_a_schedule_and_made_again():
 
 
 def test_a_schedule_sets_the_rate_of_biases_too():
-    """At the second step the rate is half, for the bias as for the kernel. Relative 1e-5."""
+    """At the second step the rate of both kernel and bias is half. Relative 1e-5."""
     expected, velocities = some_arrays(), [0, 0]
     found = variables(expected)
     optimizer = CaffeSGD(keras.optimizers.schedules.PolynomialDecay(0.04, 2, end_learning_rate=0.0), 0.9, l2=0.4)
@@ -335,7 +335,7 @@ SCRIPT = textwrap.dedent("""
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_same_steps_on_other_backends(backend, tmp_path):
-    """Three steps through `train_on_batch`, compiled where the backend compiles; 1e-4."""
+    """Three steps with `train_on_batch`, compiled if the backend compiles; to 1e-4."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"tests Keras' {backend} backend, and {backend} is not installed")
     images, masks = next(photographs())

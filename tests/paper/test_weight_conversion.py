@@ -1,4 +1,4 @@
-"""Released weight files, on files that the tests write byte by byte."""
+"""Reading released weight files, tested on files that the tests write byte by byte."""
 
 import struct
 import sys
@@ -44,7 +44,7 @@ def blob(array, legacy=False):
 
 
 def caffemodel(state, legacy=False):
-    """Every layer, those without weights among them, and fields that the reader does not know."""
+    """A file with all layers, including layers without weights, and with fields that the reader does not know."""
     names = list(dict.fromkeys(key.rpartition(".")[0] for key in state))
     message = field(1, b"net") + field(2 if legacy else 100, field(4 if legacy else 1, b"relu") + field(5, 18))
     for name in names:
@@ -98,7 +98,7 @@ def test_scales_of_the_net_at_once(written):
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_classifiers_inner_products_become_convolutions(written, legacy):
-    """ImageNet's VGG16, from which FCN-32s starts: fc6 and fc7 as matrices, flattened C, H, W; and an fc8 of its own."""
+    """The VGG16 of ImageNet, from which FCN-32s starts. Its fc6 and fc7 are matrices, flattened as C, H, W; it has an fc8."""
     state = {k: v for k, v in peer.state_dict("CaffeFCN32s").items() if not k.startswith(("score", "upscore"))}
     flat = {k: v.reshape(len(v), -1) if k in ("fc6.weight", "fc7.weight") else v for k, v in state.items()}
     flat["fc8.weight"] = np.ones((10, 256), "float32")
@@ -229,7 +229,7 @@ def test_pth_files_without_pytorch(tmp_path, monkeypatch):
 
 
 def test_files_of_another_net(written):
-    """Without `strict` too, a file that has nothing for the net is a mistake."""
+    """A file without any layer of the net is also refused without `strict`."""
     path = written({"res2a.weight": np.ones((2, 3, 1, 1), "float32")})
     with pytest.raises(
         ValueError, match=r"no layer of voc_fcn32s: found \['res2a'\], expected names such as \['conv1_1'"
@@ -254,7 +254,7 @@ def test_weights_go_out_as_they_came_in(name, upsampling):
 
 
 def test_staged_nets_start_from_each_other():
-    """32s → 16s → 8s: the new score layer is zero, so a finer net starts from what the coarser one says."""
+    """32s → 16s → 8s: the new score layer is zero, so a finer net starts with the logits of the coarser net."""
     coarser = net("CaffeFCN32s", upsampling="learned_inner")
     paper.load_state_dict(coarser, peer.state_dict("CaffeFCN32s"))
     image = peer.picture(75, 98)

@@ -1,4 +1,4 @@
-"""A backbone that is small enough for tests of training: five convolutions whose first weights are known."""
+"""A small backbone for tests of training: five convolutions with known initial weights."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Two devices, two workers: the weights, the loss and the counts of one device on the same global batches.
+"""Two devices or two workers give the weights, the loss and the counts of one device on the same global batches.
 
 The children run the functions of this file; the test process gives the reference.
 """
@@ -24,7 +24,7 @@ WEIGHTS = {"class_weights": [1, 2, 3]}
 
 
 def batches():
-    """Images whose share of void grows, so that replicas hold unequal numbers of labelled pixels."""
+    """Images with more and more void, so that replicas have different numbers of labelled pixels."""
     import tensorflow as tf
 
     generator = np.random.default_rng(0)
@@ -49,7 +49,7 @@ def net(loss):
 
 
 def trained(loss, kind=None, devices=None, rate=None):
-    """Weights, history and what `evaluate` measures."""
+    """Trains a net. Returns its weights, its history and the result of `evaluate`."""
     with distribution.scope(kind, devices) as replicas:
         model = net(loss)
     assert replicas == (1 if kind is None else 2)
@@ -244,7 +244,7 @@ def test_one_process_of_a_cluster_is_the_chief(monkeypatch, cluster, task, chief
 
 
 def test_a_chief_and_its_workers_stand_in_one_order(monkeypatch):
-    """JAX knows processes by their number: chief first, and each another."""
+    """JAX identifies processes by number. The chief is the first, and no two are equal."""
     members = {"chief": ["c:1"], "worker": ["a:1", "b:1"]}
     tasks = [("chief", 0), ("worker", 0), ("worker", 1)]
     for number, (kind, index) in enumerate(tasks):
@@ -254,7 +254,7 @@ def test_a_chief_and_its_workers_stand_in_one_order(monkeypatch):
 
 @pytest.mark.parametrize("weights", [None, [1, 2, 3]])
 def test_labels_outside_the_classes_weigh_nothing_in_compiled_code(weights, monkeypatch):
-    """XLA cannot raise an error for them, so a batch costs what it costs with void in their place."""
+    """XLA cannot raise an error for them. The loss of a batch is the same with void in their place."""
 
     class TwoReplicas:
         num_replicas_in_sync = 2

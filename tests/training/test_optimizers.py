@@ -1,4 +1,4 @@
-"""AdamW and SGD with a learning rate for each layer, against PyTorch's parameter groups and by hand."""
+"""AdamW and SGD with a learning rate for each layer, compared with PyTorch and with results by hand."""
 
 import keras
 import numpy as np

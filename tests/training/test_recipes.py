@@ -1,4 +1,4 @@
-"""Recipes of one net, and the run folders that `train` leaves."""
+"""Recipes of one net, and the folders that `train` writes."""
 
 import dataclasses
 import json
@@ -92,7 +92,7 @@ def test_crops_have_the_size_that_was_asked_for_with_and_without_augmentation(fe
     ],
 )
 def test_a_backbone_object_is_known_by_all_that_it_is(change):
-    """Half a run must not go on with other preprocessing, layers, architecture or weights."""
+    """An interrupted run must not continue with other preprocessing, layers, architecture or weights."""
 
     def settings(preprocessing="none", feature_layers=("pool3", "pool4", "pool5"), filters=8, constant=0.1):
         def build(weights):

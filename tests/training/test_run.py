@@ -1,4 +1,4 @@
-"""A run: killed, out of disk, interrupted, with a loss that is no number; and what it leaves in its folder."""
+"""A run that is killed, that is interrupted, that fills the disk, or whose loss is NaN; and the files in its folder."""
 
 import csv
 import errno
@@ -69,7 +69,7 @@ def averaging(model, steps):
 
 
 def run(directory, **options):
-    """Dropout, batch normalisation, averaged weights, checkpoints inside epochs: all that has a state."""
+    """A run with everything that has a state: dropout, batch normalisation, averaged weights, checkpoints in epochs."""
     validation = tf.data.Dataset.from_tensor_slices(scenes(4, seed=1)).batch(2)
     options = {"epochs": 4, "checkpoint_steps": 2, "samples": 0, "verbose": 0, **options}
     return Run(directory, net, options.pop("optimizer", averaging), train, validation, NAMES, **options)
@@ -157,7 +157,7 @@ def test_out_of_disk_inside_a_checkpoint(unbroken, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["checkpoint.npz", "last.keras", "history.csv"])
 def test_killed_between_any_two_files(name, unbroken, tmp_path, monkeypatch):
-    """The rename of one file of the second epoch never happens."""
+    """The process dies before it renames one file of the second epoch."""
     replace, seen = os.replace, []
 
     def dies(source, target):
@@ -192,7 +192,7 @@ def test_a_real_limit_on_file_size_leaves_the_earlier_net_whole(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_state(tmp_path):
-    """SGD at 1e30 from the fifth batch on; before that 0."""
+    """The learning rate is 0 at first, and 1e30 from the seventh step."""
 
     def explodes(model, steps):
         boundaries = keras.optimizers.schedules.PiecewiseConstantDecay([6], [0.0, 1e30])
@@ -242,7 +242,7 @@ def test_what_a_run_leaves(tmp_path):
 
 
 def test_samples_of_a_binary_net_by_night(tmp_path, monkeypatch):
-    """One logit is two classes; and pixels of 0 and 1 are no image in 0-1."""
+    """One logit stands for two classes. An image whose pixels are only 0 and 1 is not an image in 0–1."""
     image = np.zeros((1, 8, 8, 3), "float32")
     image[0, 2:4, :, 0] = 1
     mask = np.zeros((1, 8, 8), "uint8")
@@ -263,7 +263,7 @@ def test_samples_of_a_binary_net_by_night(tmp_path, monkeypatch):
 
 
 def test_averages_are_what_is_measured_and_saved(tmp_path, monkeypatch):
-    """Against the recurrence by hand, from raw weights that one checkpoint a step shows."""
+    """The averages are computed by hand from the raw weights, which a checkpoint after each step shows."""
     watched = run(tmp_path, epochs=1, checkpoint_steps=1)
     raw, save = [], checkpoints.save
 
@@ -284,7 +284,7 @@ def test_averages_are_what_is_measured_and_saved(tmp_path, monkeypatch):
 
 
 def variant(folder, scale=1 / 127.5, policy="float32", rate=1e-2, labels=1, height=SIZE):
-    """A run whose shapes of weights are the same whatever is asked."""
+    """A run whose weights have the same shapes for all arguments."""
 
     def build():
         x = image = keras.Input((None, None, 3))
@@ -398,7 +398,7 @@ def test_half_precision_learns_as_well(policy, unbroken, tmp_path):
 
 
 def test_a_second_run_in_the_folder_is_refused_and_the_first_one_goes_on(tmp_path):
-    """A second process, and a second run of this one, both while the first run trains."""
+    """A second process and a second run of this process try to train while the first run trains."""
     script = (
         f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r}); import test_run as t; "
         f"t.run({str(tmp_path)!r}, epochs=1).run()"

@@ -1,4 +1,4 @@
-"""Staged training: the table is filled, repeated, interrupted and resumed."""
+"""Staged training and its table; repeated, interrupted and continued."""
 
 import dataclasses
 import json

@@ -231,25 +231,19 @@ class Run:
         return record
 
     def _one_epoch(self, model, state, record):
-        seed, started = self.seed + record["epoch"], time.perf_counter()
+        epoch, started = record["epoch"], time.perf_counter()
+        seed = self.seed + epoch
         data = self.train(seed).apply(tf.data.experimental.assert_cardinality(self.steps))
         if record["step"]:
             data = data.skip(record["step"])
         else:
             reseed_dropout(model, seed)
         if self.verbose == 1:
-            print(f"{self.name} epoch {record['epoch'] + 1}/{self.epochs}")
+            print(f"{self.name} epoch {epoch + 1}/{self.epochs}")
         callback = RunCallback(self, state, record, started)
-        # We call `fit` once for each epoch, because each has its own data. At its end, Keras puts averaged weights into
-        # the model.
-        model.fit(
-            data,
-            initial_epoch=record["epoch"],
-            epochs=record["epoch"] + 1,
-            verbose=int(self.verbose == 1),
-            shuffle=False,
-            callbacks=[callback, *logs.make_tensorboard(self.directory)],
-        )
+        # We call `fit` for each epoch, because each has its own data. At its end Keras puts averaged weights in the net.
+        bar, callbacks = int(self.verbose == 1), [callback, *logs.make_tensorboard(self.directory)]
+        model.fit(data, epochs=epoch + 1, initial_epoch=epoch, verbose=bar, callbacks=callbacks, shuffle=False)
         callback.restore()
         entry = callback.entry
         if self.verbose:

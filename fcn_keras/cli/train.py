@@ -93,33 +93,33 @@ def train(
     short = pathlib.Path(data).resolve().name if name == "folder" else name
     directory = directory or f"runs/{short}{'-stages' if stages else ''}-{seed}"
     options = {"source": source, "data_dir": data_dir, "splits": splits, "seed": seed}
+    options["checkpoint_steps"] = checkpoint_steps
     options["validate_every"] = (0 if stages else 1) if validate_every is None else validate_every
     options["verbose"] = 0 if as_json else 1 if sys.stdout.isatty() else 2
     with redirect_progress(as_json):
-        told = (_train_stages if stages else _train)(name, recipe, changes, directory, checkpoint_steps, **options)
+        told = (_train_stages if stages else _train)(name, recipe, changes, directory, **options)
     print(json.dumps(told[0], indent=1) if as_json else told[1])
 
 
-def _train(data, recipe, changes, directory, checkpoint_steps, **options):
+def _train(data, recipe, changes, directory, **options):
     """Trains one net. Returns what the command prints as JSON and as text."""
     with silence_tensorflow():
         from ..training import RECIPES, train
 
     recipe = dataclasses.replace(RECIPES[recipe], **changes)
-    run = train(recipe, data, directory, checkpoint_steps=checkpoint_steps, **options)
+    run = train(recipe, data, directory, **options)
     table = (run.directory / "metrics.md").read_text(encoding="utf-8")
     kept = next(path for name in ("best", "last") if (path := run.directory / f"{name}.keras").exists())
     told = f"{table}\nEverything is in {run.directory}. Next: fcn-keras segment {kept} PHOTO --overlays"
     return {"directory": str(run.directory), **run.results()["metrics"]}, told
 
 
-def _train_stages(data, recipe, changes, directory, checkpoint_steps, **options):
+def _train_stages(data, recipe, changes, directory, **options):
     """Trains the stages of a data set. Returns what the command prints as JSON and as text."""
     with silence_tensorflow():
         from ..training import STAGED_RECIPES, prepare_stages
 
     own = [name for name in ("net", "epochs", "learning_rate") if name in changes]
-    own += ["checkpoint_steps"] if checkpoint_steps else []
     if own:
         found = ", ".join(f"--{name.replace('_', '-')}" for name in own)
         raise ValueError(f"Found --stages with {found}: each stage has its own. Fix: remove --stages or the others.")

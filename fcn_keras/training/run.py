@@ -241,7 +241,7 @@ class Run:
         if self.verbose == 1:
             print(f"{self.name} epoch {epoch + 1}/{self.epochs}")
         callback = RunCallback(self, state, record, started)
-        # We call `fit` for each epoch, because each has its own data. At its end Keras puts averaged weights in the net.
+        # Each epoch has its own data, so its own `fit`. At its end, Keras puts averaged weights into the net.
         bar, callbacks = int(self.verbose == 1), [callback, *logs.make_tensorboard(self.directory)]
         model.fit(data, epochs=epoch + 1, initial_epoch=epoch, verbose=bar, callbacks=callbacks, shuffle=False)
         callback.restore()

@@ -5,10 +5,6 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2–4.3 and Table 2.
 
 import dataclasses
 import functools
-import os
-from collections.abc import Callable, Sequence
-
-import keras
 
 from .._files import user_path, write_json, write_text
 from ..losses import count_pixels
@@ -17,10 +13,9 @@ from ..models import fcn
 from .data import describe_splits, load_splits, prepare_splits
 from .recipes import PAPER_TABLE_2, STARTS_FROM, find_recipe
 from .run import Run
-from .stages import STAGED_RECIPES, StagedRecipe
+from .stages import STAGED_RECIPES
 
 
-@dataclasses.dataclass
 class StagedTraining:
     """Trains the stages one after the other, and makes a table of their metrics.
 
@@ -37,10 +32,9 @@ class StagedTraining:
         loss: The loss. By default that of the recipe. If its class weights depend on the data, the pixels of the
             training batches are counted.
         seed: Seed of the stages.
-        validate_every: Epochs between two measurements. 0 measures at the end of each stage only.
-        verbose: 1 shows a bar for each epoch, 2 prints a line, 0 nothing.
-        samples, palette: As in `fcn_keras.training.Run`. By default no pictures are drawn.
-        settings: What is needed to repeat the training besides the recipe, such as the name of the data.
+        settings: Dict for JSON of what else is needed to repeat the training, such as the name of the data.
+        **options: Arguments of `fcn_keras.training.Run`, such as ``verbose``. By default, a stage is measured only at
+            its end, and no pictures are drawn.
 
     Raises:
         ValueError: If a stage stands before the stage that it starts from.
@@ -54,24 +48,13 @@ class StagedTraining:
     Reference: Long et al. (CVPR 2015), §4.2–4.3, Table 2.
     """
 
-    directory: str | os.PathLike
-    recipe: StagedRecipe
-    train: Callable
-    validation: object
-    class_names: Sequence[str]
-    loss: keras.losses.Loss | None = None
-    seed: int = 0
-    validate_every: int = 0
-    verbose: int = 2
-    samples: int = 0
-    palette: object = None
-    settings: dict = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self):
-        self.directory = user_path(self.directory)
-        self.loss = self.loss or self.recipe.shared.make_loss(
-            lambda: count_pixels(self.train(self.seed), len(self.class_names))
-        )
+    def __init__(
+        self, directory, recipe, train, validation, class_names, *, loss=None, seed=0, settings=None, **options
+    ):
+        self.directory, self.recipe, self.train, self.validation = user_path(directory), recipe, train, validation
+        self.class_names, self.seed, self.settings = class_names, seed, settings or {}
+        self.loss = loss or recipe.shared.make_loss(lambda: count_pixels(self.train(seed), len(class_names)))
+        self.options = {"validate_every": 0, "samples": 0} | options
         names = [stage.name for stage in self.recipe.stages]
         for name in names:
             start = STARTS_FROM.get(name)
@@ -141,10 +124,7 @@ class StagedTraining:
             loss=self.loss,
             seed=seed,
             name=stage.name,
-            validate_every=self.validate_every,
-            samples=self.samples,
-            palette=self.palette,
-            verbose=self.verbose,
+            **self.options,
         )
 
     @functools.cached_property

@@ -18,6 +18,8 @@ LENGTH = 16  # hexadecimal digits
 # Keras puts numbers into the names of layers, inputs and optimizers, and they differ between processes. The settings of
 # such objects have one of these keys.
 NUMBERED = {"trainable", "batch_shape", "learning_rate", "inner_optimizer"}
+# Modules whose layers have moved. With their old names, runs that were started before can be continued.
+MOVED = {"fcn_keras.layers.cropping": "fcn_keras.layers.padding"}
 
 
 def hash_model(model, weights=False):
@@ -136,7 +138,7 @@ def _read_config(get):
         return None
     names = {}
     _collect_names(config, names)
-    return _rename(config, names)
+    return _rename(config, names | MOVED)
 
 
 def _collect_names(config, names):

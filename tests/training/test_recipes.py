@@ -11,11 +11,13 @@ import stand_ins
 import tensorflow as tf
 from little import BACKBONE, classifier
 
+from fcn_keras.layers import CropLike
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.models.backbones import Backbone, MiniVGG
 from fcn_keras.paper.solver import RELEASED, CaffeSGD
 from fcn_keras.training import RECIPES, STAGED_RECIPES, Recipe, Stage, StagedRecipe, prepare_stages, train
 from fcn_keras.training.data import describe_splits, load_splits, prepare_splits
+from fcn_keras.training.fingerprints import hash_model
 from fcn_keras.training.recipes import DATA_FIELDS
 
 NAMES = ["ground", "red"]
@@ -107,6 +109,16 @@ def test_a_backbone_object_is_known_by_all_that_it_is(change):
         return json.dumps(dataclasses.replace(SMALL, backbone=backbone).describe())
 
     assert settings() == settings() != settings(**change)
+
+
+def test_a_net_whose_layers_have_moved_keeps_its_fingerprint(monkeypatch):
+    image = keras.Input((None, None, 1))
+    model = keras.Model(image, CropLike(1)([image, image]))
+    now = hash_model(model)
+    monkeypatch.setattr(CropLike, "__module__", "fcn_keras.layers.padding")  # where it was
+    assert now == hash_model(model)
+    monkeypatch.setattr(CropLike, "__module__", "elsewhere")
+    assert now != hash_model(model)
 
 
 def test_a_model_and_a_file_of_weights_are_known_by_their_content(tmp_path):

@@ -216,9 +216,9 @@ class Schedule:
         return dataclasses.replace(self, learning_rate=rate, l2=l2, reduction="mean")
 
 
-#: The schedules of the released nets. One image in a step with momentum 0.99 stands for twenty with 0.9, because
-#: 0.9 ** (1 / 20) is 0.995. In FCN-AlexNet only the bias of score_fr learns twice as fast; the biases of the layers
-#: below have Caffe's defaults, factor 1 and decay.
+#: The schedules of the released nets. One image per step with momentum 0.99 corresponds to twenty images with momentum
+#: 0.9, because 0.9 ** (1 / 20) is 0.995. In FCN-AlexNet only the bias of score_fr learns twice as fast. The biases of
+#: the layers below have Caffe's defaults: factor 1, and decay.
 RELEASED = {
     "fcn32s": Schedule(1e-10, 100_000, starts_from="vgg16"),
     "fcn16s": Schedule(1e-12, 100_000, starts_from="fcn32s"),
@@ -227,9 +227,9 @@ RELEASED = {
     "fcn-alexnet": Schedule(1e-4, 100_000, starts_from="caffenet", reduction="mean", momentum=0.9, batch=20),
 }
 
-#: The schedules of the paper (§4.3). It counts epochs for the coarse net only; for the others it says that they took
-#: about one day, and the coarse one three. It does not say how the loss is reduced. The mean is that of the released
-#: FCN-AlexNet, which the authors trained "in this same way".
+#: The schedules of the paper (§4.3). It gives the number of epochs only for the coarse net. For the others it says that
+#: training took about one day, and three days for the coarse net. It does not say how the loss is reduced. We take the
+#: mean, as in the released FCN-AlexNet, which the authors trained "in this same way".
 CVPR = {
     "fcn32s": Schedule(1e-4, None, starts_from="vgg16", reduction="mean", momentum=0.9, batch=20, epochs=175),
     "fcn16s": Schedule(1e-6, None, starts_from="fcn32s", reduction="mean", momentum=0.9, batch=20),

@@ -37,7 +37,7 @@ class StagedTraining:
             its end, and no pictures are drawn.
 
     Raises:
-        ValueError: If a stage stands before the stage that it starts from.
+        ValueError: If a stage comes before the stage that it starts from.
 
     Example:
 

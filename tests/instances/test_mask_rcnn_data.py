@@ -212,7 +212,7 @@ def test_coco(tmp_path):
     ("changes", "message"),
     [
         ({"annotations": [{"id": 5, "image_id": 8}]}, "annotation 5 belongs to image 8, which is not among the images"),
-        ({"annotations": [{"id": 5, "image_id": 7, "category_id": 1}]}, r"category 1, expected one of \[3, 90\]"),
+        ({"annotations": [{"id": 5, "image_id": 7, "category_id": 1}]}, r"category 1: expected one of \[3, 90\]"),
         ({"annotations": [{"id": 5, "image_id": 7, "category_id": 3}]}, "annotation 5 has no segmentation"),
     ],
 )

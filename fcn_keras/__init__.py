@@ -88,6 +88,7 @@ _REGISTERED = {
     "layers.preprocessing": ("Preprocessing",),
     "layers.upsampling": ("BilinearConv2DTranspose", "BilinearUpsampling2D"),
     "losses": ("PixelCrossentropy",),
+    "models.segmentation_model": ("SegmentationModel",),
     "metrics": ("SegmentationMetrics",),
     "paper.nets": ("LocalResponseNormalization",),
     "paper.solver": ("CaffeSGD",),

@@ -10,6 +10,7 @@ from ._options import Json
 from .check import check
 from .evaluate import evaluate
 from .export import export
+from .models import models
 from .seg11valid import seg11valid
 from .segment import segment
 from .train import train
@@ -74,5 +75,5 @@ def _register(function):
         raise typer.Exit(status or 0)
 
 
-for function in (check, train, evaluate, segment, seg11valid, export, doctor):
+for function in (check, train, evaluate, segment, models, seg11valid, export, doctor):
     _register(function)

@@ -31,7 +31,7 @@ def segment(
 
     Examples:
 
-        fcn-keras segment runs/mine/best.keras photo.jpg --overlays
+        fcn-keras segment fcn8s_mobilenet_v2_voc photo.jpg --overlays
 
         fcn-keras segment runs/mine/best.keras aerial/ --out masks --tile 1024
 
@@ -47,7 +47,7 @@ def segment(
         "tile": tile,
         "scales": tuple(scales or (1.0,)),
         "flip": flip,
-        "palette": _read_palette(model),
+        "palette": _read_palette(net, model),
         "again": again,
     }
     videos = [path for path in sources if path.suffix.lower() in video.SUFFIXES]
@@ -73,8 +73,10 @@ def segment(
     return int(bool(bad))
 
 
-def _read_palette(model):
-    """Reads the colours of the classes from the ``config.json`` next to the model, if a training run wrote one."""
+def _read_palette(net, model):
+    """The colours of the classes, from the model, or from the ``config.json`` next to an older one, or None."""
+    if getattr(net, "palette", None) is not None:
+        return net.palette
     path = user_path(model).with_name("config.json")
     return json.loads(path.read_text(encoding="utf-8")).get("palette") if path.is_file() else None
 

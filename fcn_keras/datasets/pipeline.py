@@ -14,15 +14,25 @@ from ..layers.preprocessing import MEAN_COLOR
 # The largest changes of the colours at strength 1: of brightness (where white is 1), of contrast and saturation
 # (relative to their values), and of hue (where the full circle is 1).
 COLOR_RANGES = (0.25, 0.4, 0.4, 0.05)
-# The largest changes of the light at strength 1: the logarithm of the exponent of brightness (gamma), and of the gain of
-# each channel (the colour of the light).
+# The largest changes of the light at strength 1: the logarithms of the exponent of brightness (gamma), and of the gain
+# of each channel (the colour of the light).
 LIGHT_RANGES = (0.7, 0.25)
 BLUR_KERNEL = 9  # side of the Gaussian kernel, in pixels
 
 
 def make_pipeline(
-    examples, *, size=None, augment=False, scales=(0.5, 2.0), color=0.0, light=0.0, blur=0.0, noise=0.0,
-    batch=None, seed=None, ignore_class=255
+    examples,
+    *,
+    size=None,
+    augment=False,
+    scales=(0.5, 2.0),
+    color=0.0,
+    light=0.0,
+    blur=0.0,
+    noise=0.0,
+    batch=None,
+    seed=None,
+    ignore_class=255,
 ):
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
 

@@ -34,6 +34,7 @@ class MaskRCNN(keras.Model):
         config: A `MaskRCNNConfig`, or its fields as a dict.
         seed: Seed for the random draw of the boxes from which a step learns.
         name: Name of the model.
+        class_names: Names of the classes, by id, background first. They are part of the saved file.
 
     Takes:
         RGB images ``(batch, H, W, 3)`` in 0–255, of any size. To learn, a dict of ``image``, ``boxes`` ``(batch, M,
@@ -58,13 +59,23 @@ class MaskRCNN(keras.Model):
     """
 
     def __init__(
-        self, num_classes, backbone="mobilenet_v2", weights="pretrained", config=None, seed=0, name="mask_rcnn"
+        self,
+        num_classes,
+        backbone="mobilenet_v2",
+        weights="pretrained",
+        config=None,
+        seed=0,
+        name="mask_rcnn",
+        class_names=None,
     ):
         super().__init__(name=name)
         if num_classes < 2:
             raise ValueError(f"Found num_classes={num_classes}, expected 2 or more: the background is also a class.")
         config = config if isinstance(config, MaskRCNNConfig) else MaskRCNNConfig(**(config or {}))
+        if class_names is not None and len(class_names) != num_classes:
+            raise ValueError(f"Found {len(class_names)} class_names, expected num_classes={num_classes}.")
         self.num_classes, self.config = num_classes, config
+        self.class_names = None if class_names is None else list(class_names)
         self.pyramid, self.geometries = feature_pyramid(backbone, weights, config.channels)
         self.rpn_head = heads.rpn_head(config.channels, len(config.ratios))
         self.box_head = heads.box_head(config.channels, num_classes, config.width)
@@ -217,6 +228,7 @@ class MaskRCNN(keras.Model):
             "backbone": keras.saving.serialize_keras_object(self.pyramid),
             "config": dict(vars(self.config)),
             "name": self.name,
+            "class_names": self.class_names,
         }
 
     @classmethod

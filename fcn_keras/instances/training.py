@@ -55,7 +55,7 @@ class InstanceRun(Run):
         return [variable for tracker in model.trackers.values() for variable in tracker.variables]
 
     def _bare(self, model):
-        bare = MaskRCNN.from_config(model.get_config())
+        bare = MaskRCNN.from_config(model.get_config() | {"class_names": self.class_names})
         bare.set_weights(model.get_weights())
         return bare
 

@@ -10,10 +10,11 @@ from .fine_fcn import make_fine_fcn
 from .flops import count_macs
 from .loading import load_model
 from .mini_vgg import MiniVGG
+from .segmentation_model import SegmentationModel, with_classes
 from .super_resolution import SuperResolver
 
 # fmt: off
-__all__ = ["BACKBONES", "Backbone", "FCN8s", "FCN16s", "FCN32s", "MiniVGG", "SuperResolver", "allow_any_size",
-           "convolutionalize", "count_macs", "dilate", "find_feature_layers", "load_model", "make_fine_fcn",
-           "shift_and_stitch", "upgrade"]
+__all__ = ["BACKBONES", "Backbone", "FCN8s", "FCN16s", "FCN32s", "MiniVGG", "SegmentationModel",
+           "SuperResolver", "allow_any_size", "convolutionalize", "count_macs", "dilate", "find_feature_layers", "load_model", "make_fine_fcn",
+           "shift_and_stitch", "upgrade", "with_classes"]
 # fmt: on

@@ -1,4 +1,4 @@
-"""Loads models from `.keras` files, even if you do not know where a file comes from.
+"""Loads models: the nets that come with the package, by name, and any `.keras` file, wherever it comes from.
 
 A `.keras` file is a zip archive with a configuration and arrays. In its safe mode, Keras does not run any code from the
 file, does not write files outside its own folder, and refuses members that would unpack to many times their size.
@@ -18,6 +18,7 @@ import zipfile
 import keras
 
 from .._files import explain_missing, user_path
+from . import shipped
 
 KINDS = {
     b"PK\x03\x04": "a zip archive",
@@ -29,10 +30,11 @@ KINDS = {
 
 
 def load_model(path, compile=True):
-    """Loads a model from a `.keras` file, without running any code from the file.
+    """Loads a model from a `.keras` file, or a net that comes with the package, without running any code from the file.
 
     Args:
-        path: A local file; a leading ``~`` means the home folder.
+        path: A local file; a leading ``~`` means the home folder. Or the name of a net that comes with the package, as
+            ``fcn-keras models`` lists them.
         compile: Whether to compile the model with the loss, metrics and optimizer that it was saved with.
 
     Returns:
@@ -47,8 +49,10 @@ def load_model(path, compile=True):
     >>> fcn_keras.FCN32s(2, "mini_vgg", weights=None).save("model.keras")
     >>> load_model("model.keras").output_shape
     (None, None, None, 2)
+    >>> load_model("fcn8s_mobilenet_v2_voc").class_names[:3]
+    ['background', 'aeroplane', 'bicycle']
     """
-    path = user_path(path)
+    path = shipped.path_of(path) or user_path(path)
     _require_keras_file(path)
     try:
         return keras.saving.load_model(path, compile=compile, safe_mode=True)
@@ -61,7 +65,9 @@ def load_model(path, compile=True):
 def _require_keras_file(path):
     expected = "expected a .keras file, as model.save('model.keras') writes it"
     if not path.exists():
-        raise ValueError(f"There is no file {path}: {expected}. {explain_missing(path)}")
+        raise ValueError(
+            f"There is no file {path}: {expected}, or one of {', '.join(shipped.names())}. {explain_missing(path)}"
+        )
     if not path.is_file():
         inside = sorted(path.glob("*.keras")) if path.is_dir() else []
         hint = f" Did you mean {inside[0]}?" if inside else ""

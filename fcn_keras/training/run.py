@@ -24,6 +24,7 @@ from ..inference.evaluate import evaluate
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics
 from ..models.loading import load_model
+from ..models.segmentation_model import with_classes
 from . import checkpoints, fingerprints, logs
 from .callbacks import RunCallback, reseed_dropout
 from .data import ensure_length
@@ -277,8 +278,8 @@ class Run:
         return model
 
     def _bare(self, model):
-        """The net without optimizer and loss, with the same weights."""
-        return keras.Model(model.input, model.output, name=model.name)
+        """The net without optimizer and loss, with the same weights, and with the names and colours of its classes."""
+        return with_classes(model, self.class_names, self.palette)
 
     def _evaluate(self, model):
         """The measurement of the finished net: an object with a `table` and, for JSON, a `summary`."""

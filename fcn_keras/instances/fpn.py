@@ -10,9 +10,8 @@ Reference: Lin, Dollár, Girshick, He, Hariharan & Belongie (CVPR 2017), §3, Fi
 import keras
 
 from .. import geometry
-from ..layers._keras import get_outputs
 from ..models import backbones, fusion
-from ..models.feature_layers import find_feature_layers
+from ..models.feature_layers import add_stride_4
 from ..models.image_input import apply_to_image
 
 STRIDES = (4, 8, 16, 32)
@@ -43,7 +42,7 @@ def feature_pyramid(backbone="mobilenet_v2", weights="pretrained", channels=256,
     if isinstance(backbone, keras.Model) and len(backbone.outputs) == len(STRIDES) + 1:
         return backbone, geometry.trace_outputs(backbone)
     backbone = backbones.get(backbone)
-    network = _add_stride_4(backbone.feature_extractor(weights, head=None))
+    network = add_stride_4(backbone.feature_extractor(weights, head=None))
     image, maps, geometries = apply_to_image(network, backbone.preprocessing)
     sums, geometries = add_top_down(maps, geometries, channels)
     outputs = [keras.layers.Conv2D(channels, 3, padding="same", name=f"p{i}")(x) for i, x in enumerate(sums, start=2)]
@@ -81,9 +80,3 @@ def add_top_down(maps, geometries, channels):
         sums.insert(0, x)
         found.insert(0, of_sum)
     return sums, found
-
-
-def _add_stride_4(network):
-    (name,) = find_feature_layers(network, strides=STRIDES[:1])
-    stride_4 = get_outputs(network.get_layer(name), network)[-1]
-    return keras.Model(network.inputs, [stride_4, *network.outputs], name=network.name)

@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s and FCN-8s: they score the backbone's maps, then upsample and fuse the scores.
+"""FCN-32s, FCN-16s, FCN-8s and FCN-4s: they score the backbone's maps, then upsample and fuse the scores.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4, Figure 3; *Hands-On Machine Learning*, Figures 14-27 and 14-28.
 """
@@ -9,6 +9,7 @@ from .. import geometry
 from . import backbones, fusion
 from .any_size import allow_any_size
 from .cloning import copy_weights
+from .feature_layers import add_stride_4
 from .image_input import apply_to_image
 
 STRIDES = (8, 16, 32)
@@ -95,6 +96,23 @@ def FCN8s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsa
     return _build(num_classes, backbone, weights, head, upsampling, 8, skip_scales, name)
 
 
+def FCN4s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn4s"):
+    """FCN-4s: like FCN-8s, with one more skip connection, from the map at stride 4. The paper stops at FCN-8s.
+
+    Arguments, return value and errors are those of `FCN32s`. This net has the additional layers ``upscore_pool3``,
+    ``score_pool2`` and ``upscore4``. Thin objects gain most. The last upsampling has four times as many units.
+
+    Example:
+
+    >>> FCN4s(11, backbone="mini_vgg", weights=None).output_shape
+    (None, None, None, 11)
+
+    Reference: Long et al. (CVPR 2015), §4.2, and appendix A: block predictions reach at most 96.4 mean IU at stride 8,
+    and 98.5 at stride 4.
+    """
+    return _build(num_classes, backbone, weights, head, upsampling, 4, (1, 1), name)
+
+
 def upgrade(model, upsampling=None, name=None):
     """Makes the next finer net from a coarser one: FCN-32s → FCN-16s → FCN-8s.
 
@@ -140,7 +158,7 @@ def upgrade(model, upsampling=None, name=None):
     if not {"backbone", "score_fr", "preprocessing", "pad"} <= set(layers):
         raise ValueError(f"Cannot upgrade model {model.name!r}: expected one made by FCN32s, FCN16s or upgrade.")
     if "score_pool3" in layers:
-        raise ValueError(f"Cannot upgrade model {model.name!r}: it is an FCN-8s, the finest net of the paper.")
+        raise ValueError(f"Cannot upgrade model {model.name!r}: an FCN-8s is the finest net of the paper.")
     upsampling = upsampling or fusion.find_upsampling(model)
     fusion.require_upsampling(upsampling)
     finest = 8 if "score_pool4" in layers else 16
@@ -168,6 +186,7 @@ def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales
         raise ValueError(f"Found skip_scales={skip_scales!r}: expected two factors, for the maps at strides 16 and 8.")
     backbone = backbones.get(backbone)
     network = backbone.feature_extractor(weights, head)
+    network = add_stride_4(network) if finest == 4 else network
     return _assemble(num_classes, network, backbone.preprocessing, upsampling, finest, skip_scales, name)
 
 
@@ -181,12 +200,12 @@ def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_sca
 
 def _require_maps(backbone):
     strides = tuple(found.stride for found in geometry.trace_outputs(backbone))
-    if strides != STRIDES:
+    if strides not in (STRIDES, (4, *STRIDES)):
         raise ValueError(f"Found maps at strides {list(strides)}: expected {STRIDES}, in this order.")
     side = 32 * STRIDES[-1]
     units = [shape[1] for shape in backbone.compute_output_shape((1, side, side, 3))]
-    if units != [side // stride for stride in STRIDES]:
+    if units != [side // stride for stride in strides]:
         raise ValueError(
-            f"Found maps of {units} units for {side} pixels: expected {[side // s for s in STRIDES]}, one unit for "
+            f"Found maps of {units} units for {side} pixels: expected {[side // s for s in strides]}, one unit for "
             'each stride. Fix: padding="same", or ZeroPadding2D, where the backbone loses units at its border.'
         )

@@ -9,7 +9,7 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4.2: a skip starts at the la
 import keras
 
 from .. import geometry
-from ..layers._keras import get_calls
+from ..layers._keras import get_calls, get_outputs
 
 NO_MAPS = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D)  # these compute no features
 ENDS = (keras.layers.Flatten, *geometry.GLOBAL)
@@ -49,6 +49,29 @@ def find_feature_layers(model, strides=(8, 16, 32)):
             f"found strides {sorted(last)}. Fix: pass a fcn_keras.Backbone that names the feature layers."
         )
     return tuple(last[stride] for stride in strides)
+
+
+def add_stride_4(model):
+    """The same network, with the map at stride 4 as an additional first output.
+
+    Args:
+        model: A network from images to maps, as `fcn_keras.Backbone.feature_extractor` returns it.
+
+    Returns:
+        A Functional model that shares its layers with `model`.
+
+    Raises:
+        ValueError: As in `find_feature_layers`.
+
+    Example:
+
+    >>> network = fcn_keras.models.BACKBONES["mini_vgg"].feature_extractor(weights=None)
+    >>> [tensor.shape[-1] for tensor in add_stride_4(network).outputs]
+    [64, 64, 96, 160]
+    """
+    (name,) = find_feature_layers(model, strides=(4,))
+    finest = get_outputs(model.get_layer(name), model)[-1]
+    return keras.Model(model.inputs, [finest, *model.outputs], name=model.name)
 
 
 def _find_bottlenecks(model):

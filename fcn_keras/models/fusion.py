@@ -22,7 +22,9 @@ UPSAMPLINGS = {
 }
 #: The factors for pool4 and pool3 with which the authors train FCN-8s in one stage.
 AT_ONCE_SCALES = (0.01, 0.0001)
-LAST = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the authors' names
+LAST = {32: "upscore", 16: "upscore16", 8: "upscore8", 4: "upscore4"}  # the authors' names, and one more
+# Stride of a finer map → its name, and the name of the layer that upsamples the coarser scores to it.
+SKIPS = {16: ("pool4", "upscore2"), 8: ("pool3", "upscore_pool4"), 4: ("pool2", "upscore_pool3")}
 
 
 def require_upsampling(upsampling):
@@ -61,11 +63,12 @@ def fuse(maps, geometries, image, num_classes, *, finest=32, upsampling="frozen"
     """Logits at the size of the image, from the maps of a network at strides 8, 16 and 32.
 
     Args:
-        maps: Tensors ``(batch, h, w, channels)`` at strides 8, 16 and 32; for ``finest=32``, only the last is needed.
+        maps: Tensors ``(batch, h, w, channels)``, the last at stride 32, each one before it at half the stride of the
+            next. Maps finer than `finest` are not used.
         geometries: The `fcn_keras.geometry.Geometry` of each map, in pixels of `image`.
         image: Tensor ``(batch, H, W, channels)``. The logits get its height and width.
         num_classes: Number of classes.
-        finest: Stride of the finest map that is scored: 32, 16 or 8.
+        finest: Stride of the finest map that is scored: 32, 16, 8 or 4.
         upsampling: One of `UPSAMPLINGS`, as in `fcn_keras.FCN32s`.
         skip_scales: Factors by which the maps at strides 16 and 8 are multiplied before they are scored.
         padded: Whether a finer map may be cropped if it starts before the coarser one. This is possible if the maps
@@ -111,12 +114,11 @@ def fuse_maps(maps, geometries, num_classes, *, finest=32, upsampling="frozen", 
     """
     learned, _ = UPSAMPLINGS[upsampling]
     scores, geometry = _score(num_classes, "score_fr")(maps[-1]), geometries[-1]
-    if finest <= 16:
-        skip = _skip(maps[1], num_classes, skip_scales[0], "pool4")
-        scores, geometry = add_skip(scores, geometry, skip, geometries[1], learned, "upscore2", "pool4", padded)
-    if finest <= 8:
-        skip = _skip(maps[0], num_classes, skip_scales[1], "pool3")
-        scores, geometry = add_skip(scores, geometry, skip, geometries[0], learned, "upscore_pool4", "pool3", padded)
+    finer = [stride for stride in SKIPS if stride >= finest]
+    for stride, features, target, scale in zip(finer, maps[-2::-1], geometries[-2::-1], (*skip_scales, 1), strict=False):
+        skip_name, name = SKIPS[stride]
+        skip = _skip(features, num_classes, scale, skip_name)
+        scores, geometry = add_skip(scores, geometry, skip, target, learned, name, skip_name, padded)
     return scores, geometry
 
 

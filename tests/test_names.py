@@ -161,7 +161,7 @@ def test_names_exist(path):
 @pytest.mark.parametrize(
     "code",
     [
-        "fcn_keras.models.FCN4s(2)",
+        "fcn_keras.models.FCN2s(2)",
         "fcn_keras.segment(model, image, tiles=3)",
         "from fcn_keras.losses import compile_with_xla as x",
         "from fcn_keras import metrics\nmetrics.ops",

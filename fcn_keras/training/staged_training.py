@@ -11,7 +11,7 @@ from ..losses import count_pixels
 from ..metrics import METRICS
 from ..models import fcn
 from .data import describe_splits, load_splits, prepare_splits
-from .recipes import PAPER_TABLE_2, STARTS_FROM, find_recipe
+from .recipes import PUBLISHED, STARTS_FROM, find_recipe
 from .run import Run
 from .stages import STAGED_RECIPES
 
@@ -96,7 +96,7 @@ class StagedTraining:
 
     def table(self):
         """The metrics of the finished stages in percent, as a Markdown table like Table 2."""
-        return markdown_table(self._metrics())
+        return markdown_table(self._metrics(), self.recipe.published)
 
     def record(self, name):
         """How far a stage is; see `fcn_keras.training.Run.record`."""
@@ -183,31 +183,35 @@ def prepare_stages(recipe, directory, *, source=None, data_dir=None, splits=None
     )
 
 
-def markdown_table(results, paper=True):
+def markdown_table(results, published="cvpr"):
     """Formats the metrics of several nets like the paper's Table 2.
 
     Args:
         results: Dict from names of nets to dicts of the four metrics, in ``[0, 1]``.
-        paper: Whether to print the paper's numbers next to ours, for the nets that the paper has.
+        published: Published numbers to print next to ours, for the nets that have them: ``"cvpr"`` for the paper's
+            Table 2, ``"released"`` for the nets that the authors released, or None.
 
     Returns:
-        Markdown, in percent with one decimal. The paper's numbers are in brackets; they were measured on other data.
+        Markdown, in percent with one decimal. Published numbers are in brackets, and a line below says what they are.
 
     Example:
 
-    >>> print(markdown_table({"FCN-8s": dict(zip(METRICS, (0.9, 0.8, 0.7, 0.6)))}, paper=False))
-    | net | pixel acc. | mean acc. | mean IU | f.w. IU |
+    >>> print(markdown_table({"FCN-8s": dict(zip(METRICS, (0.9, 0.8, 0.7, 0.6)))}))
+    | net | pixel acc. | mean acc. | mean IoU | f.w. IoU |
     |---|---|---|---|---|
-    | FCN-8s | 90.0 | 80.0 | 70.0 | 60.0 |
+    | FCN-8s | 90.0 (90.3) | 80.0 (75.9) | 70.0 (62.7) | 60.0 (83.2) |
+    <BLANKLINE>
+    In brackets: Table 2 of the CVPR paper, on PASCAL VOC2011.
     <BLANKLINE>
 
     Reference: Long et al. (CVPR 2015), Table 2.
     """
-    lines = ["| net | pixel acc. | mean acc. | mean IU | f.w. IU |", "|---|---|---|---|---|"]
+    source, theirs = PUBLISHED[published] if published else ("", {})
+    lines = ["| net | pixel acc. | mean acc. | mean IoU | f.w. IoU |", "|---|---|---|---|---|"]
     for name, metrics in results.items():
-        papers = PAPER_TABLE_2.get(name) if paper else None
         cells = [f"{100 * metrics[metric]:.1f}" for metric in METRICS]
-        if papers:
-            cells = [f"{cell} ({number})" for cell, number in zip(cells, papers, strict=True)]
+        if name in theirs:
+            cells = [f"{cell} ({number})" for cell, number in zip(cells, theirs[name], strict=True)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", source] if set(results) & set(theirs) else []
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s and FCN-8s: their sizes, alignment, weights and stages."""
+"""FCN-32s, FCN-16s, FCN-8s and FCN-4s: their sizes, alignment, weights and stages."""
 
 import dataclasses
 import gc
@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import ndimage
 
 from fcn_keras import geometry
 from fcn_keras.layers._keras import get_layer_calls
@@ -14,7 +15,7 @@ from fcn_keras.layers.depthwise import BilinearDepthwiseConv2DTranspose
 from fcn_keras.layers.preprocessing import MEAN_COLOR
 from fcn_keras.layers.upsampling import BilinearConv2DTranspose, BilinearUpsampling2D
 from fcn_keras.models.backbones import BACKBONES, Backbone
-from fcn_keras.models.fcn import FCN8s, FCN16s, FCN32s, upgrade
+from fcn_keras.models.fcn import FCN4s, FCN8s, FCN16s, FCN32s, upgrade
 from fcn_keras.models.mini_vgg import MiniVGG
 
 NETS = {"32s": FCN32s, "16s": FCN16s, "8s": FCN8s}
@@ -462,3 +463,39 @@ def test_what_cannot_be_upgraded(mini):
         upgrade(MiniVGG(weights=None))
     with pytest.raises(ValueError, match="upsampling='bogus'"):
         upgrade(mini["32s"], upsampling="bogus")
+
+
+# --- FCN-4s: one skip more than the paper ---
+
+
+@pytest.fixture(scope="module")
+def nets_8s_and_4s():
+    """FCN-8s and FCN-4s on MobileNetV2, whose units lie on pixels, with the same random weights."""
+    coarse = randomize_scores(FCN8s(CLASSES, "mobilenet_v2", weights=None))
+    fine = FCN4s(CLASSES, "mobilenet_v2", weights=None)
+    for name in ("backbone", "score_fr", "score_pool4", "score_pool3"):
+        fine.get_layer(name).set_weights(coarse.get_layer(name).get_weights())
+    return coarse, fine
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 83), (1, 1)])
+def test_before_its_skip_learns_fcn4s_gives_the_logits_of_fcn8s(nets_8s_and_4s, size):
+    coarse, fine = nets_8s_and_4s
+    assert_close(run(fine, photo(*size)), run(coarse, photo(*size)))
+
+
+def test_the_skip_of_fcn4s_is_the_map_at_stride_4_upsampled(nets_8s_and_4s):
+    """Bilinear interpolation of the scores at stride 4, computed by SciPy where their units lie."""
+    coarse, fine = nets_8s_and_4s
+    kernel = np.random.default_rng(5).normal(size=fine.get_layer("score_pool2").kernel.shape).astype("float32")
+    fine.get_layer("score_pool2").set_weights([kernel, np.zeros(CLASSES)])
+    image = photo(64, 96)
+    found = run(fine, image) - run(coarse, image)
+    fine.get_layer("score_pool2").set_weights([np.zeros_like(kernel), np.zeros(CLASSES)])
+    features = np.asarray(keras.Model(fine.input, fine.get_layer("score_pool2").input)(image))[0]
+    unit = geometry.trace(fine)["score_pool2"]
+    rows, columns = np.mgrid[:64, :96]
+    places = [(axis - unit.offset) / unit.stride for axis in (rows, columns)]
+    for c, scores in enumerate(np.moveaxis(features @ kernel[0, 0], -1, 0)):
+        expected = ndimage.map_coordinates(scores, places, order=1)
+        np.testing.assert_allclose(found[0, ..., c], expected, rtol=0, atol=1e-4 * np.abs(found).max())

@@ -14,7 +14,7 @@ from little import BACKBONE, classifier
 from fcn_keras.layers import CropLike
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.models.backbones import Backbone, MiniVGG
-from fcn_keras.paper.solver import RELEASED, CaffeSGD
+from fcn_keras.paper.solver import CVPR, RELEASED, CaffeSGD
 from fcn_keras.training import RECIPES, STAGED_RECIPES, Recipe, Stage, StagedRecipe, prepare_stages, train
 from fcn_keras.training.data import describe_splits, load_splits, prepare_splits
 from fcn_keras.training.fingerprints import hash_model
@@ -168,15 +168,16 @@ def test_weights_are_averaged_over_a_share_of_the_run(share, steps, momentum):
     assert optimizer.use_ema and optimizer.ema_momentum == pytest.approx(momentum)
 
 
-def test_the_authors_solver():
-    recipe, schedule = RECIPES["paper"], RELEASED["fcn32s"]
+@pytest.mark.parametrize(("name", "schedule"), [("released", RELEASED["fcn32s"]), ("cvpr", CVPR["fcn32s"])])
+def test_the_authors_two_solvers(name, schedule):
+    recipe = RECIPES[name]
     model = dataclasses.replace(recipe, backbone="mini_vgg", weights=None).build(2)
     optimizer = recipe.make_optimizer(model, 100)
     assert isinstance(optimizer, CaffeSGD)
     theirs = schedule.make_optimizer().get_config()
     assert optimizer.get_config() == theirs | {"name": optimizer.name}
     assert recipe.make_loss(None).get_config() == schedule.make_loss().get_config()
-    assert recipe.batch == 1 and recipe.scales is None
+    assert recipe.batch * recipe.accumulate == schedule.batch and recipe.scales is None
 
 
 def test_batch_normalisation_is_trained_when_asked():
@@ -207,7 +208,7 @@ def test_class_weights_by_power_and_by_list():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"net": "FCN-4s"}, "net='FCN-4s': expected one of FCN-32s"),
+        ({"net": "FCN-2s"}, "net='FCN-2s': expected one of FCN-32s"),
         ({"optimizer": "adam"}, "optimizer='adam': expected one of adamw"),
         ({"precision": "float16"}, "precision='float16': expected one of"),
         ({"precision": "mixed_float16", "reduction": "sum"}, "overflows. Fix"),
@@ -224,7 +225,7 @@ def test_fields_that_cannot_be(fields, message):
 
 
 def test_what_cannot_be_trained(tmp_path):
-    with pytest.raises(ValueError, match="recipe 'heavy': expected one of light, paper"):
+    with pytest.raises(ValueError, match="recipe 'heavy': expected one of light, cvpr, released"):
         train("heavy", "shapes", tmp_path)
     with pytest.raises(ValueError, match="class_names="):
         train(SMALL, data(), tmp_path)
@@ -245,12 +246,20 @@ def test_staged_recipes():
         "shapes": ("mini_vgg", 8),
         "camvid": ("mobilenet_v2", 4),
         "voc": ("mobilenet_v2", 4),
-        "paper": ("vgg16", 1),
+        "cvpr": ("vgg16", 1),
+        "released": ("vgg16", 1),
     }
-    for stage, net in zip(STAGED_RECIPES["paper"].stages[1:], ("fcn32s", "fcn16s", "fcn8s"), strict=True):
+    nets = ("fcn32s", "fcn16s", "fcn8s")
+    for stage, net in zip(STAGED_RECIPES["released"].stages[1:], nets, strict=True):
         schedule = RELEASED[net]
         assert stage.learning_rate == schedule.learning_rate
         assert stage.epochs == math.ceil(schedule.iterations / 8498)  # images of SBD's training list
+    for stage, net in zip(STAGED_RECIPES["cvpr"].stages[1:], nets, strict=True):
+        assert stage.learning_rate == CVPR[net].learning_rate
+    assert STAGED_RECIPES["cvpr"].stages[1].epochs == CVPR["fcn32s"].epochs
+    assert {name: recipe.published for name, recipe in STAGED_RECIPES.items() if recipe.published != "cvpr"} == {
+        "released": "released"
+    }
     with pytest.raises(ValueError, match="'precision': 'mixed_float16'.*Fix: train one net"):
         StagedRecipe("shapes", (), dataclasses.replace(SMALL, precision="mixed_float16"))
 
@@ -275,7 +284,7 @@ def test_stages_train_by_the_recipe_that_they_share(tmp_path, monkeypatch):
 def test_the_papers_stages_need_voc2011_and_sbd_and_nothing_else(tmp_path):
     stand_ins.write_voc(tmp_path / "VOCdevkit" / "VOC2011", ["a"], ["c", "v"])
     stand_ins.write_sbd(tmp_path / "benchmark_RELEASE" / "dataset", ["v", "d"], ["c"])
-    recipe = STAGED_RECIPES["paper"]
+    recipe = STAGED_RECIPES["released"]
     shared = dataclasses.replace(recipe.shared, backbone=BACKBONE, weights=None)
     recipe = dataclasses.replace(recipe, shared=shared, stages=(Stage("FCN-32s", 1, 1e-10),))
     staged = prepare_stages(recipe, tmp_path / "run", source=tmp_path, data_dir=tmp_path / "data", verbose=0)

@@ -9,7 +9,15 @@ import tensorflow as tf
 from little import BACKBONE, classifier
 
 from fcn_keras.metrics import METRICS
-from fcn_keras.training import PAPER_TABLE_2, STAGED_RECIPES, Stage, StagedRecipe, StagedTraining, markdown_table
+from fcn_keras.training import (
+    PAPER_TABLE_2,
+    RELEASED_TABLE,
+    STAGED_RECIPES,
+    Stage,
+    StagedRecipe,
+    StagedTraining,
+    markdown_table,
+)
 
 NAMES = ["ground", "red", "blue"]
 STEPS, BATCH = 3, 2
@@ -195,12 +203,12 @@ def test_stages_out_of_order(names, tmp_path):
 
 
 def test_unknown_stages():
-    with pytest.raises(ValueError, match="'FCN-4s': expected one of FCN-32s-fixed"):
-        Stage("FCN-4s", 1, 1e-3)
+    with pytest.raises(ValueError, match="'FCN-2s': expected one of FCN-32s-fixed"):
+        Stage("FCN-2s", 1, 1e-3)
 
 
-def test_the_papers_table():
-    """Long et al. (CVPR 2015), Table 2."""
+def test_two_published_tables():
+    """Long et al. (CVPR 2015), Table 2; the released nets on the same images, in the README of wkentaro/fcn."""
     assert PAPER_TABLE_2 == {
         "FCN-32s-fixed": (83.0, 59.7, 45.4, 72.0),
         "FCN-32s": (89.1, 73.3, 59.4, 81.4),
@@ -209,9 +217,18 @@ def test_the_papers_table():
     }
     ours = dict(zip(METRICS, (0.5, 0.25, 0.125, 1.0), strict=True))
     assert markdown_table({"FCN-8s": ours, "FCN-8s-at-once": ours}) == (
-        "| net | pixel acc. | mean acc. | mean IU | f.w. IU |\n"
+        "| net | pixel acc. | mean acc. | mean IoU | f.w. IoU |\n"
         "|---|---|---|---|---|\n"
         "| FCN-8s | 50.0 (90.3) | 25.0 (75.9) | 12.5 (62.7) | 100.0 (83.2) |\n"
         "| FCN-8s-at-once | 50.0 | 25.0 | 12.5 | 100.0 |\n"
+        "\nIn brackets: Table 2 of the CVPR paper, on PASCAL VOC2011.\n"
     )
-    assert "(90.3)" not in markdown_table({"FCN-8s": ours}, paper=False)
+    exact = {"FCN-32s": (90.48, 76.48, 63.63, 83.46), "FCN-16s": (91.00, 78.07, 65.01, 84.26),
+             "FCN-8s": (91.22, 77.61, 65.51, 84.54), "FCN-8s-at-once": (91.13, 78.50, 65.40, 84.43)}  # fmt: skip
+    for name, numbers in exact.items():
+        np.testing.assert_allclose(RELEASED_TABLE[name], numbers, atol=0.0501)
+    released = markdown_table({"FCN-8s": ours, "FCN-8s-at-once": ours}, "released")
+    assert "12.5 (65.5)" in released and "12.5 (65.4)" in released
+    assert released.endswith("\nIn brackets: the nets that the authors released, on PASCAL VOC2011.\n")
+    plain = markdown_table({"FCN-8s": ours}, None)
+    assert plain.endswith("| FCN-8s | 50.0 | 25.0 | 12.5 | 100.0 |\n")

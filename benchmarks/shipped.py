@@ -164,8 +164,9 @@ def card(found, trained, path):
         The command `{command}` made it on two CPU cores, {datetime.date.today()}. Its weights take
         {path.stat().st_size / 1e6:.1f} MB in float16, which changes the mean IoU by {-lost:+.2f} points.
         """
+    images = builder.info.splits["validation"].num_examples
     measured = f"""
-        The {builder.info.splits["validation"].num_examples} images of the split `validation`, one pass at scale 1, in percent.
+        The {images} images of the split `validation`, one pass at scale 1, in percent.
         """
     parts = {"Data and terms": net.terms, "Training": made, "Metrics": measured, "Limits": net.limits}
     parts = {title: "\n".join(textwrap.wrap(textwrap.dedent(text).strip(), 120)) for title, text in parts.items()}

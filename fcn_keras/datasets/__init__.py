@@ -29,7 +29,20 @@ BUILDERS = {
     "pets": ("pets", "OxfordPets"),
     "folder": ("folder", "Folder"),
 }
-_MODULES = ("camvid", "check", "classes", "download", "folder", "images", "masks", "pets", "pipeline", "shapes", "voc")
+_MODULES = (
+    "camvid",
+    "check",
+    "classes",
+    "download",
+    "folder",
+    "images",
+    "masks",
+    "pets",
+    "pipeline",
+    "samples",
+    "shapes",
+    "voc",
+)
 _CACHED = {}  # (folder, when it was prepared, split) → examples in memory; each epoch of a run calls `load` again
 CONFIG_OF_SPLIT = {"voc": {"sbd_train": "2011_sbd", "seg11valid": "2011_sbd", "trainaug": "2012_sbd"}}
 

@@ -3,10 +3,12 @@
 import importlib
 import inspect
 import os
+import pathlib
 import pkgutil
 import subprocess
 import sys
 import textwrap
+import tomllib
 
 import keras
 import numpy as np
@@ -289,3 +291,12 @@ def test_the_hook_agrees_with_other_hooks_and_with_threads(fake):
         """,
         fake,
     )
+
+
+def test_everything_that_is_not_python_goes_into_the_wheel():
+    root = pathlib.Path(fcn_keras.__file__).parent
+    settings = tomllib.loads((root.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["fcn_keras"]
+    shipped = {path for pattern in patterns for path in root.glob(pattern)}
+    others = {p for p in root.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    assert shipped == others and len(shipped) > 10

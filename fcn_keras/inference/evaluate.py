@@ -94,7 +94,7 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
             not need to be compiled.
         data: `tf.data.Dataset` of pairs (images, masks), in batches as `fcn_keras.datasets.load` returns them, or one
             by one.
-        class_names: Names of the classes; by default their numbers.
+        class_names: Names of the classes; by default those of the model, or their numbers if it has none.
         ignore_class: Label of the pixels that are not scored.
         verbose: As in `keras.Model.evaluate`.
         scales, flip: As in `fcn_keras.segment`: probabilities are averaged over several sizes of the image, and over
@@ -118,6 +118,7 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
     Reference: Long et al. (CVPR 2015), §5, "Metrics".
     """
     predictor = get_predictor(model)
+    class_names = class_names or getattr(model, "class_names", None)
     metric = SegmentationMetrics(predictor.classes, class_names, ignore_class)
     batched = _is_batched(data)
     if flip or scales not in ((1,), [1]):

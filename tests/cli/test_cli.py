@@ -21,9 +21,10 @@ from PIL import Image
 from fcn_keras import FCN32s, datasets, segment, training
 from fcn_keras.cli import export, main, seg11valid, train
 from fcn_keras.cli.app import app
+from fcn_keras.datasets import samples
 from fcn_keras.export import formats
 from fcn_keras.inference import evaluate
-from fcn_keras.models import BACKBONES, backbones
+from fcn_keras.models import BACKBONES, backbones, load_model, shipped
 from fcn_keras.paper.seg11valid import NETS as PAPER_NETS
 from fcn_keras.training import STAGED_RECIPES
 
@@ -341,3 +342,56 @@ def test_words_that_are_no_command(capsys):
 def test_doctor_prints_json(capsys):
     assert main(["doctor", "--json"]) in (0, 1)
     assert json.loads(capsys.readouterr().out)
+
+
+# --- nets that come with the package ---
+
+
+def test_models_lists_the_nets_that_come_with_the_package(capsys):
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == shipped.names()
+    assert all(re.fullmatch(r"\S+ +\d+\.\d MB  .*\.", line) for line in lines)
+    assert main(["models", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {name: about["bytes"] for name, about in found.items()} == {
+        name: shipped.path_of(name).stat().st_size for name in shipped.names()
+    }
+
+
+def test_models_prints_a_card(capsys):
+    assert main(["models", "fcn8s_mini_vgg_shapes"]) == 0
+    assert capsys.readouterr().out.strip() == shipped.card("fcn8s_mini_vgg_shapes").strip()
+    assert main(["models", "fcn8s"]) == 2
+    assert "model 'fcn8s': expected one of fcn16s_mini_vgg_shapes" in capsys.readouterr().err
+
+
+def test_segment_evaluate_and_export_take_a_name(data, tmp_path, capsys):
+    photo = samples.FOLDER / "cat.jpg"
+    assert main(["segment", "fcn8s_mini_vgg_shapes", str(photo), "--out", str(tmp_path)]) == 0
+    with Image.open(tmp_path / "cat.png") as mask:
+        palette = np.reshape(mask.getpalette(), (-1, 3))
+        net = load_model("fcn8s_mini_vgg_shapes")
+        np.testing.assert_array_equal(np.asarray(mask), segment(net, samples.photograph("cat")))
+        np.testing.assert_array_equal(palette[: len(net.palette)], net.palette)
+    assert main(["evaluate", "fcn32s_mini_vgg_shapes", "shapes", "--data-dir", str(data), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out[out.index("{") :])["model"] == "fcn32s_mini_vgg_shapes"
+    assert main(["export", "fcn8s_mini_vgg_shapes", str(tmp_path / "net.onnx")]) == 0
+    assert (tmp_path / "net.onnx").stat().st_size > 1e6
+
+
+def test_what_train_writes_knows_its_classes(trained):
+    config = json.loads((trained / "config.json").read_text())
+    model = load_model(trained / "last.keras")
+    assert model.class_names == config["class_names"] and model.palette == config["palette"]
+
+
+def test_segment_reads_the_colors_of_an_older_model_from_the_file_next_to_it(trained, tmp_path):
+    model = load_model(trained / "last.keras")
+    keras.Model(model.input, model.output).save(tmp_path / "last.keras")
+    (tmp_path / "config.json").write_text(json.dumps({"palette": [[9, 8, 7]] * len(model.class_names)}))
+    photo = samples.FOLDER / "cat.jpg"
+    assert main(["segment", str(tmp_path / "last.keras"), str(photo), "--out", str(tmp_path / "masks")]) == 0
+    with Image.open(tmp_path / "masks" / "cat.png") as mask:
+        assert mask.getpalette()[:3] == [9, 8, 7]

@@ -14,7 +14,8 @@ def models(
 ):
     """List the trained nets that come with the package, or print the card of one.
 
-    Commands that take a .keras file also take one of these names.
+    Commands that take a .keras file also take one of these names, such as
+    fcn-keras segment fcn8s_mini_vgg_shapes scene.png.
 
     Python: fcn_keras.load_model
 
@@ -22,9 +23,7 @@ def models(
 
         fcn-keras models
 
-        fcn-keras models fcn8s_mobilenet_v2_voc
-
-        fcn-keras segment fcn8s_mobilenet_v2_voc photo.jpg --overlays
+        fcn-keras models fcn8s_mini_vgg_shapes
     """
     from ..models import shipped
 

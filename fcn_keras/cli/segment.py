@@ -31,7 +31,7 @@ def segment(
 
     Examples:
 
-        fcn-keras segment fcn8s_mobilenet_v2_voc photo.jpg --overlays
+        fcn-keras segment runs/mine/best.keras photo.jpg --overlays
 
         fcn-keras segment runs/mine/best.keras aerial/ --out masks --tile 1024
 

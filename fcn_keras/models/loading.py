@@ -49,8 +49,8 @@ def load_model(path, compile=True):
     >>> fcn_keras.FCN32s(2, "mini_vgg", weights=None).save("model.keras")
     >>> load_model("model.keras").output_shape
     (None, None, None, 2)
-    >>> load_model("fcn8s_mobilenet_v2_voc").class_names[:3]
-    ['background', 'aeroplane', 'bicycle']
+    >>> load_model("fcn8s_mini_vgg_shapes").class_names[:3]
+    ['background', 'disc', 'box']
     """
     path = shipped.path_of(path) or user_path(path)
     _require_keras_file(path)

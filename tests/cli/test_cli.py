@@ -120,8 +120,8 @@ def test_choices_are_those_of_the_package():
 
 def test_help_says_what_the_recipes_say():
     told = {parameter.name: parameter.help for parameter in COMMANDS["train"].params}
-    assert told["size"] == "Height and width of crops; light: 304 400; paper: none."
-    assert told["learning_rate"] == "Initial learning rate; light: 0.001; paper: 1e-10."
+    assert told["size"] == "Height and width of crops; light: 304 400; cvpr: none; released: none."
+    assert told["learning_rate"] == "Initial learning rate; light: 0.001; cvpr: 0.0001; released: 1e-10."
 
 
 PROGRAM = [sys.executable, "-m", "fcn_keras"]

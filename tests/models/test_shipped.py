@@ -9,7 +9,6 @@ import pytest
 
 import fcn_keras
 from fcn_keras import datasets
-from fcn_keras.datasets import samples
 from fcn_keras.models import shipped
 
 STAGES = ("fcn32s_mini_vgg_shapes", "fcn16s_mini_vgg_shapes", "fcn8s_mini_vgg_shapes")
@@ -21,7 +20,7 @@ def mean_iou(card):
 
 
 def test_the_names():
-    assert {"fcn8s_mobilenet_v2_voc", *STAGES} <= set(shipped.names())
+    assert set(STAGES) <= set(shipped.names())
 
 
 def test_all_together_take_at_most_16_mb():
@@ -44,7 +43,7 @@ def test_cards(name):
 def test_they_load_by_name_as_float32_models(name):
     model = fcn_keras.load_model(name)
     assert len(model.class_names) == len(model.palette) == model.output_shape[-1]
-    assert {variable.dtype for variable in model.variables} <= {"float32", "int32", "uint32"}
+    assert {variable.dtype for variable in model.variables} <= {"float32", "int32", "int64", "uint32"}
     again = keras.models.load_model(shipped.path_of(name))  # the file is an ordinary .keras file
     image = np.random.default_rng(0).integers(0, 256, (1, 65, 70, 3)).astype("float32")
     np.testing.assert_array_equal(model(image), again(image))
@@ -68,16 +67,6 @@ def test_the_nets_of_the_stages_reach_what_their_cards_say(name):
 def test_the_stages_are_in_order():
     found = [mean_iou(shipped.card(name)) for name in STAGES]
     assert found == sorted(found) and found[-1] - found[0] > 15
-
-
-def test_the_net_for_photographs_finds_the_cat_and_the_astronaut():
-    """No number is claimed for two photographs; but where the cat fills the picture, most of it must be cat."""
-    model = fcn_keras.load_model("fcn8s_mobilenet_v2_voc")
-    cat = fcn_keras.segment(model, samples.photograph("cat"))
-    assert (cat == model.class_names.index("cat")).mean() > 0.4
-    astronaut = fcn_keras.segment(model, samples.photograph("astronaut"))
-    assert (astronaut == model.class_names.index("person"))[100:400, 150:300].mean() > 0.5
-    assert mean_iou(shipped.card("fcn8s_mobilenet_v2_voc")) >= 47
 
 
 def test_unknown_names():

@@ -40,7 +40,7 @@ def test_models_and_what_lies_beside_them(home, model):
     model.save(home / "net.keras")
     assert fcn_keras.load_model("~/net.keras").output_shape[-1] == 2
     _files.write_json("~/config.json", {"palette": [[0, 0, 0], [1, 2, 3]]})
-    np.testing.assert_array_equal(segment._read_palette("~/net.keras"), [[0, 0, 0], [1, 2, 3]])
+    np.testing.assert_array_equal(segment._read_palette(model, "~/net.keras"), [[0, 0, 0], [1, 2, 3]])
     assert export_model(model, "~/net.tflite", size=(8, 8)) == home / "net.tflite"
 
 

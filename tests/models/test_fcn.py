@@ -457,7 +457,7 @@ def late():
 
 
 def test_what_cannot_be_upgraded(mini):
-    with pytest.raises(ValueError, match="'fcn8s': it is an FCN-8s"):
+    with pytest.raises(ValueError, match="'fcn8s': an FCN-8s is the finest"):
         upgrade(mini["8s"])
     with pytest.raises(ValueError, match="'mini_vgg': expected one made by FCN32s"):
         upgrade(MiniVGG(weights=None))

@@ -1,7 +1,7 @@
 """Figures and results on the photographs that come with the package.
 
     python -m benchmarks.photographs tabby                        # needs the ImageNet weights of MobileNetV2
-    python -m benchmarks.photographs masks                        # the shipped net on every photograph
+    python -m benchmarks.photographs masks                        # needs fcn8s_mobilenet_v2_voc (benchmarks.shipped)
     python -m benchmarks.photographs stages --stages FOLDER       # FCN-32s, 16s, 8s of a staged run on one of them
 
 Run it from the project's root. ``tabby`` writes fcn_keras/datasets/samples/results/tabby.json, which chapters read, and
@@ -78,7 +78,7 @@ def tabby():
 
 
 def masks():
-    """Every photograph, and its mask by the net that comes with the package."""
+    """Every photograph, and its mask by the net that ``python -m benchmarks.shipped fcn8s_mobilenet_v2_voc`` makes."""
     net = fcn_keras.load_model("fcn8s_mobilenet_v2_voc")
     images = [samples.photograph(name) for name in samples.PHOTOGRAPHS]
     found = [fcn_keras.segment(net, image) for image in images]

@@ -154,8 +154,7 @@ def card(found, trained, path):
     net = NETS[found.name]
     builder = datasets.prepare(net.data, source=found.source)
     batches = datasets.load(builder, "validation", batch=1)
-    names = list(builder.info.metadata["class_names"])
-    half, full = (fcn_keras.evaluate(fcn_keras.load_model(file), batches, names) for file in (path, trained))
+    half, full = (fcn_keras.evaluate(fcn_keras.load_model(file), batches) for file in (path, trained))
     lost = 100 * (full.metrics["mean_iou"] - half.metrics["mean_iou"])
     command = (
         f"python -m benchmarks.shipped {found.name} {'--source FOLDER ' if found.source else ''}--seed {found.seed}"

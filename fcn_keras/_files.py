@@ -191,8 +191,27 @@ def explain_missing(path):
     lacking = next((part for part in reversed([path, *path.parents]) if not os.path.lexists(part)), path)
     folder = lacking.parent
     names = os.listdir(folder) if folder.is_dir() and os.access(folder, os.R_OK) else []
-    near = difflib.get_close_matches(lacking.name, names, n=1)
-    return f"There is no {lacking.name} in {folder}." + (f" Did you mean {near[0]!r}?" if near else "")
+    return f"There is no {lacking.name} in {folder}.{suggest(lacking.name, names)}"
+
+
+def suggest(name, known, cutoff=0.6):
+    """Suggests the known name that is most like a wrong one.
+
+    Args:
+        name: The wrong name.
+        known: The names that exist.
+        cutoff: Least likeness, from 0 to 1, as in `difflib.get_close_matches`.
+
+    Returns:
+        A sentence that begins with a space, or an empty string if no name is like it.
+
+    Example:
+
+    >>> suggest("cats", ["astronaut", "cat"]), suggest("dog", ["astronaut", "cat"])
+    (" Did you mean 'cat'?", '')
+    """
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=cutoff)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def write_text(path, text):

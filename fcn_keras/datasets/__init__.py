@@ -6,7 +6,6 @@ module does not import Keras, TensorFlow or TensorFlow Datasets until you load d
 """
 
 import contextlib
-import difflib
 import importlib
 import logging
 import os
@@ -14,7 +13,7 @@ import pathlib
 import re
 import sys
 
-from .._files import explain_missing, get_data_home, user_path
+from .._files import explain_missing, get_data_home, suggest, user_path
 
 # fmt: off
 __all__ = ["BUILDERS", "find_config", "get_class_names", "get_data_home", "load", "prepare", "read_undecoded",
@@ -78,9 +77,9 @@ def resolve_data_set(data, source=None):
             raise ValueError(f"Found the folder {data} and the source {source}: expected one of the two.")
         return "folder", data
     known = [name for name in BUILDERS if name != "folder"]
-    near = difflib.get_close_matches(str(data), known, n=1, cutoff=0.8)
     found = f"{data} is a file." if user_path(data).exists() else explain_missing(data)
-    found = f"Found data set {data!r}. Did you mean {near[0]!r}?" if near else found
+    if near := suggest(data, known, cutoff=0.8):
+        found = f"Found data set {data!r}.{near}"
     raise ValueError(f"{found} Expected one of {', '.join(known)}, or a folder that holds images/ and masks/.")
 
 

@@ -4,12 +4,12 @@ The photographs are in the public domain or under CC0. ``CREDITS.md`` beside thi
 their terms.
 """
 
-import difflib
 import json
 import pathlib
 
 import numpy as np
 
+from ..._files import suggest
 from ..images import read_image
 
 FOLDER = pathlib.Path(__file__).parent
@@ -64,6 +64,4 @@ def result(name):
 
 
 def _unknown(kind, name, known):
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"Found {kind} {name!r}: expected one of {', '.join(known)}.{hint}")
+    return ValueError(f"Found {kind} {name!r}: expected one of {', '.join(known)}.{suggest(name, known)}")

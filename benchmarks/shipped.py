@@ -29,7 +29,7 @@ from fcn_keras.models import shipped
 from fcn_keras.models.super_resolution import SuperResolver, interpolate, make_pairs, psnr_ssim
 
 VOC_PART = dataclasses.replace(
-    training.RECIPES["light"], epochs=12, size=(336, 336), scales=(0.75, 1.5), backbone_rate=0.1
+    training.RECIPES["light"], epochs=12, size=(336, 336), scales=(0.75, 1.5), backbone_rate=0.1, ema_overwrite=True
 )
 VOC_DATA = """
 330 training images of PASCAL VOC2012, measured on 171 images of seg11valid, the part of VOC2011's validation images

@@ -5,12 +5,14 @@ import contextlib
 from .checkpoints import assign, copy_values
 
 
-def make_ema_options(share, steps):
+def make_ema_options(share, steps, overwrite=None):
     """Makes the arguments of an optimizer that averages weights over a share of the steps.
 
     Args:
         share: Share of the steps, such as 0.05. None or 0 averages no weights.
         steps: Number of steps of the whole run.
+        overwrite: Number of steps after which training continues from the averaged weights, again and again. By
+            default it never does.
 
     Returns:
         Dict of keyword arguments for a `keras.optimizers.Optimizer`.
@@ -20,7 +22,10 @@ def make_ema_options(share, steps):
     >>> make_ema_options(0.05, steps=2000)
     {'use_ema': True, 'ema_momentum': 0.99}
     """
-    return {} if not share else {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (share * steps))}
+    if not share:
+        return {}
+    frequency = {"ema_overwrite_frequency": overwrite} if overwrite else {}
+    return {"use_ema": True, "ema_momentum": max(0.0, 1 - 1 / (share * steps))} | frequency
 
 
 def uses_ema(model):

@@ -64,6 +64,8 @@ class Recipe:
         decay: Weight decay. Biases and batch normalisation do not decay.
         ema: Share of the run's steps over which weights are averaged exponentially, such as 0.05. The averaged weights
             are measured and saved. None averages no weights.
+        ema_overwrite: Whether each epoch starts from the averaged weights. The net then stays closer to its start. On
+            few images this can prevent overfitting.
         class_weights: ``"none"``, ``"balanced"``, a power between the two (0 to 1), or one weight for each class. See
             `fcn_keras.losses.median_frequency_weights`. The pixels of the training split are counted at each start.
         label_smoothing, reduction: As in `fcn_keras.losses.PixelCrossentropy`.
@@ -106,6 +108,7 @@ class Recipe:
     momentum: float = 0.9
     decay: float = 1e-4
     ema: float | None = 0.05
+    ema_overwrite: bool = False
     class_weights: object = 0.25
     label_smoothing: float = 0.0
     reduction: str = "mean"
@@ -126,6 +129,8 @@ class Recipe:
             self._require('optimizer="adamw"', momentum=0.9)
         if self.scales is None:
             self._require("scales=None, which is no augmentation", color=None)
+        if not self.ema:
+            self._require(f"ema={self.ema}", ema_overwrite=False)
 
     def _require(self, what, **expected):
         found = {field: getattr(self, field) for field in expected}
@@ -173,7 +178,9 @@ class Recipe:
         from .optimizers import LayerwiseAdamW, LayerwiseSGD, Polynomial, make_layer_rates
 
         shared = {"gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None}
-        shared |= make_ema_options(self.ema, steps)  # Keras averages after every batch, also between accumulated steps
+        overwrite = max(1, steps // self.epochs // self.accumulate) if self.ema_overwrite else None
+        # Keras averages after every batch, also between accumulated steps, but it counts only whole steps to overwrite.
+        shared |= make_ema_options(self.ema, steps, overwrite)
         if self.optimizer == "caffe":
             return CaffeSGD(self.learning_rate, self.momentum, self.decay, **shared)
         rate = Polynomial(self.learning_rate, steps, self.power, self.warmup)

@@ -161,6 +161,26 @@ def test_accumulated_batches_step_as_one_large_batch():
             np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_each_epoch_may_start_from_the_averaged_weights(accumulate):
+    recipe = dataclasses.replace(SMALL, ema=0.5, ema_overwrite=True, accumulate=accumulate, epochs=2)
+    model = recipe.build(2)
+    model.compile(recipe.make_optimizer(model, 16), PixelCrossentropy())
+    equal = []
+
+    class Compare(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            pairs = zip(model.trainable_variables, model.optimizer._model_variables_moving_average, strict=True)
+            equal.append(all(np.array_equal(raw, average) for raw, average in pairs))
+
+    images = np.random.default_rng(0).uniform(0, 255, (8, 40, 48, 3)).astype("float32")
+    masks = np.random.default_rng(1).integers(0, 2, (8, 40, 48)).astype("uint8")
+    model.fit(images, masks, batch_size=1, epochs=2, shuffle=False, verbose=0, callbacks=[Compare()])
+    assert equal[7] and equal[15] and not any(equal[3:6]) and not any(equal[9:14])
+    with pytest.raises(ValueError, match="ema_overwrite"):
+        dataclasses.replace(recipe, ema=None)
+
+
 @pytest.mark.parametrize(("share", "steps", "momentum"), [(0.05, 4000, 0.995), (0.5, 4, 0.5), (0.05, 10, 0.0)])
 def test_weights_are_averaged_over_a_share_of_the_run(share, steps, momentum):
     recipe = dataclasses.replace(SMALL, ema=share)

@@ -32,7 +32,7 @@ from fcn_keras.models import FCN4s, fusion
 from fcn_keras.models.dilation import dilate
 from fcn_keras.models.image_input import apply_to_image
 from fcn_keras.training.data import load_splits, prepare_splits
-from fcn_keras.training.recipes import Recipe
+from fcn_keras.training.recipes import DATA_FIELDS, Recipe
 
 BLUR = 9  # side of the Gaussian kernel, in pixels
 SPLITS = ("train", "validation")
@@ -122,24 +122,27 @@ class Variant:
 
 LIGHT = training.RECIPES["light"]
 FINE = dataclasses.replace(LIGHT, net="FCN-4s")
+LARGE = dataclasses.replace(FINE, size=(360, 480), scales=(1.2, 2.6))
 
 
-def _fine(what, kind=Recipe, change=None, **fields):
-    return Variant(what, kind(**vars(FINE) | fields), change)
+def _large(what, kind=Recipe, change=None, **fields):
+    return Variant(f"FCN-4s, larger images, {what}", kind(**vars(LARGE) | fields), change)
 
 
 VARIANTS = {
     "fcn8s": Variant("FCN-8s, recipe `light`", LIGHT),
     "fcn4s": Variant("FCN-4s: one skip connection more", FINE),
-    "large": _fine("FCN-4s, larger crops of larger images", size=(360, 480), scales=(1.2, 2.6)),
-    "dilated": _fine("FCN-4s, last stage dilated", Dilated),
-    "depthwise": _fine("FCN-4s, upsampling learned for each class separately", upsampling="learned_depthwise"),
-    "color": _fine("FCN-4s, half as much again of colour augmentation", color=1.5),
-    "dim": _fine("FCN-4s, light, blur and noise of the images varied", change=dim),
-    "dropout": _fine("FCN-4s, dropout before the last score layer", Dropout),
-    "weights": _fine("FCN-4s, rare classes weigh more (power 0.5, not 0.25)", class_weights=0.5),
-    "slow": _fine("FCN-4s, backbone at a tenth of the learning rate, not three tenths", backbone_rate=0.1),
-    "smoothing": _fine("FCN-4s, label smoothing of 0.1", label_smoothing=0.1),
+    "dilated": Variant("FCN-4s, last stage dilated", Dilated(**vars(FINE))),
+    "large": Variant("FCN-4s, larger crops of larger images (1.2 to 2.6 times, not 0.9 to 2.2)", LARGE),
+    "larger": _large("1.5 to 3.2 times", scales=(1.5, 3.2)),
+    "slow": _large("backbone at a tenth of the learning rate, not three tenths", backbone_rate=0.1),
+    "dropout": _large("dropout before the last score layer", Dropout),
+    "color": _large("half as much again of colour augmentation", color=1.5),
+    "dim": _large("light, blur and noise of the images varied", change=dim),
+    "weights": _large("rare classes weigh more (power 0.5, not 0.25)", class_weights=0.5),
+    "depthwise": _large("upsampling learned for each class separately", upsampling="learned_depthwise"),
+    "smoothing": _large("label smoothing of 0.1", label_smoothing=0.1),
+    "overwrite": _large("each epoch starts from the averaged weights", ema_overwrite=True),
 }
 
 
@@ -189,6 +192,7 @@ def train(variant, folder, directory, found):
     batches, validation, _ = load_splits(recipe, builders, SPLITS)
     names = list(builders[0].info.metadata["class_names"])
     changed = lambda seed: variant.change(batches(seed), seed)  # noqa: E731
+    recipe = dataclasses.replace(recipe, **{field: getattr(LIGHT, field) for field in DATA_FIELDS})  # of no effect now
     return training.train(recipe, (changed, validation), directory, class_names=names, **options)
 
 

@@ -44,7 +44,7 @@ objects and calls everything else background. Nobody has measured how well it fi
 colour. The terms of VOC and of Flickr apply to the photographs that it has learned from.
 """
 SHAPES_DATA = """
-The data set `shapes`, which this package draws: 2,000 scenes to train on, 200 to measure on, 10 classes. There are no
+The data set `shapes`, which this package draws: 1,000 scenes to train on, 200 to measure on, 10 classes. There are no
 terms. The net starts from MiniVGG, which was trained on single drawn objects.
 """
 RESOLVER = {"features": 32, "depth": 3}
@@ -237,13 +237,19 @@ def halve(source, path):
 
 
 def halved(content):
-    """The bytes of an HDF5 file, with float16 where it held float32."""
+    """The bytes of an HDF5 file, with float16 where it held float32.
+
+    NumPy rounds. HDF5's own conversion halves numbers that round up to a power of two, such as 0.24999.
+    """
     with tempfile.TemporaryFile() as file:
         with h5py.File(io.BytesIO(content)) as before, h5py.File(file, "w") as after:
 
             def copy(name, item):
                 if isinstance(item, h5py.Dataset):
-                    kept = after.create_dataset(name, data=item, dtype="float16" if item.dtype == "float32" else None)
+                    values = item[()]
+                    kept = after.create_dataset(
+                        name, data=values.astype("float16") if values.dtype == "float32" else values
+                    )
                 else:
                     kept = after.require_group(name)
                 kept.attrs.update(item.attrs)

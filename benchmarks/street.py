@@ -227,7 +227,8 @@ def table(folder):
         content = json.loads(path.read_text(encoding="utf-8"))
         ious = " | ".join(f"{100 * result['mean_iou']:.1f}" for result in content["results"].values())
         minutes = sum(entry["seconds"] for entry in content["history"]) / 60
-        lines.append(f"| {content['what']} | {content['epochs']} | {content['seed']} | {ious} | {minutes:.0f} |")
+        what = VARIANTS[content["variant"]].what
+        lines.append(f"| {what} | {content['epochs']} | {content['seed']} | {ious} | {minutes:.0f} |")
     return "\n".join(lines)
 
 

@@ -21,9 +21,11 @@ import fcn_keras
 from fcn_keras import geometry, visualization
 from fcn_keras._files import atomic_write, write_json
 from fcn_keras.datasets import samples
+from fcn_keras.visualization import style
 
 RESULTS = pathlib.Path("notebooks/results")
 TABBY, ENLARGED = 281, 1.5  # the class of ImageNet; the photograph is small, and its map would be coarse
+TITLES = {"cat": "a cat: found", "astronaut": "a person: found", "coffee": "a cup: it fails"}
 STAGES = ("FCN-32s", "FCN-16s", "FCN-8s")
 
 
@@ -78,11 +80,19 @@ def tabby():
 
 
 def masks():
-    """Every photograph, and its mask by the net that ``python -m benchmarks.shipped fcn8s_mobilenet_v2_voc`` makes."""
+    """Every photograph, and below it its mask by the net that comes with the package."""
     net = fcn_keras.load_model("fcn8s_mobilenet_v2_voc")
-    images = [samples.photograph(name) for name in samples.PHOTOGRAPHS]
+    images = [samples.photograph(name) for name in TITLES]
     found = [fcn_keras.segment(net, image) for image in images]
-    return visualization.compare(images, {net.name: found}, net.class_names, net.palette)
+    ratios = [image.shape[1] / image.shape[0] for image in images]
+    with style.canvas(style.MAX_WIDTH, 2 * style.MAX_WIDTH / sum(ratios) + 0.7) as figure:
+        axes = figure.subplots(2, len(images), width_ratios=ratios)
+        for (above, below), image, ids, title in zip(axes.T, images, found, TITLES.values(), strict=True):
+            style.draw_image(above, image, title)
+            style.draw_panel(below, visualization.colorize(ids, net.palette))
+        patches = style.make_class_patches(found, net.class_names, net.palette)
+        figure.legend(handles=patches, loc="outside lower center", ncols=5, **style.LEGEND)
+    return figure
 
 
 def stages(directory):

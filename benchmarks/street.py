@@ -163,7 +163,9 @@ def main(arguments=None):
     for name in found.names or VARIANTS:
         run = train(VARIANTS[name], folder, folder / f"{name}-{found.epochs}-{found.seed}", found)
         write_json(run.directory / "street.json", measure(run, name, folder, found))
-    print(table(folder))
+    trainings = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/street.json"))]
+    write_json(folder / "street.json", trainings)
+    print(table(trainings))
     return 0
 
 
@@ -207,7 +209,7 @@ def measure(run, name, folder, found):
         builder = datasets.prepare("camvid", source=str(source), data_dir=str(prepared))
         for scale in SCALES:
             evaluation = fcn_keras.evaluate(model, datasets.load(builder, "validation", batch=1), scales=(scale,))
-            results[f"{split}, scale {scale:g}"] = evaluation.summary()
+            results[f"{split}, scale {scale:g}"] = evaluation.metrics | {"per_class_iou": evaluation.per_class_iou}
     return {
         "variant": name,
         "what": VARIANTS[name].what,
@@ -220,11 +222,10 @@ def measure(run, name, folder, found):
     }
 
 
-def table(folder):
-    """The trainings of a folder as a Markdown table, in percent."""
+def table(trainings):
+    """Trainings as a Markdown table: mean IoU in percent."""
     lines = ["| | epochs | seed | street | street, scale 1.5 | val | val, scale 1.5 | minutes |", "|---" * 8 + "|"]
-    for path in sorted(folder.glob("*/street.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
+    for content in sorted(trainings, key=lambda content: list(VARIANTS).index(content["variant"])):
         ious = " | ".join(f"{100 * result['mean_iou']:.1f}" for result in content["results"].values())
         minutes = sum(entry["seconds"] for entry in content["history"]) / 60
         what = VARIANTS[content["variant"]].what

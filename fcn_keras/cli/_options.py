@@ -28,6 +28,7 @@ def option(kind, text, *flags, **limits):
 Data = Annotated[str, typer.Argument(help="A data set (shapes, camvid, voc, pets), or a folder of images/ and masks/.")]
 Source = option(str | None, "Folder that a data set is read from; needed the first time.")
 DataDir = option(str | None, "Folder of the prepared data. By default FCN_KERAS_DATA, or data/ if that is not set.")
+Binary = option(bool, "The masks hold two values, such as 0 and 255: background and object.", "--binary")
 Model = Annotated[str, typer.Argument(help="A .keras file, or a name that `fcn-keras models` lists.")]
 Scales = option(list[float] | None, "Average the predictions at these scales.", "--scale")
 Flip = option(bool, "Also average with the prediction for the mirrored image.", "--flip")

@@ -3,7 +3,19 @@
 import json
 import sys
 
-from ._options import Data, DataDir, Flip, Json, Model, Scales, Source, option, redirect_progress, silence_tensorflow
+from ._options import (
+    Binary,
+    Data,
+    DataDir,
+    Flip,
+    Json,
+    Model,
+    Scales,
+    Source,
+    option,
+    redirect_progress,
+    silence_tensorflow,
+)
 
 
 def evaluate(
@@ -12,6 +24,7 @@ def evaluate(
     split: option(str, "The split to evaluate on.") = "validation",
     source: Source = None,
     data_dir: DataDir = None,
+    binary: Binary = False,
     scales: Scales = None,
     flip: Flip = False,
     as_json: Json = False,
@@ -34,7 +47,8 @@ def evaluate(
 
     name, source = datasets.resolve_data_set(data, source)
     with redirect_progress(as_json):
-        builder = datasets.prepare(name, datasets.find_config(name, split), source=source, data_dir=data_dir)
+        where = {"source": source, "data_dir": data_dir, "binary": binary}
+        builder = datasets.prepare(name, datasets.find_config(name, split), **where)
         result = evaluate(
             load_model(model),
             datasets.load(builder, split, batch=1),

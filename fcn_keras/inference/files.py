@@ -2,6 +2,7 @@
 
 import pathlib
 
+import numpy as np
 from PIL import Image
 
 from .._files import atomic_write, explain_missing, user_path
@@ -17,7 +18,8 @@ def find_images(sources, out=None):
 
     Args:
         sources: Paths of files and folders. Every file in this list counts as an image. In a folder and its subfolders,
-            images are the files that end in one of `SUFFIXES`, in lower or upper case. Hidden files do not count.
+            images are the files that end in one of `SUFFIXES`, in lower or upper case. Hidden files do not count. Of a
+            folder that holds ``images`` and ``masks``, only ``images`` counts.
         out: The output folder. If it lies in a folder of `sources`, its files do not count, because they are masks.
 
     Returns:
@@ -35,6 +37,8 @@ def find_images(sources, out=None):
     """
     found = []
     for source in map(user_path, sources):
+        if (source / "images").is_dir() and (source / "masks").is_dir():
+            source = source / "images"
         if source.is_dir():
             files = drop_outputs(list_images(source), out, source)
             if not files:
@@ -57,13 +61,14 @@ def drop_outputs(files, out, source):
     return [path for path in files if not path.resolve().is_relative_to(out)]
 
 
-def write_mask(path, mask, palette=None):
+def write_mask(path, mask, palette=None, class_ids=None):
     """Writes a mask as VOC does: a PNG whose pixels are the class ids, with a palette that shows them in colours.
 
     Args:
         path: File to write. Its folder is created if it does not exist.
         mask: Integer array ``(H, W)``, ids in ``[0, 256)``.
         palette: Colours ``(C, 3)`` in 0–255 of the first ``C`` ids; by default VOC's.
+        class_ids: Value to write for each of the first ``C`` ids, 0–255; by default the id itself.
 
     Raises:
         ValueError: If `mask` does not contain ids, if an id needs more than 8 bits, or if `palette` has another shape.
@@ -76,10 +81,12 @@ def write_mask(path, mask, palette=None):
     ids = require_ids(mask)
     if ids.max() > 255:
         raise ValueError(f"Found ids up to {ids.max()} in the mask: expected 0–255, because a PNG palette has 256.")
-    picture = Image.fromarray(ids.astype("uint8"))
+    value_of = np.arange(256, dtype="uint8")
+    value_of[: len(class_ids or ())] = class_ids or ()
+    picture = Image.fromarray(value_of[ids.astype("uint8")])
     colors = voc_palette().copy()
     if palette is not None:
-        colors[: len(palette)] = make_color_table(palette)[: min(len(palette), 256)]
+        colors[value_of[: len(palette)]] = make_color_table(palette)[: min(len(palette), 256)]
     picture.putpalette(colors.tobytes())
     atomic_write(path, picture.save)
 
@@ -124,7 +131,7 @@ def segment_files(model, sources, out, *, palette=None, overlays=False, again=Fa
         ids = segment(model, pixels, progress=False, **options)
         if overlays:
             atomic_write(picture, Image.fromarray(overlay(pixels, ids, palette=palette)).save)
-        write_mask(mask, ids, palette)
+        write_mask(mask, ids, palette, getattr(model, "class_ids", None))
         yield {**record, "status": "done"}
 
 

@@ -112,7 +112,7 @@ def segment_video(model, path, out, *, masks=None, palette=None, again=False, **
             if mask is None:
                 mask = segment(model, image, progress=False, **options)
                 if file is not None:
-                    write_mask(file, mask, palette)
+                    write_mask(file, mask, palette, getattr(model, "class_ids", None))
             write(overlay(image, mask, palette=palette), time)
             yield number + 1, stream.frames
 

@@ -63,6 +63,7 @@ class Run:
         checkpoint_steps: Steps between two checkpoints inside an epoch, for long epochs. 0 writes none.
         samples: Number of validation images in ``samples.png``. 0 draws no pictures.
         palette: Colours of the classes in the samples, ``(C, 3)``.
+        class_ids: The value of each class in the mask files. The models keep it, and `segment` writes it.
         jit_compile: Whether to compile the steps with XLA.
         verbose: 1 shows a bar for each epoch, 2 prints a line, 0 nothing.
 
@@ -91,6 +92,7 @@ class Run:
     checkpoint_steps: int = 0
     samples: int = 3
     palette: object = None
+    class_ids: object = None
     jit_compile: bool = False
     verbose: int = 2
 
@@ -279,7 +281,7 @@ class Run:
 
     def _bare(self, model):
         """The net without optimizer and loss, with the same weights, and with the names and colours of its classes."""
-        return with_classes(model, self.class_names, self.palette)
+        return with_classes(model, self.class_names, self.palette, self.class_ids)
 
     def _evaluate(self, model):
         """The measurement of the finished net: an object with a `table` and, for JSON, a `summary`."""

@@ -1,7 +1,7 @@
 """Trains one net as a recipe says, on a data set by name or on your own data."""
 
 from ..losses import count_pixels
-from .data import describe_splits, load_splits, prepare_splits
+from .data import describe_splits, load_splits, prepare_splits, require_checked
 from .recipes import DATA_FIELDS, RECIPES, find_recipe
 from .run import Run
 
@@ -16,6 +16,8 @@ def train(
     source=None,
     data_dir=None,
     splits=None,
+    binary=False,
+    force=False,
     seed=0,
     **options,
 ):
@@ -33,6 +35,9 @@ def train(
         source, data_dir: As in `fcn_keras.datasets.prepare`. They cannot be used with a pair.
         splits: The split to train on and the split to measure on. By default ``("train", "validation")``. They cannot
             be used with a pair.
+        binary: As in `fcn_keras.datasets.prepare`. It cannot be used with a pair.
+        force: Whether to train on a folder although `fcn_keras.datasets.check.check` finds errors in it. They are
+            recorded in ``config.json``.
         seed: Seed of the run.
         **options: Passed to `fcn_keras.training.Run`, such as `checkpoint_steps`, `validate_every` or `verbose`.
 
@@ -40,8 +45,8 @@ def train(
         The finished `fcn_keras.training.Run`.
 
     Raises:
-        ValueError: If there is no such recipe, the data cannot be prepared, an argument would have no effect, or the
-            folder holds a run with other settings.
+        ValueError: If there is no such recipe, the data cannot be prepared, the check finds errors, an argument would
+            have no effect, or the folder holds a run with other settings.
         FloatingPointError, OSError: As in `fcn_keras.training.Run.run`.
 
     Example:
@@ -54,14 +59,17 @@ def train(
         if class_names is not None:
             raise ValueError(f"Found class_names for {data!r}, which has its own: expected none.")
         splits = splits or ("train", "validation")
-        builders = prepare_splits(data, splits, source=source, data_dir=data_dir)
+        builders = prepare_splits(data, splits, source=source, data_dir=data_dir, binary=binary)
+        forced = require_checked(builders[0], force)
+        options = {"class_ids": builders[0].info.metadata.get("class_ids"), **options}
         metadata = builders[0].info.metadata
         class_names = list(metadata["class_names"])
         palette = metadata["palette"] if palette is None else palette
         batches, validation, counted = load_splits(recipe, builders, splits)
-        settings = recipe.describe() | describe_splits(data, builders, splits)
+        settings = recipe.describe() | describe_splits(data, builders, splits) | forced
     else:
-        _require_pair(recipe, class_names, source=source, data_dir=data_dir, splits=splits)
+        others = {"source": source, "data_dir": data_dir, "splits": splits, "binary": binary or None}
+        _require_pair(recipe, class_names, **others, force=force or None)
         given, validation = data
         batches = given if callable(given) else lambda epoch_seed: given
         counted = lambda: batches(seed)  # noqa: E731

@@ -186,7 +186,7 @@ SPOILT = {
     "mask turned over": (lambda root: turned_over(root, "masks"), "mask exif", "error", {"01.png"}),
     "alike": (alike, "likeness", "warning", {"08.jpg", "09.jpg"}),
     "palettes": (palettes, "palettes", "warning", {"01.png"}),
-    "grey levels": (grey_levels, "ids", "warning", set()),
+    "grey levels": (grey_levels, "levels", "error", set()),
     "linked folders": (linked_folders, "links", "error", None),
     "folders like files": (folders_like_files, "ignored", "warning", None),
     "capitals": (capitals, "capitals", "warning", None),
@@ -333,7 +333,8 @@ def test_what_is_taken_for_granted_is_told(root):
 
 def test_names_that_say_something_else(root):
     (root / "classes.txt").write_text("0 ground\n1 road\n2 unlabelled")
-    assert kinds(check(root, progress=False)) == {"numbered", "scored"}
+    report = check(root, progress=False)
+    assert kinds(report) == {"scored"} and report.class_names == ["ground", "road", "unlabelled"]
     (root / "classes.txt").write_text("ground\nroad\nUnlabelled")
     assert files(check(root, progress=False), "scored") == {"Unlabelled"}
     (root / "classes.txt").write_text("ground\nroad\nVOID")

@@ -35,7 +35,7 @@ def test_reading(text, expected, tmp_path):
         (b"void 1 2 3", "names no class"),
         (b"a\nb\na", "line 3: found the name a, which line 1 already has"),
         (b"a 1 2 3\nb 1 2 3", r"line 2: found the colour \(1, 2, 3\), which line 1 already has"),
-        (b"a 1 2", "line 1: found 'a 1 2': expected a name, or a name and three integers"),
+        (b"a,1,2", "line 1: found 'a,1,2': expected a name, or a name and three integers"),
         (b"a 1 2 256", "three integers in 0–255"),
         (b"a 1 2 -1", "three integers in 0–255"),
         (b"a 0.5 0.5 0.5", "three integers in 0–255"),

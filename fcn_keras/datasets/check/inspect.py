@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ...layers.labels import VOID
 from ..images import is_plain, read_image, read_orientation
-from ..masks import read_mask
+from ..masks import read_mask, read_two_levels
 
 SMALL = 80  # a mask is small if its shorter side has fewer pixels than this
 ENOUGH = 5  # how many places must look interpolated
@@ -29,6 +29,9 @@ class View:
         thumbnail: See `make_thumbnail`.
         pixels: Number of pixels of each id, 256 numbers.
         palette: Colour of each id that occurs. It is empty if the file has no palette.
+        thin: Number of pixels of each id that lie between two other ids, as `find_between` finds them.
+        unnamed_void: Number of pixels with the value 255 that no line of ``classes.txt`` names.
+        object_level: In masks of two values, the value of the object in the file. None if it does not occur.
     """
 
     pair: object
@@ -38,6 +41,9 @@ class View:
     thumbnail: np.ndarray | None = None
     pixels: np.ndarray | None = None
     palette: dict = dataclasses.field(default_factory=dict)
+    thin: np.ndarray | None = None
+    unnamed_void: int = 0
+    object_level: int | None = None
 
 
 def inspect_pair(pair, layout):
@@ -96,6 +102,29 @@ def measure_interpolation(ids, invented=False):
     >>> measure_interpolation(np.array([[0, 0, 4, 9, 9]], "uint8"))
     (1.0, 1, 1)
     """
+    passed, borders, there = find_between(ids)
+    if invented:
+        passed[2 * there < np.bincount(ids.ravel(), minlength=256)] = 0
+    count = int(passed.sum())
+    return min(2 * count / max(borders, 1), 1.0), count, int((passed > 0).sum())
+
+
+def find_between(ids):
+    """Finds the places where a row or a column of a mask passes through an id between the ids on both sides.
+
+    Args:
+        ids: uint8 array ``(H, W)``.
+
+    Returns:
+        ``(places, borders, pixels)``: the number of such places of each id, the number of all borders, and the number
+        of pixels of each id in such places.
+
+    Example:
+
+    >>> places, borders, pixels = find_between(np.array([[0, 0, 4, 9, 9]], "uint8"))
+    >>> int(places[4]), borders, int(pixels[4])
+    (1, 2, 1)
+    """
     through, passed, borders = np.zeros(ids.shape, bool), np.zeros(256, int), 0
     for rows, middle in ((ids, through), (ids.T, through.T)):
         up, down = rows[:, 1:] > rows[:, :-1], rows[:, 1:] < rows[:, :-1]
@@ -103,11 +132,7 @@ def measure_interpolation(ids, invented=False):
         middle[:, 1:-1] |= twice
         passed += np.bincount(rows[:, 1:-1][twice], minlength=256)
         borders += int(np.count_nonzero(up) + np.count_nonzero(down))
-    if invented:
-        there = np.bincount(ids[through], minlength=256)
-        passed[2 * there < np.bincount(ids.ravel(), minlength=256)] = 0
-    count = int(passed.sum())
-    return min(2 * count / max(borders, 1), 1.0), count, int((passed > 0).sum())
+    return passed, borders, np.bincount(ids[through], minlength=256)
 
 
 def is_interpolated(ids):
@@ -216,28 +241,31 @@ def _inspect_image(path, layout, add):
 
 def _inspect_mask(path, layout, view, add):
     classes = layout.classes
-    colored = classes is not None and classes.colors is not None
+    read_by_classes = classes is not None and (classes.colors is not None or classes.binary)
     try:
         require_file(path)
-        ids = read_mask(path, classes if colored else None)
+        ids = read_mask(path, classes if read_by_classes else None)
         with PIL.Image.open(path) as file:
-            kind, frames, turn = file.format, _describe_frames(file), read_orientation(file)
-            palette = file.getpalette("RGB") if file.mode == "P" and not colored else None
+            kind, turn = file.format, read_orientation(file)
+            palette = file.getpalette("RGB") if file.mode == "P" and not read_by_classes else None
+            if classes is not None and classes.binary and ids.any():
+                view.object_level = int(read_two_levels(file).max())
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         detail = strip_path(error, path)
         return add("colours" if "colours" in detail and "has mode" not in detail else "mask", detail)
     if kind == "JPEG":
         add("jpeg mask")
-    if frames:
-        add("frames", frames)
     if turn != 1:
         add("mask exif", f"orientation {turn}")
     if is_interpolated(ids):
+        view.thin = find_between(ids)[2]
         add(
             "interpolated",
             f"{measure_interpolation(ids)[0]:.0%} of its borders pass through ids between those of their sides",
         )
-    class_of = np.arange(256) if colored or classes is None else classes.id_of_level
+    class_of = np.arange(256) if read_by_classes or classes is None else classes.id_of_level
+    if classes is None or classes.void_color is None:
+        view.unnamed_void = int(np.count_nonzero(ids == VOID))
     ids = class_of[ids].astype("uint8")
     view.pixels = np.array(PIL.Image.fromarray(ids).histogram())  # np.bincount would need eight bytes for each pixel
     if palette:

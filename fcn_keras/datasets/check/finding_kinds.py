@@ -27,7 +27,7 @@ KINDS = {
     "mask": ("error", "Masks that cannot be read as ids.", "save ids as grey or palette PNGs."),
     "colours": ("error", "Masks in colours that cannot be turned into ids.",
         "name every class and its colour in classes.txt, one in each line: `road 128 64 128`."),
-    "ids": ("error", "Masks with ids that belong to no class.", "map the ids; void is 255."),
+    "ids": ("error", "Masks with ids that belong to no class.", "map the ids; void is 255. For masks of two values, pass --binary (binary=True)."),
     "size": ("error", "Image and mask differ in size.", "resize the mask to the nearest id, or export it again."),
     "interpolated": ("error", "Masks that were resized by interpolation: their outlines hold ids that nobody drew.",
         'resize the originals with method="nearest".'),

@@ -34,7 +34,9 @@ class Evaluation:
 
     @property
     def metrics(self):
-        """Dict of the four metrics of the paper, in ``[0, 1]``."""
+        """Dict of the four metrics of the paper, in ``[0, 1]``. They are NaN if no pixel is labelled."""
+        if not self.confusion.any():
+            return dict.fromkeys(METRICS, float("nan"))
         found = scores(self.confusion)
         return {name: float(found[name]) for name in METRICS}
 
@@ -80,7 +82,8 @@ class Evaluation:
         lines = ["| pixel acc. | mean acc. | mean IoU | f.w. IoU |", "|---|---|---|---|"]
         lines += [_write_row(self.metrics.values()), ""]
         lines += ["| class | IoU | accuracy | share of the pixels |", "|---|---|---|---|"]
-        share = self._by_class(self.confusion.sum(axis=1) / max(self.confusion.sum(), 1))
+        total = self.confusion.sum() or np.nan
+        share = self._by_class(self.confusion.sum(axis=1) / total)
         iou, accuracy = self.per_class_iou, self.per_class_accuracy
         lines += [f"| {name} {_write_row([iou[name], accuracy[name], share[name]])}" for name in self.class_names]
         return "\n".join(lines) + "\n"

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from fcn_keras.datasets.check import check
 from fcn_keras.datasets.check.checks import ALIKE
-from fcn_keras.datasets.check.inspect import is_interpolated, make_thumbnail, measure_interpolation
+from fcn_keras.datasets.check.inspect import make_thumbnail
+from fcn_keras.datasets.check.interpolation import is_interpolated, measure_interpolation
 from fcn_keras.datasets.check.layouts import split_by_hash
 from fcn_keras.datasets.classes import Classes, voc_palette
 

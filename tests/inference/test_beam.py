@@ -74,7 +74,7 @@ KILLED = """
 import os, pathlib, signal, sys
 from fcn_keras.inference import beam
 write = beam.write_mask
-def write_and_die(path, mask, palette):
+def write_and_die(path, *mask_and_colors):
     if len(list(pathlib.Path(sys.argv[3]).rglob("*.png"))) == 7:
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, mask, palette)

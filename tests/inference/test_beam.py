@@ -77,7 +77,7 @@ write = beam.write_mask
 def write_and_die(path, *mask_and_colors):
     if len(list(pathlib.Path(sys.argv[3]).rglob("*.png"))) == 7:
         os.kill(os.getpid(), signal.SIGKILL)
-    write(path, mask, palette)
+    write(path, *mask_and_colors)
 beam.write_mask = write_and_die
 beam.segment_with_beam(*sys.argv[1:4])
 """

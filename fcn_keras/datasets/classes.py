@@ -136,7 +136,7 @@ def read_classes(path):
     ('ground', 'road')
     >>> _ = user_path("classes.txt").write_text("void\nground\nroad")
     >>> read_classes("classes.txt")
-    Classes(names=('ground', 'road'), colors=None, void_color=None, void_id=0)
+    Classes(names=('ground', 'road'), colors=None, void_color=None, void_id=0, binary=False)
     """
     path = user_path(path)
     found, first_lines = {}, {}

@@ -134,3 +134,16 @@ def test_masks_that_are_void_throughout_have_no_score():
     result = fcn_keras.evaluate(model, void)
     assert all(np.isnan(value) for value in result.metrics.values())
     assert "0.0" not in result.table() and "–" in result.table()
+
+
+def test_the_command_line_refuses_void_objects_and_takes_binary(tmp_path, capsys):
+    root = write(tmp_path / "mine", grey(0, 255), ["ground", "red"], classes=2)
+    words = [str(root), "--data-dir", str(tmp_path / "data")]
+    assert main(["check", str(root)]) == 1 and main(["check", str(root), "--binary"]) == 0
+    assert main(["train", *words, "--directory", str(tmp_path / "run")]) == 2
+    assert "if 255 is the object, pass --binary" in capsys.readouterr().err
+    net = fcn_keras.FCN32s(2, "mini_vgg", weights=None)
+    net.save(tmp_path / "net.keras")
+    assert main(["evaluate", str(tmp_path / "net.keras"), *words, "--binary"]) == 0
+    assert main(["train", "shapes", "--stages", "--binary"]) == 2
+    assert "--stages with --binary" in capsys.readouterr().err

@@ -8,6 +8,9 @@
       classes.txt   optional: one line for each class, in the order of the ids: `road`, or `road 128 64 128`
       train.txt, validation.txt, test.txt   optional: one name in each line, such as `day/001`
 
+If the masks hold two values, such as 0 and 255, pass `binary=True` (``--binary``), or give both classes grey colours in
+``classes.txt``. A list may also be called ``val.txt``.
+
 The command ``fcn-keras check my_data`` tells you what is wrong with such a folder. This module makes the same checks,
 and raises an error if a network cannot be trained on the data.
 """

@@ -1,12 +1,15 @@
 """What several commands share: options, and output that stays free of what libraries print."""
 
 import contextlib
+import json
 import os
 import sys
 import tempfile
 from typing import Annotated
 
 import typer
+
+from .._files import user_path
 
 
 def option(kind, text, *flags, **limits):
@@ -33,6 +36,23 @@ Model = Annotated[str, typer.Argument(help="A .keras file, or a name that `fcn-k
 Scales = option(list[float] | None, "Average the predictions at these scales.", "--scale")
 Flip = option(bool, "Also average with the prediction for the mirrored image.", "--flip")
 Json = option(bool, "Print JSON for programs instead of text.", "--json")
+
+
+def read_run(model):
+    """The settings of the run in whose folder a model file lies, or an empty dict.
+
+    Models of the first edition of this package do not hold the names and the colours of their classes. The settings do.
+
+    Args:
+        model: Path of the model file.
+
+    Example:
+
+    >>> read_run("model.keras")
+    {}
+    """
+    path = user_path(model).with_name("config.json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def redirect_progress(as_json):

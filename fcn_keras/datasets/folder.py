@@ -60,7 +60,7 @@ class Folder(tfds.core.GeneratorBasedBuilder):
         return make_info(self, "Images and masks from a folder.", classes.names, classes.palette, features, **more)
 
     def _split_generators(self, dl_manager):
-        pairs = _read_layout(record_source(self, dl_manager), self.builder_config.share).pairs
+        pairs = read_folder(record_source(self, dl_manager), self.builder_config.share).pairs
         of_split = {split: [pair for pair in pairs if pair.split == split] for split in LISTS}
         return {split: self._generate_examples(chosen) for split, chosen in of_split.items() if chosen}
 
@@ -92,7 +92,8 @@ def make_builder(source, share=None, data_dir=None, binary=False):
 
     Args:
         source: The folder that holds ``images`` and ``masks``.
-        share: Share of the images to use for validation, if there are no lists; 0.2 by default.
+        share: Share of the images to use for validation, if there are no lists; 0.2 by default. With 1, all images are
+            for validation, as you want it for a folder of test images.
         data_dir: Folder for the prepared data.
         binary: Whether the masks hold two values: 0 for the background, and any other for the object.
 
@@ -107,7 +108,7 @@ def make_builder(source, share=None, data_dir=None, binary=False):
     >>> builder = make_builder("my_data", data_dir="data")  # doctest: +SKIP
     """
     source, share = user_path(source), VALIDATION_SHARE if share is None else float(share)
-    layout = _read_layout(source, share, binary)
+    layout = read_folder(source, share, binary)
     digest = _hash_files(source, layout.pairs, [share, binary])
     name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.resolve().name)}_{digest}"
     data_dir = user_path(data_dir)
@@ -119,10 +120,26 @@ def make_builder(source, share=None, data_dir=None, binary=False):
     return Folder(config=config, data_dir=data_dir)
 
 
-def _read_layout(source, share, binary=False):
-    """The layout of a folder. If names or lists are wrong, it raises one error that describes all problems."""
-    if not 0 < share < 1:
-        raise ValueError(f"Found a validation share of {share}: expected a number between 0 and 1.")
+def read_folder(source, share=VALIDATION_SHARE, binary=False):
+    """The layout of a folder. If names or lists are wrong, it raises one error that describes all problems.
+
+    Args:
+        source, share, binary: As in `make_builder`.
+
+    Returns:
+        A `fcn_keras.datasets.check.layouts.Layout`.
+
+    Raises:
+        ValueError: If the folder does not have this layout.
+
+    Example:
+
+    >>> read_folder("my_data").classes.names  # doctest: +SKIP
+    ('ground', 'road')
+    """
+    source = user_path(source)
+    if not 0 < share <= 1:
+        raise ValueError(f"Found a validation share of {share}: expected a number above 0, and at most 1.")
     missing = [name for name in ("images", "masks") if not (source / name).is_dir()]
     if missing:
         found = f"{source} lacks {' and '.join(missing)}." if source.exists() else explain_missing(source)

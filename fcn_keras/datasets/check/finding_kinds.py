@@ -43,8 +43,6 @@ KINDS = {
     "grey": ("note", "Grey images: the grey is used for all three channels."),
     "alpha": ("warning", "Images with transparency: they are read on a white background.", "save them as RGB."),
     "colour space": ("warning", "Images that are not RGB: converted, without a colour profile.", "save them as RGB."),
-    "depth": ("note", "Images with 16 bits for each channel: they are read with 8 bits."),
-    "frames": ("warning", "Files with several pictures: only the first is read.", "save each as a separate file."),
     # The whole data set.
     "leakage": ("error", "The same pictures are in two splits: numbers measured on them show memory, not recognition.",
         "remove them from one split."),

@@ -145,18 +145,13 @@ def _inspect_image(path, layout, add):
         if layout.name != "folder" or is_plain(path):
             _require_tensorflow_reads(path)
         with PIL.Image.open(path) as file:
-            mode, frames, transparent = file.mode, _describe_frames(file), file.has_transparency_data
-            deep, turn = any(";16" in str(tile[3]) for tile in file.tile), read_orientation(file)
+            mode, transparent, turn = file.mode, file.has_transparency_data, read_orientation(file)
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         return add("image", strip_path(error, path))
     if transparent:
         add("alpha", f"mode {mode}")
     elif mode not in ("RGB", "P"):
         add("grey" if mode in ("L", "1") else "colour space", f"mode {mode}")
-    if deep:
-        add("depth")
-    if frames:
-        add("frames", frames)
     if turn != 1:
         unclear = layout.name != "folder" or turn < 5 or pixels.shape[0] == pixels.shape[1]
         add("exif unclear" if unclear else "exif", f"orientation {turn}")
@@ -204,15 +199,6 @@ def _inspect_mask(path, layout, view, add):
             last = len(classes.names) - (classes.void_id is None)
             add("ids", f"ids {names}, {share:.1%} of its pixels: expected 0–{last}, or {VOID} for void")
     return ids
-
-
-def _describe_frames(file):
-    """Describes how many pictures a file holds if there are several, even if all but the first are damaged."""
-    try:
-        count = getattr(file, "n_frames", 1)
-    except Exception:
-        return "further pictures that cannot be read"
-    return f"{count} pictures" if count > 1 else ""
 
 
 def _require_tensorflow_reads(path):

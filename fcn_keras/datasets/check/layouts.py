@@ -12,7 +12,7 @@ from ..._files import explain_missing, user_path
 from ...layers.labels import VOID
 from .. import camvid, masks
 from ..classes import Classes, read_classes, read_lines
-from ..images import SUFFIXES, walk
+from ..images import SUFFIXES, UNREAD, walk
 from ..voc import layout as voc
 from ..voc.lists import read_list
 from .finding_kinds import make_finding
@@ -99,7 +99,7 @@ def split_by_hash(names, share=VALIDATION_SHARE):
 
     Args:
         names: Names of the images.
-        share: Share of the images to use for validation, in (0, 1).
+        share: Share of the images to use for validation, in (0, 1].
 
     Returns:
         Dict from split to names.
@@ -127,7 +127,7 @@ def _read_folder(source, classes, share, binary):
             findings.append(make_finding("classes.txt", [(path, strip_path(error, path))]))
     if binary:
         classes = _make_binary(classes, path, findings)
-    images = _find_files(source / "images", SUFFIXES, findings)
+    images = _find_files(source / "images", SUFFIXES, findings, UNREAD)
     ids = _find_files(source / "masks", (*masks.SUFFIXES, ".jpg", ".jpeg"), findings)
     names = [] if images is None or ids is None else _pair_names(images, ids, findings)
     splits = _assign_splits(source, names, images or {}, share, findings)
@@ -161,7 +161,7 @@ def _assign_splits(source, names, images, share, findings):
     if not lists:
         splits = split_by_hash(names, share)
         empty = [split for split, chosen in splits.items() if not chosen]
-        if names and empty:
+        if names and empty and share < 1:
             found = f"Found {len(names)} images, none of them for {' and '.join(empty)}: expected one for each split."
             findings.append(
                 make_finding("lists, file", found=f"{found} Fix: name them in train.txt and validation.txt.")
@@ -232,8 +232,11 @@ def _read_voc(root):
     return Layout("voc", pairs, voc.CLASSES, findings)
 
 
-def _find_files(folder, suffixes, findings):
-    """A dict from name to file, or None if there is no folder. Everything else in the folder becomes a finding."""
+def _find_files(folder, suffixes, findings, unread=()):
+    """A dict from name to file, or None if there is no folder. Everything else in the folder becomes a finding.
+
+    Files that end in one of `unread` are also in the dict. An error names them when they are opened.
+    """
     if not folder.is_dir():
         found = explain_missing(folder) if not folder.exists() else f"{folder} is not a folder."
         findings.append(make_finding("folder", found=found))
@@ -241,7 +244,7 @@ def _find_files(folder, suffixes, findings):
     home, found, first, other = folder.resolve(), {}, {}, collections.defaultdict(list)
     for path in walk(folder, lambda error: other["folder, closed"].append((error.filename, error.strerror))):
         name = _normalize(path.relative_to(folder).with_suffix(""))
-        suits, is_folder = path.suffix.lower() in suffixes, path.is_dir()
+        suits, is_folder = path.suffix.lower() in (*suffixes, *unread), path.is_dir()
         if path.is_symlink() and (is_folder or not _stays_in(path, home)):
             other["links"].append((path, f"leads to {os.path.realpath(path)}"))
         elif is_folder and suits:

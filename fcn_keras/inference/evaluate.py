@@ -131,13 +131,12 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
     class_names = class_names or own
     metric = SegmentationMetrics(predictor.classes, class_names, ignore_class)
     batched = _is_batched(data)
-    if flip or tile is not None or scales not in ((1,), [1]):
+    if flip or tile is not None or order is not None or scales not in ((1,), [1]):
         pairs = data.unbatch() if batched else data
         options = {"scales": scales, "flip": flip, "tile": tile}
         confusion = _count_images(model, pairs, predictor.classes, ignore_class, verbose, order, options)
         return Evaluation(confusion, metric.class_names)
-    logits = predictor.logits if order is None else keras.ops.take(predictor.logits, order, axis=-1)
-    scored = keras.Model(predictor.images, logits)  # the same layers, compiled separately
+    scored = keras.Model(predictor.images, predictor.logits)  # the same layers, compiled separately
     scored.compile(loss=PixelCrossentropy(ignore_class), metrics=[metric], jit_compile=False)
     scored.evaluate(data if batched else data.batch(1), verbose=verbose)
     confusion = to_numpy(metric.confusion).astype("int64")

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from .._files import atomic_write, explain_missing, replace_file, user_path
+from .._files import atomic_write, explain_missing, user_path
 from ..datasets.classes import voc_palette
 from ..datasets.images import SUFFIXES, UNREAD, VIDEOS, list_images, read_image
 from ..datasets.masks import read_mask
@@ -197,8 +197,7 @@ def _segment(model, pixels, file, threshold=None, **options):
     if file is None:
         return segment(model, pixels, progress=False, threshold=threshold, **options)
     values = predict_probabilities(model, pixels, progress=False, **options)
-    with replace_file(file) as part, open(part, "wb") as whole:  # with a path, NumPy would add an ending
-        np.save(whole, values.astype("float16"))
+    atomic_write(file, lambda part: np.save(part, values.astype("float16")))
     return choose_classes(values, find_threshold(threshold, values.shape[-1], getattr(model, "class_names", None)))
 
 

@@ -175,7 +175,7 @@ SPOILT = {
     "bilinear": (interpolated, "interpolated", "error", {"01.png", "02.png"}),
     "grey": (lambda root: save(root, "01", blocks("01"), "images"), "grey", "note", {"01.png"}),
     "alpha": (
-        lambda root: save(root, "01", np.full((40, 60, 4), 9, "uint8"), "images"),
+        lambda root: save(root, "01", np.zeros((40, 60, 4), "uint8"), "images"),
         "alpha",
         "warning",
         {"01.png"},

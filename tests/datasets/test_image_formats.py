@@ -28,12 +28,12 @@ def write_deep_png(path, values, kind):
 
 
 def write_tiff(path, values, planar=1):
-    """Writes an uncompressed TIFF that says nothing about a fourth band, band by band if `planar` is 2."""
+    """Writes an uncompressed TIFF of 16 bits, band by band if `planar` is 2."""
     height, width, channels = values.shape
     bands = [values] if planar == 1 else [values[..., i] for i in range(channels)]
     data = [np.ascontiguousarray(band).tobytes() for band in bands]
     tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    tags[256], tags[257], tags[258], tags[259], tags[262] = width, height, (8 * values.itemsize,) * channels, 1, 2
+    tags[256], tags[257], tags[258], tags[259], tags[262] = width, height, (16,) * channels, 1, 2
     tags[277], tags[278], tags[284] = channels, height, planar
     tags[279] = tuple(len(part) for part in data)
     with open(path, "wb") as file:
@@ -44,7 +44,6 @@ def write_tiff(path, values, planar=1):
         assert length <= 2000
         file.write(tags.tobytes(8).ljust(4000 - 8, b"\0"))
         file.writelines(data)
-        file.write(bytes(16))
 
 
 def write_refused(folder, kind):
@@ -60,10 +59,9 @@ def write_refused(folder, kind):
     elif kind in ("deep tiff", "deep planar tiff"):
         write_tiff(path, twelve, 2 if "planar" in kind else 1)
     elif kind in ("infrared", "infrared, unmarked"):
-        if "unmarked" in kind:
-            write_tiff(path, photo(channels=4))
-        else:
-            Image.fromarray(photo(channels=4)).save(path)
+        Image.fromarray(photo(channels=4)).save(path)
+        if "unmarked" in kind:  # without the tag that says what the fourth band is
+            path.write_bytes(path.read_bytes().replace(struct.pack("<HH", 338, 3), struct.pack("<HH", 65000, 3)))
     else:
         frames[0].save(path, save_all=True, append_images=frames[1:])
     return path

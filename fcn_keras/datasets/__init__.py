@@ -35,6 +35,7 @@ _MODULES = (
     "download",
     "folder",
     "images",
+    "left_right",
     "masks",
     "pets",
     "pipeline",
@@ -225,8 +226,9 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, binary
         cache: Whether to keep the bytes of the files in memory after the first pass. Later calls of `load` with the
             same split, in the same process, use them again. This helps with slow disks. Shuffling and augmentation are
             not cached.
-        **options: ``size``, ``augment``, ``scales``, ``color``, ``batch``, ``seed``: see
-            `fcn_keras.datasets.pipeline.make_pipeline`.
+        **options: ``size``, ``augment``, ``scales``, ``color``, ``flip``, ``batch``, ``seed``: see
+            `fcn_keras.datasets.pipeline.make_pipeline`. ``flip="exchange"`` exchanges the classes that
+            `fcn_keras.datasets.left_right.find_pairs` finds by their names.
 
     Returns:
         A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, and masks uint8 ``(batch, H, W)``.
@@ -261,6 +263,10 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, binary
     if cache:
         made = (pathlib.Path(builder.data_dir) / "dataset_info.json").stat().st_mtime_ns  # it changes with the data
         examples = _CACHED.setdefault((str(builder.data_dir), made, split), examples.cache())
+    if options.get("flip") == "exchange":
+        from .left_right import require_pairs
+
+        options["flip"] = require_pairs(builder.info.metadata["class_names"])
     return make_pipeline(examples, ignore_class=int(builder.info.metadata["void"]), **options)
 
 

@@ -417,3 +417,16 @@ def test_no_alarm_on_real_photographs(shared_data, folder):
     report = check(shared_data / folder, progress=False)
     assert report.ok and sum(report.counts.values()) > 100
     assert kinds(report) <= {"sizes"}, report
+
+
+def test_left_and_right_are_told_with_the_way_out(tmp_path):
+    write(tmp_path)
+    (tmp_path / "classes.txt").write_text("ground\nleft_eye\nright_eye\n")
+    (found,) = [one for one in check(tmp_path).findings if one.kind == "sides"]
+    assert found.severity == "warning" and [name for name, _ in found.files] == ["left_eye", "right_eye"]
+    assert "--no-flip" in found.fix and "--exchange-sides" in found.fix
+    (tmp_path / "classes.txt").write_text("ground\nleft_eye\nnose\n")
+    (found,) = [one for one in check(tmp_path).findings if one.kind == "sides"]
+    assert "--no-flip" in found.fix and "--exchange-sides" not in found.fix
+    (tmp_path / "classes.txt").write_text("ground\nleftover\ncopyright\n")
+    assert not [one for one in check(tmp_path).findings if one.kind == "sides"]

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 
 from ...layers.labels import VOID
+from ..left_right import find_pairs, find_sided
 from ..progress import track
 from .finding_kinds import KINDS, make_finding
 from .inspect import inspect_pair
@@ -240,6 +241,9 @@ def _check_names(found):
     scored = [name for name in names if NO_CLASS.fullmatch(name.lstrip("0123456789:.- "))]
     if scored:
         yield make_finding("scored", scored)
+    if sided := find_sided(names):
+        pairs = "; or --exchange-sides, which exchanges these classes in mirrored masks" if find_pairs(names) else ""
+        yield make_finding("sides", sided, fix=f"train --no-flip, which mirrors no image{pairs}.")
 
 
 def _check_classes(found, names, pixels):

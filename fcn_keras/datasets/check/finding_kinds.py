@@ -71,6 +71,8 @@ KINDS = {
         "add such images, use class weights (train --class-weights 1) or larger crops (--size)."),
     "scored": ("warning", "Names that do not sound like classes; they are trained and scored like any other class.",
         "if they are not classes, name them `void` in classes.txt."),
+    "sides": ("warning", "Names with left or right: training mirrors images, and a mirrored left is labelled right.",
+        "{fix}"),
     "void": ("warning", "Masks that are nearly all void: almost nothing is learned from them."),
     "void, all": ("error", "All pixels in {split} are void: nothing can be {use}.", "label them."),
     "void, split": ("warning", "{share:.0%} of the pixels in {split} are void: little is left to learn from."),

@@ -96,7 +96,7 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
             class_weights: List of ``C`` floats.
 
         Returns:
-            Two tensors ``(batch, H, W)``, which are 0 where the label is negative.
+            Two tensors ``(batch, H, W)``, which are 0 where the label is negative. For Dice ``(C,)``.
         """
         return _pixel_losses(labels, logits, class_weights, self.label_smoothing)
 
@@ -200,7 +200,7 @@ class PixelDice(PixelCrossentropy):
         target, _ = _make_targets(labels, class_weights, self.label_smoothing)
         axes = tuple(range(len(logits.shape) - 1))
         dice = keras.losses.dice(target, labelled * ops.softmax(logits), axis=axes)
-        weights = ops.convert_to_tensor(class_weights, dtype=logits.dtype)
+        weights = ops.max(labelled) * ops.convert_to_tensor(class_weights, dtype=logits.dtype)  # 0 if all is void
         return weights * dice, weights
 
 

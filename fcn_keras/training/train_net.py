@@ -84,7 +84,7 @@ def train(
         class_names,
         recipe.epochs,
         settings=settings,
-        loss=recipe.make_loss(lambda: count_pixels(counted(), len(class_names))),
+        loss=recipe.make_loss(lambda: count_pixels(counted(), len(class_names)), class_names),
         seed=100_003 * seed,
         name=recipe.net,
         palette=palette,

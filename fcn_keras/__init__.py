@@ -92,7 +92,7 @@ _REGISTERED = {
     "metrics": ("SegmentationMetrics",),
     "paper.nets": ("LocalResponseNormalization",),
     "paper.solver": ("CaffeSGD",),
-    "training.distribution": ("GlobalPixelCrossentropy", "GlobalPixelFocalCrossentropy"),
+    "training.global_losses": ("GlobalPixelCrossentropy", "GlobalPixelFocalCrossentropy"),
     "training.optimizers": ("AdamW", "Polynomial", "SGD"),
 }
 

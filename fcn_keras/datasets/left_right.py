@@ -49,9 +49,7 @@ def find_sided(names):
     """
     paired = {id_ for pair in find_pairs(names) for id_ in pair}
     known = {word for pair in SIDES for word in pair if word not in _LETTERS}
-    return [
-        name for id_, name in enumerate(names) if id_ in paired or any(_has(word, known) for word in _split(name))
-    ]
+    return [name for id_, name in enumerate(names) if id_ in paired or any(_has(word, known) for word in _split(name))]
 
 
 def require_pairs(names):

@@ -1,8 +1,8 @@
 """Turns single examples into batches, and augments image and mask together.
 
 Masks are resized to the nearest id and never interpolated. Pixels outside the image are void in the mask. All random
-numbers depend only on the seed, on Keras' global seed, and on how often the dataset was read before. So you can repeat a
-run exactly, bit for bit, with any number of threads.
+numbers depend only on the seed, on Keras' global seed, and on how often the dataset was read before. So you can repeat
+a run exactly, bit for bit, with any number of threads.
 """
 
 import math
@@ -52,8 +52,8 @@ def make_pipeline(
 
     Raises:
         ValueError: If `augment` is True and there is no seed; if `scales` are not two positive numbers in order; if
-            `color` is outside 0–2; if `flip` is given without `augment`, or names a class twice; or if the examples must
-            be shuffled, but their number is not known.
+            `color` is outside 0–2; if `flip` is given without `augment`, or names a class twice; or if the examples
+            must be shuffled, but their number is not known.
 
     Example:
 
@@ -71,7 +71,7 @@ def make_pipeline(
     if not 0 <= color <= 2:
         raise ValueError(f"Found color={color}: expected 0 (colours as they are) to 2.")
     if flip is not True and not augment:
-        raise ValueError(f"Found flip={flip!r} without augmentation: expected none. Fix: augment=True, or leave it out.")
+        raise ValueError(f"Found flip={flip!r} without augmentation. Fix: augment=True, or leave flip out.")
     exchange = None if isinstance(flip, bool) else _make_exchange(flip)
     numbered = examples.enumerate()
     if seed is not None:

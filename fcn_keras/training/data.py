@@ -97,3 +97,21 @@ def ensure_length(dataset, name):
         print(f"Counting the {name} batches, because their dataset does not know its length.", flush=True)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in dataset)))
     return dataset
+
+
+def fix_batch_size(dataset):
+    """Gives all batches the size of the first one, as several devices need it. The rest of an epoch is left out.
+
+    Args:
+        dataset: A `tf.data.Dataset` of batches.
+
+    Example:
+
+    >>> [len(batch) for batch in fix_batch_size(tf.data.Dataset.range(10).batch(4))]
+    [4, 4]
+    """
+    specs = tf.nest.flatten(dataset.element_spec)
+    if all(spec.shape.rank and spec.shape[0] for spec in specs):
+        return dataset
+    size = len(tf.nest.flatten(next(iter(dataset)))[0])
+    return dataset.unbatch().batch(size, drop_remainder=True)

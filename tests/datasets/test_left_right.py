@@ -26,7 +26,9 @@ def test_pairs_by_name(left, right):
     assert require_pairs(names) == [(2, 1)]
 
 
-@pytest.mark.parametrize("names", [["road", "leftover", "bright", "copyright", "좌석"], ["l", "tree"], ["a", "a left b"]])
+@pytest.mark.parametrize(
+    "names", [["road", "leftover", "bright", "copyright", "좌석"], ["l", "tree"], ["a", "a left b"]]
+)
 def test_names_without_a_pair(names):
     assert find_pairs(names) == []
     with pytest.raises(ValueError, match=r"no pair of left and right in the class names: .*Fix: .*--no-flip"):

@@ -96,8 +96,8 @@ def test_a_flip_exchanges_left_and_right():
     mask[:, :4], mask[:, 4:], mask[0] = 1, 2, 255
     image = np.repeat(np.arange(8)[None, :, None], 4, 0).repeat(3, 2)
     seen = set()
-    for image, found in drawn(dataset([image] * 40, [mask] * 40), augment=True, scales=(1, 1), flip=[(1, 2)], seed=0):
-        seen.add(bool(image[0, 0, 0] == 7))
+    for turned, found in drawn(dataset([image] * 40, [mask] * 40), augment=True, scales=(1, 1), flip=[(1, 2)], seed=0):
+        seen.add(bool(turned[0, 0, 0] == 7))
         np.testing.assert_array_equal(found, mask[..., 0])  # what is on the left stays the left class
     assert seen == {True, False}
 

@@ -186,8 +186,8 @@ class PixelDice(PixelCrossentropy):
     Example:
 
     >>> loss = PixelDice()
-    >>> round(float(loss([[[0, 255]]], [[[[99.0, 0.0], [0.0, 99.0]]]])), 4)  # class 0 is right, class 1 is nowhere
-    0.0
+    >>> round(float(loss([[[0, 255]]], [[[[99.0, 0.0], [0.0, 99.0]]]])), 4)  # 0 for class 0, 1 for the absent class
+    0.5
 
     Reference: Milletari et al., V-Net (3DV 2016), §3.
     """

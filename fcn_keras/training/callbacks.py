@@ -92,6 +92,7 @@ class WholeRun(keras.callbacks.Callback):
         self.callbacks.on_train_begin()
 
     def end(self):
+        """Tells the callbacks that the run is over."""
         self.callbacks.on_train_end()
 
     def on_epoch_begin(self, epoch, logs=None):

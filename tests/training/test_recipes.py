@@ -228,7 +228,7 @@ def test_every_loss_of_a_recipe_trains_and_is_recorded(loss, tmp_path):
 
 
 def test_names_of_losses_are_one_list():
-    assert LOSSES == tuple(losses.LOSSES)
+    assert tuple(losses.LOSSES) == LOSSES
 
 
 def test_a_run_starts_from_a_net_with_other_classes(tmp_path, capsys):

@@ -133,21 +133,17 @@ def train(
 
 def _read_class_weights(texts):
     """Reads a power such as ``0.5``, or pairs such as ``road=2``."""
+    named = len(texts) > 1 or "=" in texts[0]
     try:
-        if len(texts) == 1 and "=" not in texts[0]:
-            power = float(texts[0])
-            if not 0 <= power <= 1:
-                raise ValueError
-            return power
-        pairs = [text.rpartition("=") for text in texts]
-        if not all(name for name, _, _ in pairs):
-            raise ValueError
-        return {name: float(weight) for name, _, weight in pairs}
+        pairs = {name: float(weight) for name, _, weight in (text.rpartition("=") for text in texts)}
     except ValueError:
+        pairs = {}
+    if not pairs or (named and "" in pairs) or not (named or 0 <= pairs[""] <= 1):
         raise ValueError(
             f"Found --class-weights {' '.join(texts)}: expected a number from 0 to 1, or a name and a weight for each "
             "class, as in --class-weights road=2 --class-weights sign=5."
-        ) from None
+        )
+    return pairs if named else pairs[""]
 
 
 def _train(data, recipe, changes, directory, **options):

@@ -98,7 +98,6 @@ def test_fit_does_not_warn_of_void_and_background_where_they_are_right(as_datase
     masks = np.zeros((8, 32, 32), "uint8")
     masks[:, :9] = 255
     assert fit(images, masks, as_dataset, classes=3) == []  # the other classes may come later
-    assert fit(images[:4], masks[:4], as_dataset=True) == []  # too few images to say
-    masks[5, 20, 20] = 1
+    masks[5, 20, 20] = 1  # the first batch of four has none
     assert fit(images, masks, as_dataset) == []
     assert fit(0 * images, masks, as_dataset) == []  # black images are in 0–255

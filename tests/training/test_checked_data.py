@@ -92,6 +92,9 @@ class ByHand(type(SMALL)):
         layer.set_weights([2 * colors.T[None, None], -((colors**2).sum(axis=1)) * 50])
         return model
 
+    def make_optimizer(self, model, steps):
+        return keras.optimizers.SGD(0.0)
+
 
 def segment(root, folder, binary):
     """Segments the images with the net of a run. Returns the shares of equal pixels, and the areas of each class."""
@@ -121,7 +124,7 @@ def test_the_ids_that_come_out_are_the_ids_that_went_in(way, tmp_path):
     draw, lines, classes = WAYS[way]
     root = write(tmp_path / "mine", draw, lines, classes)
     binary = way.startswith("binary")
-    recipe = ByHand(**{**vars(SMALL), "epochs": 1, "learning_rate": 1e-9})
+    recipe = ByHand(**{**vars(SMALL), "epochs": 1})
     train(recipe, str(root), tmp_path / "run", data_dir=tmp_path / "data", binary=binary, **QUICK)
     equal, areas = segment(root, tmp_path, binary)
     assert equal == [1] * len(NAMES)

@@ -216,8 +216,7 @@ def test_masks_that_are_there_are_not_made_again(model, tmp_path):
 
 
 def test_frames_hold_the_values_of_the_users_masks_and_are_read_again(model, tmp_path):
-    functional = keras.Model(model.inputs, model.outputs)
-    own = with_classes(functional, ["red", "green", "blue"], [(0, 0, 0), (255, 255, 0), (0, 255, 255)], [10, 255, 0])
+    own = with_classes(model, ["red", "green", "blue"], [(0, 0, 0), (255, 255, 0), (0, 255, 255)], [10, 255, 0])
     write_video(tmp_path / "in.mp4", RED_GREEN_BLUE)
     videos = []
     for name in ("first", "again"):

@@ -14,6 +14,7 @@ from ._options import (
     DataDir,
     Flip,
     Json,
+    Model,
     Scales,
     Source,
     option,
@@ -22,13 +23,12 @@ from ._options import (
     silence_tensorflow,
 )
 
-LISTS = ("train.txt", "validation.txt", "val.txt", "test.txt")
 MINE = "the validation images only, because the model was trained on this folder"
 ALL = "all images, because the folder has no lists; if the model was trained on them, pass --split validation"
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A .keras file, or a name that `fcn-keras models` lists.")],
+    model: Model,
     data: Annotated[
         str | None, typer.Argument(help="A data set, or a folder of images/ and masks/. With --predictions, only this.")
     ] = None,
@@ -87,13 +87,15 @@ def evaluate(
 def _measure(model, data, split, where, options):
     """Returns the `Evaluation` of a model, a dict that says what was measured, and notes for the user."""
     from .. import datasets
+    from ..datasets.check.layouts import LISTS
     from ..inference import evaluate
     from ..models import load_model
 
-    net, run, notes, whole = load_model(model), read_run(model), [], False
     name, where["source"] = datasets.resolve_data_set(data, where["source"])
+    net, run, notes, whole = load_model(model), read_run(model), [], False
     own = getattr(net, "class_names", None) or run.get("class_names")
-    if name == "folder" and split is None and not any((user_path(where["source"]) / file).exists() for file in LISTS):
+    lists = [user_path(where["source"] or ".") / f"{each}.txt" for each in ("val", *LISTS)]
+    if name == "folder" and split is None and not any(path.exists() for path in lists):
         trained = isinstance(run.get("data"), str) and user_path(run["data"]).resolve()
         whole = trained != user_path(where["source"]).resolve()
         notes.append(f"Measured: {ALL if whole else MINE}.")

@@ -321,8 +321,7 @@ def test_a_folder_of_ones_own_is_trained_and_measured(tmp_path, capsys):
     told = capsys.readouterr()
     assert "Preparing folder" in told.err and json.loads(told.out)["directory"] == str(run)
     assert main(["evaluate", str(run / "best.keras"), str(root), *more]) == 0
-    told = capsys.readouterr()
-    assert "| class 2 |" in told.out and "the validation images only, because the model was trained on this" in told.err
+    assert "| class 2 |" in capsys.readouterr().out
     assert json.loads((run / "config.json").read_text())["class_names"] == ["class 0", "class 1", "class 2"]
     Image.new("L", (60, 40), 1).save(root / "masks" / "01.png")  # other data: another run
     assert main(["train", str(root), "--directory", str(run), "--epochs", "1", *SMALL[:-2], *more]) == 2

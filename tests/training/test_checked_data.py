@@ -89,12 +89,16 @@ class ByHand(type(SMALL)):
         image = keras.Input((None, None, 3))
         layer = keras.layers.Conv2D(num_classes, 1, name="score")
         model = keras.Model(image, layer(image))
-        colors = COLORS[:num_classes].astype("float32") / 50
+        colors = np.zeros((num_classes, 3), "float32")
+        colors[:3] = COLORS[:num_classes] / 50
         layer.set_weights([2 * colors.T[None, None], -((colors**2).sum(axis=1)) * 50])
         return model
 
     def make_optimizer(self, model, steps):
         return keras.optimizers.SGD(0.0)
+
+
+BY_HAND = ByHand(**{**vars(SMALL), "epochs": 1})
 
 
 def segment(root, folder, binary):
@@ -125,8 +129,7 @@ def test_the_ids_that_come_out_are_the_ids_that_went_in(way, tmp_path):
     draw, lines, classes = WAYS[way]
     root = write(tmp_path / "mine", draw, lines, classes)
     binary = way.startswith("binary")
-    recipe = ByHand(**{**vars(SMALL), "epochs": 1})
-    train(recipe, str(root), tmp_path / "run", data_dir=tmp_path / "data", binary=binary, **QUICK)
+    train(BY_HAND, str(root), tmp_path / "run", data_dir=tmp_path / "data", binary=binary, **QUICK)
     equal, areas = segment(root, tmp_path, binary)
     assert equal == [1] * len(NAMES)
     counts = [np.bincount(scene(name, classes).ravel(), minlength=classes).tolist() for name in NAMES]
@@ -144,8 +147,7 @@ def test_evaluate_knows_the_folder_that_a_run_was_trained_on(tmp_path, capsys, m
     for name in ("train.txt", "validation.txt"):
         (root / name).unlink()
     monkeypatch.chdir(tmp_path)
-    recipe = ByHand(**{**vars(SMALL), "epochs": 1})
-    train(recipe, "mine", "run", data_dir=tmp_path / "data", **QUICK)
+    train(BY_HAND, "mine", "run", data_dir=tmp_path / "data", **QUICK)
     monkeypatch.chdir(root)  # elsewhere, "mine" would be another folder
     shutil.copytree(root, tmp_path / "others")
     for folder, told, split in (("mine", "the validation images only", "validation"), ("others", "all images", "all")):
@@ -162,28 +164,26 @@ def test_train_refuses_what_check_calls_an_error_and_force_is_recorded(tmp_path,
         return PIL.Image.fromarray(60 * ids)
 
     root = write(tmp_path / "mine", levels)
-    recipe = dataclasses.replace(SMALL, epochs=1)
     options = {"data_dir": tmp_path / "data", "samples": 0, "verbose": 0}
     for _ in range(2):  # the second time, the data are prepared already
         with pytest.raises(ValueError, match=r"(?s)ERROR    Masks with 3 ids, up to 120: .*--force"):
-            train(recipe, str(root), tmp_path / "run", **options)
+            train(BY_HAND, str(root), tmp_path / "run", **options)
     assert not (tmp_path / "run" / "config.json").exists()
-    train(recipe, str(root), tmp_path / "run", force=True, **options)
+    train(BY_HAND, str(root), tmp_path / "run", force=True, **options)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["forced"] == ["levels"]
     assert "Masks with 3 ids, up to 120" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--force"):
-        train(recipe, str(root), tmp_path / "run", **options)
+        train(BY_HAND, str(root), tmp_path / "run", **options)
 
 
 def test_train_repeats_warnings_without_reading_the_files_again(tmp_path, capsys, monkeypatch):
     root = write(tmp_path / "mine", grey(0, 1, 2), ["ground", "red", "blue", "unlabelled"])
-    recipe = dataclasses.replace(SMALL, epochs=1)
     options = {"data_dir": tmp_path / "data", "samples": 0, "verbose": 0}
-    train(recipe, str(root), tmp_path / "run", **options)
+    train(BY_HAND, str(root), tmp_path / "run", **options)
     first = capsys.readouterr().err
     assert "Names that do not sound like classes" in first and "cannot be learned" in first
     monkeypatch.setattr("fcn_keras.datasets.folder.inspect_all", None)
-    train(recipe, str(root), tmp_path / "again", **options)
+    train(BY_HAND, str(root), tmp_path / "again", **options)
     assert capsys.readouterr().err == first
     assert "forced" not in json.loads((tmp_path / "run" / "config.json").read_text())
 

@@ -9,7 +9,7 @@ import pytest
 
 import fcn_keras
 from fcn_keras import _files
-from fcn_keras.cli import segment
+from fcn_keras.cli import _options
 from fcn_keras.export.formats import export_model
 from fcn_keras.inference import files, video
 from fcn_keras.instances import coco
@@ -40,7 +40,7 @@ def test_models_and_what_lies_beside_them(home, model):
     model.save(home / "net.keras")
     assert fcn_keras.load_model("~/net.keras").output_shape[-1] == 2
     _files.write_json("~/config.json", {"palette": [[0, 0, 0], [1, 2, 3]]})
-    np.testing.assert_array_equal(segment._read_palette(model, "~/net.keras"), [[0, 0, 0], [1, 2, 3]])
+    np.testing.assert_array_equal(_options.read_run("~/net.keras")["palette"], [[0, 0, 0], [1, 2, 3]])
     assert export_model(model, "~/net.tflite", size=(8, 8)) == home / "net.tflite"
 
 

@@ -65,18 +65,17 @@ LAYERS = {
     "Preprocessing": ({"mode": "tf"}, IMAGE, IMAGE, 0),
 }
 
+LOSS = {"ignore_class": 7, "reduction": "sum", "class_weights": [1.0, 2.0], "label_smoothing": 0.1}
 #: name: arguments, none of them the default
 OTHERS = {
     "AdamW": {"learning_rate": 0.5, "rates": (0.5, 1.0), "decay": 0.1, "beta_1": 0.8, "name": "own"},
     "Bilinear": {},
     "CaffeSGD": {"learning_rate": 0.5, "momentum": 0.8, "l2": 0.1, "bias_multiplier": 3.0, "name": "own"},
-    "GlobalPixelCrossentropy": {
-        "ignore_class": 7,
-        "reduction": "sum",
-        "class_weights": [1.0, 2.0],
-        "label_smoothing": 0.1,
-    },
-    "PixelCrossentropy": {"ignore_class": 7, "reduction": "sum", "class_weights": [1.0, 2.0], "label_smoothing": 0.1},
+    "GlobalPixelCrossentropy": LOSS,
+    "GlobalPixelFocalCrossentropy": LOSS | {"gamma": 1.0, "alpha": 0.5},
+    "PixelCrossentropy": LOSS,
+    "PixelDice": LOSS,
+    "PixelFocalCrossentropy": LOSS | {"gamma": 1.0, "alpha": 0.5},
     "Polynomial": {"initial_learning_rate": 0.5, "decay_steps": 7, "power": 2.0, "warmup": 3, "name": "own"},
     "SGD": {"learning_rate": 0.5, "rates": (0.5, 1.0), "decay": 0.1, "momentum": 0.8, "name": "own"},
     "SegmentationMetrics": {"num_classes": 2, "class_names": ["sky", "road"], "ignore_class": 7, "name": "own"},

@@ -87,12 +87,12 @@ _REGISTERED = {
     "layers.pooling": ("DilatedPooling2D",),
     "layers.preprocessing": ("Preprocessing",),
     "layers.upsampling": ("BilinearConv2DTranspose", "BilinearUpsampling2D"),
-    "losses": ("PixelCrossentropy",),
+    "losses": ("PixelCrossentropy", "PixelDice", "PixelFocalCrossentropy"),
     "models.segmentation_model": ("SegmentationModel",),
     "metrics": ("SegmentationMetrics",),
     "paper.nets": ("LocalResponseNormalization",),
     "paper.solver": ("CaffeSGD",),
-    "training.distribution": ("GlobalPixelCrossentropy",),
+    "training.global_losses": ("GlobalPixelCrossentropy", "GlobalPixelFocalCrossentropy"),
     "training.optimizers": ("AdamW", "Polynomial", "SGD"),
 }
 

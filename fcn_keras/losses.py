@@ -1,4 +1,4 @@
-"""The cross-entropy over the labelled pixels, and weights for rare classes."""
+"""Cross-entropy, focal loss and Dice over the labelled pixels, and weights for rare classes."""
 
 from typing import ClassVar
 
@@ -81,11 +81,24 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
                 f"Found {len(self.class_weights)} class weights for logits of {classes} classes: expected {classes}."
             )
         labels = self._labels(match_masks(y_true, y_pred), classes)
-        losses, weights = _pixel_losses(labels, y_pred, self.class_weights, self.label_smoothing)
+        losses, weights = self.compute(labels, y_pred, self.class_weights or [1.0] * classes)
         if self.reduction == "sum":
             return losses
         # Keras will divide by the number of all pixels, but we want to divide by the weight of the labelled ones.
         return losses * ops.divide_no_nan(ops.cast(ops.size(losses), losses.dtype), ops.sum(weights))
+
+    def compute(self, labels, logits, class_weights):
+        """The loss of each pixel, and its weight in the mean. Subclasses replace this.
+
+        Args:
+            labels: Tensor of class ids, ``(batch, H, W)``. Negative labels are ignored.
+            logits: Tensor ``(batch, H, W, C)``, with ``C`` of at least 2.
+            class_weights: List of ``C`` floats.
+
+        Returns:
+            Two tensors ``(batch, H, W)``, which are 0 where the label is negative. For Dice ``(C,)``.
+        """
+        return _pixel_losses(labels, logits, class_weights, self.label_smoothing)
 
     def _labels(self, masks, classes):
         """Class ids, with -1 for the pixels to ignore."""
@@ -116,12 +129,99 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         return config | {name: value for name, value in optional.items() if value}
 
 
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class PixelFocalCrossentropy(PixelCrossentropy):
+    """`keras.losses.CategoricalFocalCrossentropy` over the pixels that have a label.
+
+    The factor ``(1 - p) ** gamma`` makes the loss of pixels small that the net already labels well. Masks, logits and
+    class weights are those of `PixelCrossentropy`.
+
+    Args:
+        ignore_class, reduction, name, dtype, class_weights, label_smoothing: As in `PixelCrossentropy`.
+        gamma: Exponent of the factor. 0 gives the cross-entropy, times `alpha`.
+        alpha: Factor of the whole loss, as in Keras.
+
+    Raises:
+        ValueError: As in `PixelCrossentropy`.
+
+    Example:
+
+    >>> loss = PixelFocalCrossentropy(gamma=0.0, alpha=1.0)
+    >>> round(float(loss([[[0, 255]]], [[[[0.0, 0.0], [9.0, -9.0]]]])), 4)  # ln 2, the loss of the first pixel
+    0.6931
+
+    Reference: Lin et al. (ICCV 2017), §3.
+    """
+
+    def __init__(self, *args, name="pixel_focal_crossentropy", gamma=2.0, alpha=0.25, **kwargs):
+        super().__init__(*args, name=name, **kwargs)
+        self.gamma, self.alpha = gamma, alpha
+
+    def compute(self, labels, logits, class_weights):
+        target, weights = _make_targets(labels, class_weights, self.label_smoothing)
+        alpha = self.alpha * ops.convert_to_tensor(class_weights, dtype=logits.dtype)
+        options = {"alpha": alpha, "gamma": self.gamma, "from_logits": True}
+        return keras.losses.categorical_focal_crossentropy(target, logits, **options), weights
+
+    def get_config(self):
+        return super().get_config() | {"gamma": self.gamma, "alpha": self.alpha}
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class PixelDice(PixelCrossentropy):
+    """`keras.losses.Dice` of each class over the labelled pixels of the batch, averaged over the classes.
+
+    The loss of a class is ``1 - 2 * sum(target * p) / (sum(target) + sum(p))``, where ``p`` are the probabilities of
+    the class and the sums run over the labelled pixels of all images in the batch. It is near 1 for a class that the
+    batch does not show. Masks and logits are those of `PixelCrossentropy`.
+
+    Args:
+        ignore_class, reduction, name, dtype, label_smoothing: As in `PixelCrossentropy`. The mean and the sum run over
+            the classes.
+        class_weights: As in `PixelCrossentropy`. They weigh the losses of the classes.
+
+    Raises:
+        ValueError: As in `PixelCrossentropy`.
+
+    Example:
+
+    >>> loss = PixelDice()
+    >>> round(float(loss([[[0, 255]]], [[[[99.0, 0.0], [0.0, 99.0]]]])), 4)  # class 0 is right, class 1 is nowhere
+    0.0
+
+    Reference: Milletari et al., V-Net (3DV 2016), §3.
+    """
+
+    def __init__(self, *args, name="pixel_dice", **kwargs):
+        super().__init__(*args, name=name, **kwargs)
+
+    def compute(self, labels, logits, class_weights):
+        labelled = ops.cast(ops.expand_dims(labels >= 0, -1), logits.dtype)
+        target, _ = _make_targets(labels, class_weights, self.label_smoothing)
+        axes = tuple(range(len(logits.shape) - 1))
+        dice = keras.losses.dice(target, labelled * ops.softmax(logits), axis=axes)
+        weights = ops.max(labelled) * ops.convert_to_tensor(class_weights, dtype=logits.dtype)  # 0 if all is void
+        return weights * dice, weights
+
+
+def _make_targets(labels, class_weights, smoothing):
+    """The share of each class in the target of each pixel, and the pixel's class weight. Both are 0 at void."""
+    classes = len(class_weights)
+    is_own = ops.cast(ops.expand_dims(labels, -1) == ops.arange(classes), "float32")
+    target = (1 - smoothing) * is_own + smoothing / classes * ops.sum(is_own, axis=-1, keepdims=True)
+    return target, ops.sum(is_own * ops.convert_to_tensor(class_weights, dtype="float32"), axis=-1)
+
+
+#: Names of losses in recipes and on the command line.
+LOSSES = {"crossentropy": PixelCrossentropy, "focal": PixelFocalCrossentropy, "dice": PixelDice}
+
+
 @compile_with_xla
 def _pixel_losses(labels, logits, class_weights, smoothing):
     """The loss of each pixel, and its weight in the mean. Both are 0 if the label is negative."""
     classes = logits.shape[-1]
     is_own = ops.expand_dims(labels, -1) == ops.arange(classes)
-    class_weights = ops.convert_to_tensor(class_weights or [1.0] * classes, dtype=logits.dtype)
+    class_weights = ops.convert_to_tensor(class_weights, dtype=logits.dtype)
     weighted = class_weights * logits
     total, weights = ops.logsumexp(logits, axis=-1), ops.sum(ops.where(is_own, class_weights, 0.0), axis=-1)
     losses = weights * total - ops.sum(ops.where(is_own, weighted, 0.0), axis=-1)  # −w log softmax of the pixel's class

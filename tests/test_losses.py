@@ -6,7 +6,14 @@ import pytest
 import pytorch_references
 import tensorflow as tf
 
-from fcn_keras.losses import PixelCrossentropy, count_pixels, median_frequency_weights
+from fcn_keras.losses import (
+    LOSSES,
+    PixelCrossentropy,
+    PixelDice,
+    PixelFocalCrossentropy,
+    count_pixels,
+    median_frequency_weights,
+)
 
 CLASSES = 5
 
@@ -216,3 +223,90 @@ def test_what_the_mean_divides_by():
     others = np.array([0, 1, 1, 255, 2, -1, 1.5, np.nan])
     assert float(PixelCrossentropy().sum_weights(others, 2)) == 3
     assert float(PixelCrossentropy(class_weights=[1, 4]).sum_weights(others, 2)) == 9
+
+
+def softmax(logits):
+    raised = np.exp(logits.astype("float64") - logits.max(-1, keepdims=True))
+    return raised / raised.sum(-1, keepdims=True)
+
+
+def dice_oracle(masks, logits):
+    """The Dice loss of each class, over the labelled pixels alone."""
+    p, own = softmax(logits)[masks != 255], np.eye(logits.shape[-1])[masks[masks != 255]]
+    return 1 - 2 * (own * p).sum(0) / (own.sum(0) + p.sum(0))
+
+
+@pytest.mark.parametrize("weights", [None, [1, 2, 0, 4, 0.5]])
+@pytest.mark.parametrize("void_share", [0.0, 0.3])
+def test_dice_and_focal_loss_are_numpys_over_the_labelled_pixels(void_share, weights):
+    masks, logits = batch(void_share=void_share)
+    w, own = np.array(weights or [1.0] * CLASSES), masks[masks != 255]
+    dice = dice_oracle(masks, logits)
+    assert float(PixelDice(class_weights=weights)(masks, logits)) == pytest.approx((w * dice).sum() / w.sum(), rel=1e-4)
+    p = np.take_along_axis(softmax(logits)[masks != 255], own[:, None].astype(int), 1)[:, 0]
+    focal = 0.5 * (1 - p) ** 1.5 * -np.log(p) * w[own]
+    options = {"gamma": 1.5, "alpha": 0.5, "class_weights": weights}
+    found = PixelFocalCrossentropy(**options)(masks, logits)
+    assert float(found) == pytest.approx(focal.sum() / w[own].sum(), rel=1e-4)
+    summed = PixelFocalCrossentropy(reduction="sum", **options)(masks, logits)
+    assert float(summed) == pytest.approx(focal.sum(), rel=1e-4)
+
+
+def test_without_void_they_are_keras_own():
+    masks, logits = batch(void_share=0)
+    target, p = keras.ops.one_hot(masks, CLASSES), keras.ops.softmax(logits)
+    theirs = float(keras.losses.Dice(axis=(0, 1, 2))(target, p))
+    assert float(PixelDice()(masks, logits)) == pytest.approx(theirs, rel=1e-5)
+    theirs = float(keras.losses.CategoricalFocalCrossentropy(from_logits=True)(target, logits))
+    assert float(PixelFocalCrossentropy()(masks, logits)) == pytest.approx(theirs, rel=1e-5)
+
+
+def test_dice_and_focal_loss_of_one_logit():
+    masks, logits = batch(void_share=0)
+    masks, logit = masks % 2, logits[..., :1]
+    both = np.concatenate([0 * logit, logit], -1)
+    assert float(PixelDice()(masks, logit)) == pytest.approx(dice_oracle(masks, both).mean(), rel=1e-5)
+    theirs = keras.losses.BinaryFocalCrossentropy(gamma=2.0, from_logits=True)(masks[..., None], logit)
+    assert float(PixelFocalCrossentropy(alpha=1.0)(masks, logit)) == pytest.approx(float(theirs), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values())
+@pytest.mark.parametrize("channels", [1, CLASSES])
+def test_void_changes_neither_loss_nor_gradient(loss, channels):
+    masks, logits = batch()
+    masks[masks != 255] %= max(channels, 2)
+    logits = logits[..., :channels]
+    other = np.where((masks == 255)[..., None], 50 * logits[::-1], logits).astype("float32")
+    found = []
+    for each in map(tf.constant, (logits, other)):
+        with tf.GradientTape() as tape:
+            tape.watch(each)
+            value = loss()(masks, each)
+        found.append((float(value), tape.gradient(value, each).numpy()))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+    assert not found[0][1][masks == 255].any() and not found[1][1][masks == 255].any()
+    assert float(loss()(np.full_like(masks, 255), logits)) == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES.values())
+def test_every_loss_is_saved_and_learns_inside_fit(loss, tmp_path):
+    generator = np.random.default_rng(0)
+    images = generator.uniform(size=(4, 8, 8, 3)).astype("float32")
+    masks = images.argmax(-1).astype("uint8")
+    masks[:, 0] = 255
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 1)])
+    model.compile(keras.optimizers.Adam(0.1), loss(class_weights=[1, 2, 3], label_smoothing=0.1))
+    history = model.fit(images, masks, epochs=10, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras").loss
+    assert type(loaded) is loss and loaded.get_config() == model.loss.get_config()
+
+
+@pytest.mark.parametrize("loss", [PixelDice, PixelFocalCrossentropy])
+def test_dice_and_focal_loss_refuse_what_the_crossentropy_refuses(loss):
+    masks, logits = batch()
+    with pytest.raises(ValueError, match="labels outside"):
+        loss()(np.where(masks == 255, 77, masks), logits)
+    with pytest.raises(ValueError, match="2 class weights for logits of 5 classes"):
+        loss(class_weights=[1, 2])(masks, logits)

@@ -5,6 +5,8 @@ command ran and found something wrong, such as errors in data or files that cann
 and 130 if you stopped it with Ctrl-C.
 """
 
+import sys
+
 __all__ = ["main"]
 
 
@@ -24,6 +26,9 @@ def main(arguments=None):
     """
     from .app import app  # here, because `fcn_keras.cli.doctor` must also start if Typer is not installed
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a console that lacks the letters of a name shows their numbers instead
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(arguments, prog_name="fcn-keras")
     except SystemExit as end:

@@ -1,12 +1,15 @@
 """What several commands share: options, and output that stays free of what libraries print."""
 
 import contextlib
+import json
 import os
 import sys
 import tempfile
 from typing import Annotated
 
 import typer
+
+from .._files import user_path
 
 
 def option(kind, text, *flags, **limits):
@@ -28,10 +31,28 @@ def option(kind, text, *flags, **limits):
 Data = Annotated[str, typer.Argument(help="A data set (shapes, camvid, voc, pets), or a folder of images/ and masks/.")]
 Source = option(str | None, "Folder that a data set is read from; needed the first time.")
 DataDir = option(str | None, "Folder of the prepared data. By default FCN_KERAS_DATA, or data/ if that is not set.")
+Binary = option(bool, "The masks hold two values, such as 0 and 255: background and object.", "--binary")
 Model = Annotated[str, typer.Argument(help="A .keras file, or a name that `fcn-keras models` lists.")]
 Scales = option(list[float] | None, "Average the predictions at these scales.", "--scale")
 Flip = option(bool, "Also average with the prediction for the mirrored image.", "--flip")
 Json = option(bool, "Print JSON for programs instead of text.", "--json")
+
+
+def read_run(model):
+    """The settings of the run in whose folder a model file lies, or an empty dict.
+
+    Models of the first edition of this package do not hold the names and the colours of their classes. The settings do.
+
+    Args:
+        model: Path of the model file.
+
+    Example:
+
+    >>> read_run("model.keras")
+    {}
+    """
+    path = user_path(model).with_name("config.json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def redirect_progress(as_json):

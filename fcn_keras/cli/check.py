@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from ._options import Json, silence_tensorflow
+from ._options import Binary, Json, silence_tensorflow
 
 
 def check(
     source: Annotated[pathlib.Path, typer.Argument(help="Folder: images/ and masks/, CamVid's, or VOCdevkit.")],
+    binary: Binary = False,
     as_json: Json = False,
 ):
     """Read a data set and say in plain language, with file names, what will go wrong.
@@ -27,6 +28,6 @@ def check(
     with silence_tensorflow():
         from ..datasets.check import check
 
-    report = check(source)
+    report = check(source, binary=binary)
     print(report.to_json() if as_json else report)
     return int(not report.ok)

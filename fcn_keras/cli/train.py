@@ -7,7 +7,7 @@ import sys
 from typing import Literal
 
 from ..training.recipes import NETS, OPTIMIZERS, PRECISIONS, RECIPES
-from ._options import Data, DataDir, Json, Source, option, redirect_progress, silence_tensorflow
+from ._options import Binary, Data, DataDir, Json, Source, option, redirect_progress, silence_tensorflow
 
 Recipe, Net = Literal[*RECIPES], Literal[*NETS]
 Optimizer, Precision = Literal[*OPTIMIZERS], Literal[*PRECISIONS]
@@ -36,6 +36,10 @@ def train(
     ) = None,
     source: Source = None,
     data_dir: DataDir = None,
+    binary: Binary = False,
+    force: option(
+        bool, "Train although `check` finds errors in the folder. They are recorded in config.json.", "--force"
+    ) = False,
     splits: option(tuple[str, str] | None, "Splits to train and evaluate on. By default train validation.") = None,
     seed: option(int, "Seed of the order of the images, of augmentation and of new layers.") = 0,
     net: option(Net | None, _tell("Network", "net")) = None,
@@ -95,6 +99,8 @@ def train(
     short = pathlib.Path(data).resolve().name if name == "folder" else name
     directory = directory or f"runs/{short}{'-stages' if stages else ''}-{seed}"
     options = {"source": source, "data_dir": data_dir, "splits": splits, "seed": seed}
+    options |= {"binary": binary} if binary else {}
+    options |= {"force": force} if force else {}
     options["checkpoint_steps"] = checkpoint_steps
     options["validate_every"] = (0 if stages else 1) if validate_every is None else validate_every
     options["verbose"] = 0 if as_json else 1 if sys.stdout.isatty() else 2
@@ -121,6 +127,9 @@ def _train_stages(data, recipe, changes, directory, **options):
     with silence_tensorflow():
         from ..training import STAGED_RECIPES, prepare_stages
 
+    for name in ("binary", "force"):
+        if name in options:
+            raise ValueError(f"Found --stages with --{name}, which is for a folder of your own. Fix: remove --{name}.")
     own = [name for name in ("net", "epochs", "learning_rate") if name in changes]
     if own:
         found = ", ".join(f"--{name.replace('_', '-')}" for name in own)

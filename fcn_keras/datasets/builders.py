@@ -46,16 +46,17 @@ def make_features(encoding_format="jpeg", instance_mask=False):
     return tfds.features.FeaturesDict(features)
 
 
-def make_class_metadata(class_names, palette, void=VOID):
+def make_class_metadata(class_names, palette, void=VOID, **more):
     """The names and colours of the classes, for ``builder.info.metadata``. TFDS stores them with the data, as JSON.
 
     Args:
         class_names: One name for each id. If there is a background, it comes first.
         palette: uint8 array ``(len(class_names), 3)``, RGB.
         void: Id of the pixels that belong to no class.
+        **more: Further entries.
 
     Returns:
-        A `tfds.core.MetadataDict` with ``class_names``, ``palette`` (lists of three) and ``void``.
+        A `tfds.core.MetadataDict` with ``class_names``, ``palette`` (lists of three), ``void``, and `more`.
 
     Raises:
         ValueError: If `palette` does not hold one RGB colour for each name.
@@ -71,10 +72,10 @@ def make_class_metadata(class_names, palette, void=VOID):
             f"palette has shape {palette.shape}, expected {(len(class_names), 3)}: one RGB colour for each of "
             "the class names."
         )
-    return tfds.core.MetadataDict(class_names=list(class_names), palette=palette.tolist(), void=int(void))
+    return tfds.core.MetadataDict(class_names=list(class_names), palette=palette.tolist(), void=int(void), **more)
 
 
-def make_info(builder, description, class_names, palette, features, homepage=None):
+def make_info(builder, description, class_names, palette, features, homepage=None, **more):
     """The information about a segmentation data set that TFDS asks its builder for.
 
     Args:
@@ -83,6 +84,7 @@ def make_info(builder, description, class_names, palette, features, homepage=Non
         class_names, palette: As in `make_class_metadata`.
         features: As `make_features` returns them.
         homepage: Address of the data set's page.
+        **more: Further metadata.
 
     Returns:
         A `tfds.core.DatasetInfo`.
@@ -97,7 +99,7 @@ def make_info(builder, description, class_names, palette, features, homepage=Non
         features=features,
         supervised_keys=("image", "segmentation_mask" if "segmentation_mask" in features else "label"),
         homepage=homepage,
-        metadata=make_class_metadata(class_names, palette),
+        metadata=make_class_metadata(class_names, palette, **more),
     )
 
 

@@ -19,6 +19,7 @@ class Classes:
         void_color: RGB of the pixels that belong to no class; None if there is no such colour.
         void_id: Id that means void in the mask files, in addition to 255. The ids above it move down by one, so that
             the class ids have no gap.
+        binary: Whether the masks hold two values: 0 or transparent for the first class, any other for the second.
 
     Example:
 
@@ -30,6 +31,25 @@ class Classes:
     colors: tuple | None = None
     void_color: tuple | None = None
     void_id: int | None = None
+    binary: bool = False
+
+    @property
+    def grey(self):
+        """Whether all classes have colours, and all of these are grey levels."""
+        return self.colors is not None and all(len(set(color)) == 1 for color in self.colors)
+
+    @property
+    def file_ids(self):
+        """The value of each class in the mask files: its id, or its grey level if all colours are grey.
+
+        Example:
+
+        >>> Classes(("ground", "road"), void_id=0).file_ids
+        [1, 2]
+        """
+        if self.grey:
+            return [color[0] for color in self.colors]
+        return [id_ + (self.void_id is not None and id_ >= self.void_id) for id_ in range(len(self.names))]
 
     @property
     def palette(self):
@@ -94,6 +114,10 @@ def read_classes(path):
     line becomes void, in addition to 255. Empty lines and text after ``#`` are ignored. A file can name at most 255
     classes, because the id 255 is void.
 
+    Lines of other tools are also read: CVAT's ``road:128,64,128::``, LabelMe's ``__ignore__``, Roboflow's
+    ``_classes.csv``, colours such as ``#804080``, semicolons, and numbers before all names if they are the ids. One or
+    two numbers after a name belong to it: ``grade 1``. A name in double quotes is taken as it stands.
+
     Args:
         path: The file, in UTF-8.
 
@@ -112,14 +136,11 @@ def read_classes(path):
     ('ground', 'road')
     >>> _ = user_path("classes.txt").write_text("void\nground\nroad")
     >>> read_classes("classes.txt")
-    Classes(names=('ground', 'road'), colors=None, void_color=None, void_id=0)
+    Classes(names=('ground', 'road'), colors=None, void_color=None, void_id=0, binary=False)
     """
     path = user_path(path)
     found, first_lines = {}, {}
-    for number, line in enumerate(read_lines(path, "a class in each line"), start=1):
-        line = line.partition("#")[0].strip()
-        if not line:
-            continue
+    for number, line in _strip_ids(_strip_lines(read_lines(path, "a class in each line")), path):
         name, color = _parse_line(line, f"{path}, line {number}")
         name = "void" if name.lower() == "void" else name
         for kind, value in (("name", name), ("colour", color)):
@@ -169,12 +190,49 @@ def read_lines(path, content):
         raise ValueError(f"{path} cannot be read as UTF-8 ({error}): expected a text file, {content}.") from error
 
 
+def _strip_lines(lines):
+    """Yields ``(number, line)`` for each line that names a class, without comments and in one notation for colours."""
+    for number, line in enumerate(lines, start=1):
+        line = re.sub(r"(?<=[^\s,;:])([\s,;:]+)#([0-9a-fA-F]{6})(?![^\s,;:])", _write_color, line)
+        line = line.partition("#")[0].strip()
+        line = re.sub(r"^([^:]+):(\d+),(\d+),(\d+)(:[^:]*){0,2}$", r"\1 \2 \3 \4", line)  # CVAT's labelmap.txt
+        heading = re.fullmatch(r"pixel value[\s,;]+class", line, re.IGNORECASE)  # Roboflow's _classes.csv
+        if line and not heading and not re.fullmatch(r"__ignore__|255\W+void", line, re.IGNORECASE):
+            yield number, line
+
+
+def _write_color(match):
+    return " " + " ".join(str(byte) for byte in bytes.fromhex(match[2]))
+
+
+def _strip_ids(lines, path):
+    """Removes the ids in front of the names if every line has one. Raises an error if they are not the ids."""
+    lines, void = list(lines), re.compile(r"void\b", re.IGNORECASE)
+    found = [re.match(r"(\d+)(?:\s*[:,.;=)]\s*|\s+)(?=[^\s\d])", line) for _, line in lines]
+    if not any(found) or not all(match or void.match(line) for match, (_, line) in zip(found, lines, strict=True)):
+        return lines
+    stripped = []
+    for match, (number, line) in zip(found, lines, strict=True):
+        if match and int(match[1]) != len(stripped):
+            raise ValueError(
+                f"{path}, line {number}: found {line!r}, but the id of this line is {len(stripped)}: expected the ids "
+                "0, 1, 2 … in this order. Fix: put the lines into this order, with a name for each id; `void` names an "
+                'id that is no class. If the number belongs to the name, write the name in quotes: "2 wheels".'
+            )
+        stripped.append((number, line[match.end() :] if match else line))
+    return stripped
+
+
 def _parse_line(line, place):
-    match = re.fullmatch(r"(.+?)((?:[\s,]+-?[\d.]+)*)", line)
-    name, numbers = match[1].strip(), re.findall(r"-?[\d.]+", match[2])
-    if len(numbers) not in (0, 3) or not all(re.fullmatch(r"\d+", n) and int(n) <= 255 for n in numbers):
+    quoted = re.fullmatch(r'"([^"]+)"(.*)', line)
+    name, rest = quoted.groups() if quoted else re.fullmatch(r"(.+?)((?:[\s,;]+-?[\d.]+)*)[\s,;]*", line).groups()
+    numbers = re.findall(r"[\s,;]+-?[\d.]+", rest)
+    if len(numbers) < 3 and not re.search("[,;\t]", rest):  # as in "grade 1"
+        return (name if quoted else name + rest).strip(), None
+    texts = [number.strip(" \t,;") for number in numbers[-3:]]
+    if len(texts) != 3 or not all(re.fullmatch(r"\d+", text) and int(text) <= 255 for text in texts):
         raise ValueError(f"{place}: found {line!r}: expected a name, or a name and three integers in 0–255.")
-    return name, tuple(int(n) for n in numbers) or None
+    return (name + "".join(numbers[:-3])).rstrip(" \t:"), tuple(int(text) for text in texts)
 
 
 def colors_to_ids(mask, classes):

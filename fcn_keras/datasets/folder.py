@@ -8,27 +8,32 @@
       classes.txt   optional: one line for each class, in the order of the ids: `road`, or `road 128 64 128`
       train.txt, validation.txt, test.txt   optional: one name in each line, such as `day/001`
 
+If the masks hold two values, such as 0 and 255, pass `binary=True` (``--binary``), or give both classes grey colours in
+``classes.txt``. A list may also be called ``val.txt``.
+
 The command ``fcn-keras check my_data`` tells you what is wrong with such a folder. This module makes the same checks,
 and raises an error if a network cannot be trained on the data.
 """
 
+import concurrent.futures
+import dataclasses
 import hashlib
 import json
 import re
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from .._files import explain_missing, user_path
-from ..layers.labels import VOID
 from . import images
 from .builders import make_features, make_info, record_source
-from .check.checks import group_by_kind, inspect_all
+from .check.checks import inspect_all, make_report
 from .check.layouts import LISTS, VALIDATION_SHARE, read_layout
 from .classes import Classes
 from .masks import read_mask
 
-UNUSABLE = ("image", "mask", "colours", "ids", "size", "jpeg mask")  # kinds of problems that make training impossible
+# Kinds of findings that make training impossible.
+UNUSABLE = ("classes.txt", "image", "mask", "colours", "ids", "size", "jpeg mask", "classes", "object")
+WHOLE = 4_000_000  # bytes; a file up to this size is hashed as a whole
 NAMED = 20  # how many files an error names for each kind of problem
 
 
@@ -51,10 +56,11 @@ class Folder(tfds.core.GeneratorBasedBuilder):
     def _info(self):
         classes = self.builder_config.classes
         features = make_features(encoding_format=None)
-        return make_info(self, "Images and masks from a folder.", classes.names, classes.palette, features)
+        more = {"class_ids": self.builder_config.class_ids, "findings": self.builder_config.findings}
+        return make_info(self, "Images and masks from a folder.", classes.names, classes.palette, features, **more)
 
     def _split_generators(self, dl_manager):
-        pairs = _read_layout(record_source(self, dl_manager), self.builder_config.share).pairs
+        pairs = read_folder(record_source(self, dl_manager), self.builder_config.share).pairs
         of_split = {split: [pair for pair in pairs if pair.split == split] for split in LISTS}
         return {split: self._generate_examples(chosen) for split, chosen in of_split.items() if chosen}
 
@@ -71,20 +77,25 @@ class FolderConfig(tfds.core.BuilderConfig):
     Args:
         classes: The `fcn_keras.datasets.classes.Classes`.
         share: Share of the images to use for validation, if there are no lists.
+        class_ids: The value of each class in the mask files. By default it is the id.
+        findings: The errors and warnings of the check, as dicts of `fcn_keras.datasets.check.Finding`.
     """
 
-    def __init__(self, *, classes, share, **kwargs):
+    def __init__(self, *, classes, share, class_ids=None, findings=(), **kwargs):
         super().__init__(**kwargs)
         self.classes, self.share = classes, share
+        self.class_ids, self.findings = class_ids or classes.file_ids, list(findings)
 
 
-def make_builder(source, share=None, data_dir=None):
+def make_builder(source, share=None, data_dir=None, binary=False):
     """The builder of a folder. If the files change, the config also changes, so the data are prepared again.
 
     Args:
         source: The folder that holds ``images`` and ``masks``.
-        share: Share of the images to use for validation, if there are no lists; 0.2 by default.
+        share: Share of the images to use for validation, if there are no lists; 0.2 by default. With 1, all images are
+            for validation, as you want it for a folder of test images.
         data_dir: Folder for the prepared data.
+        binary: Whether the masks hold two values: 0 for the background, and any other for the object.
 
     Returns:
         A `tfds.core.DatasetBuilder`, prepared or not.
@@ -97,27 +108,43 @@ def make_builder(source, share=None, data_dir=None):
     >>> builder = make_builder("my_data", data_dir="data")  # doctest: +SKIP
     """
     source, share = user_path(source), VALIDATION_SHARE if share is None else float(share)
-    layout = _read_layout(source, share)
-    name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.resolve().name)}_{_hash_files(source, layout.pairs, share)}"
+    layout = read_folder(source, share, binary)
+    digest = _hash_files(source, layout.pairs, [share, binary])
+    name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.resolve().name)}_{digest}"
     data_dir = user_path(data_dir)
     prepared = data_dir / Folder.name / name / str(Folder.VERSION)
     if prepared.is_dir():
         return tfds.builder_from_directory(prepared)
-    config = FolderConfig(
-        name=name, description=f"The folder {source}.", classes=_find_classes(source, layout), share=share
-    )
+    found = _inspect(source, layout)
+    config = FolderConfig(name=name, description=f"The folder {source}.", share=share, **found)
     return Folder(config=config, data_dir=data_dir)
 
 
-def _read_layout(source, share):
-    """The layout of a folder. If names or lists are wrong, it raises one error that describes all problems."""
-    if not 0 < share < 1:
-        raise ValueError(f"Found a validation share of {share}: expected a number between 0 and 1.")
+def read_folder(source, share=VALIDATION_SHARE, binary=False):
+    """The layout of a folder. If names or lists are wrong, it raises one error that describes all problems.
+
+    Args:
+        source, share, binary: As in `make_builder`.
+
+    Returns:
+        A `fcn_keras.datasets.check.layouts.Layout`.
+
+    Raises:
+        ValueError: If the folder does not have this layout.
+
+    Example:
+
+    >>> read_folder("my_data").classes.names  # doctest: +SKIP
+    ('ground', 'road')
+    """
+    source = user_path(source)
+    if not 0 < share <= 1:
+        raise ValueError(f"Found a validation share of {share}: expected a number above 0, and at most 1.")
     missing = [name for name in ("images", "masks") if not (source / name).is_dir()]
     if missing:
         found = f"{source} lacks {' and '.join(missing)}." if source.exists() else explain_missing(source)
         raise ValueError(f"{found} Fix: pass the folder that holds images/ and masks/.")
-    layout = read_layout(source, "folder", share=share)
+    layout = read_layout(source, "folder", share=share, binary=binary)
     _require_none(layout.findings, source)
     return layout
 
@@ -133,25 +160,40 @@ def _require_none(findings, source):
         )
 
 
-def _hash_files(source, pairs, share):
-    """Ten hexadecimal digits that change if the folder, the list of its files, or a file's size or time changes."""
+def _hash_files(source, pairs, options):
+    """Ten hexadecimal digits that change if the folder, the list of its files, or the content of a file changes.
+
+    Of files above `WHOLE` bytes, they contain the size, the time, the first and the last bytes.
+    """
     files = [path for pair in sorted(pairs, key=lambda pair: pair.name) for path in (pair.image, pair.mask)]
     files += [path for path in sorted(source.glob("*.txt")) if path.is_file()]
-    states = [(path, path.stat() if path.exists() else path.lstat()) for path in files]
-    content = [[str(path), state.st_size, state.st_mtime_ns] for path, state in states]
-    return hashlib.sha256(json.dumps([str(source.resolve()), share, content]).encode()).hexdigest()[:10]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        content = list(pool.map(lambda path: [str(path), *_hash_file(path)], files))
+    return hashlib.sha256(json.dumps([str(source.resolve()), options, content]).encode()).hexdigest()[:10]
 
 
-def _find_classes(source, layout):
-    """Reads every file and returns the classes. Without a ``classes.txt``, their names are numbered."""
+def _hash_file(path):
+    if not path.is_file():  # a link to nothing, or a pipe: the check describes it
+        return ["no file"]
+    state = path.stat()
+    try:
+        with open(path, "rb") as file:
+            if state.st_size <= WHOLE:
+                return [hashlib.sha256(file.read()).hexdigest()]
+            first = file.read(WHOLE // 2)
+            file.seek(-WHOLE // 2, 2)
+            return [state.st_size, state.st_mtime_ns, hashlib.sha256(first + file.read()).hexdigest()]
+    except OSError:
+        return [state.st_size, state.st_mtime_ns]
+
+
+def _inspect(source, layout):
+    """Reads every file. Returns the classes, their values in the mask files, and the errors and warnings."""
     views = inspect_all(layout)
-    _require_none(group_by_kind((problem for view in views for problem in view.problems), UNUSABLE), source)
-    if layout.classes is not None:
-        return layout.classes
-    largest = int(np.nonzero(sum(view.pixels for view in views)[:VOID])[0].max(initial=0))
-    if largest < 1:
-        raise ValueError(
-            f"{source}: the masks hold no ids other than 0, and 255, which is void: expected two classes or more. Fix: "
-            "write 1 for the object, or name the classes and their colours in classes.txt."
-        )
-    return Classes(tuple(f"class {id_}" for id_ in range(largest + 1)))
+    report = make_report(source, layout, views)
+    _require_none([finding for finding in report.findings if finding.kind in UNUSABLE], source)
+    classes = layout.classes or Classes(tuple(report.class_names))
+    levels = {view.object_level for view in views} - {None}
+    class_ids = [0, levels.pop() if len(levels) == 1 else 1] if classes.binary else classes.file_ids
+    told = [dataclasses.replace(one, files=one.files[:NAMED]) for one in report.findings if one.severity != "note"]
+    return {"classes": classes, "class_ids": class_ids, "findings": [dataclasses.asdict(one) for one in told]}

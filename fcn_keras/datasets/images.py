@@ -12,7 +12,12 @@ import PIL.ImageOps
 from .._files import user_path
 from ..layers.labels import to_numpy
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # the endings of image files in folders
+# The endings of image files in folders; of images that this package does not read, but refuses by name; of videos.
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+UNREAD = (".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef")
+UNREAD = (*UNREAD, ".arw", ".raf", ".orf", ".rw2")
+VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp")
+SAVE = "Fix: save it as a JPEG, or as a PNG with 8 bits for each channel."
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # not EPS, for which Pillow would start Ghostscript
 
 
@@ -21,8 +26,10 @@ def read_image(source):
 
     A file must have one of the formats in `FORMATS`. The image is turned upright (EXIF orientation) and converted to
     RGB: palettes are replaced by their colours, grey is repeated for all channels, and transparent pixels get a white
-    background. If the header of a file declares more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels (179 million by
-    default), the function raises an error before it decodes the file.
+    background. A file whose conversion would be a guess is refused: one with more than 8 bits for each channel, with
+    several pictures, or with a fourth channel that is a measurement (such as near infrared) instead of transparency. If
+    the header of a file declares more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels (179 million by default), the
+    function raises an error before it decodes the file.
 
     Args:
         source: Path of an image file, or array or tensor ``(H, W, 3)``, RGB, 0–255.
@@ -33,7 +40,8 @@ def read_image(source):
 
     Raises:
         ValueError: If the file is missing, is not a regular file (but a folder, a pipe or a device), is damaged, is too
-            large, or is not an image; or if the array is not one RGB image in 0–255.
+            large, is not an image, or would be read by a guess, as described above; or if the array is not one RGB
+            image in 0–255.
 
     Example:
 
@@ -139,24 +147,61 @@ def put_on_white(image):
 def _read_file(path):
     if not os.path.isfile(path):
         raise ValueError(f"No image file at {path!r}. Fix: check the path and its spelling.")
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix in UNREAD:
+        raise ValueError(f"{path!r} cannot be read as an image: the format {suffix} is not supported. {SAVE}")
+    if suffix in VIDEOS:
+        raise ValueError(f"{path!r} cannot be read as an image: it is a video. Fix: pass its path to `segment`.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # Pillow warns from half of the limit
             with PIL.Image.open(path, formats=FORMATS) as file:
-                image = PIL.ImageOps.exif_transpose(file)
+                refused = _find_refusal(file)
+                image = None if refused else PIL.ImageOps.exif_transpose(file)
     except PIL.Image.DecompressionBombError as error:
         raise ValueError(
             f"{path!r} is larger than Pillow reads from files of unknown origin: {error} Fix: if you trust the file, "
             "set PIL.Image.MAX_IMAGE_PIXELS = None, or pass an array, such as a numpy.memmap."
         ) from error
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
-        raise ValueError(f"{path!r} cannot be read as an image: {error}") from error
-    if image.mode == "F" or image.mode.startswith("I"):
-        raise ValueError(
-            f"{path!r} holds grey levels of more than 8 bits (mode {image.mode!r}). Fix: read it with Pillow, scale it "
-            "to 0–255 and pass the array (H, W, 3)."
+        known = not isinstance(error, PIL.UnidentifiedImageError)
+        found = "it is damaged or incomplete. Fix: restore it." if known else f"its format is not supported. {SAVE}"
+        raise ValueError(f"{path!r} cannot be read as an image: {found}") from error
+    if refused or (image.has_transparency_data and _is_measured(image)):
+        found = refused or (
+            "its last channel looks like a measurement, such as near infrared, instead of transparency. Fix: save only "
+            "red, green and blue."
         )
+        raise ValueError(f"{path!r} cannot be read as an image: {found}")
     return np.asarray(put_on_white(image) if image.has_transparency_data else image.convert("RGB"))
+
+
+def _find_refusal(file):
+    """Says why an opened file would be read by a guess, or returns an empty string."""
+    bits = max(file.tag_v2.get(258, (8,))) if file.format == "TIFF" else 8
+    if bits > 8 or file.mode == "F" or file.mode.startswith("I") or any(";16" in str(tile[3]) for tile in file.tile):
+        return "it holds more than 8 bits for each channel. Fix: scale it to 0–255 and save it with 8 bits."
+    pictures = _count_pictures(file)
+    return f"it holds {pictures} pictures, expected one. Fix: save each as a separate file." if pictures > 1 else ""
+
+
+def _count_pictures(file):
+    """Counts the pictures of an opened file. Previews (MPO, the format of phones) and smaller copies do not count."""
+    pictures = getattr(file, "n_frames", 1)
+    if file.format == "TIFF" and pictures > 1:
+        kinds = []
+        for number in range(pictures):
+            file.seek(number)
+            kinds.append(file.tag_v2.get(254, 0) & 5)  # NewSubfileType: 1 is a smaller copy, 4 is a mask
+        file.seek(0)
+        return sum(kind == 0 for kind in kinds)
+    return 1 if file.format == "MPO" else pictures
+
+
+def _is_measured(image):
+    """Whether more than a fifth of an image is half transparent, as measurements are, but few cut-outs."""
+    counts = image.convert("RGBA").getchannel("A").histogram()
+    return sum(counts[1:255]) > 0.2 * sum(counts)
 
 
 def _check_shape(shape):

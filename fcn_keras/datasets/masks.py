@@ -15,7 +15,9 @@ def read_mask(path, classes=None):
     """Reads a mask file as class ids. This package reads masks with this function only.
 
     Pillow reads the ids of a palette PNG, but `tf.io.decode_png` would read the grey level of each id's colour. If the
-    classes have colours, the function uses the colours of RGB and palette files. A grey file always holds ids.
+    classes have colours, the function uses the colours of RGB and palette files. A grey file holds grey colours if all
+    its levels are colours of classes, and ids otherwise. An RGB file that is grey throughout holds ids if the classes
+    have no colours.
 
     Args:
         path: Path of a PNG, BMP or TIFF file, or such a file opened in binary mode. It holds ids (modes P, L, 1, I), or
@@ -45,10 +47,18 @@ def read_mask(path, classes=None):
         raise ValueError(f"{path} is not a file: expected a PNG, BMP or TIFF image.")
     try:
         with PIL.Image.open(path, formats=FORMATS) as file:
-            if file.mode in ("RGB", "RGBA") or (file.mode == "P" and colored):
-                _require_colors(file, colored)
+            if getattr(file, "n_frames", 1) > 1:
+                raise ValueError(
+                    f"the mask holds {file.n_frames} pictures: expected one. Fix: merge them into one picture of ids."
+                )
+            if classes is not None and classes.binary:
+                return (read_two_levels(file) > 0).astype("uint8")
+            if colored and file.mode in ("RGB", "RGBA", "P"):
+                _require_opaque(file)
                 return colors_to_ids(np.asarray(file.convert("RGB")), classes)
-            ids = _read_levels(file)
+            ids = _read_levels(file.convert("L") if file.mode == "1" and colored and classes.grey else file)
+            if colored and _holds_colors(ids, classes):
+                return colors_to_ids(np.repeat(ids[..., None], 3, axis=-1), classes)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
@@ -68,22 +78,88 @@ def read_mask(path, classes=None):
     return ids
 
 
-def _require_colors(file, colored):
-    if file.mode == "RGBA" and file.getextrema()[3] != (255, 255):
-        raise ValueError("the mask is transparent in places: expected opaque colours.")
-    if not colored:
+def read_two_levels(file):
+    """Reads a mask of two values. The background is 0, black or transparent; the object is anything else.
+
+    Args:
+        file: An opened `PIL.Image.Image`.
+
+    Returns:
+        Integer array ``(H, W)``: 0, and the value of the object in the file.
+
+    Raises:
+        ValueError: If there are more values, or if none of two is 0.
+
+    Example:
+
+    >>> read_two_levels(PIL.Image.fromarray(np.array([[0, 255]], "uint8"))).tolist()
+    [[0, 255]]
+    """
+    alpha = np.asarray(file.convert("RGBA"))[..., 3] if file.has_transparency_data else np.zeros(1, "uint8")
+    if alpha.min() != alpha.max():
+        levels = alpha
+    elif file.mode in ("RGB", "RGBA"):
+        levels = np.asarray(file.convert("RGB"))
+        levels = levels @ np.array([1 << 16, 1 << 8, 1]) if (levels != levels[..., :1]).any() else levels[..., 0]
+    else:
+        levels = np.asarray(file.convert("L") if file.mode == "LA" else file)
+    values = np.unique(levels).tolist()
+    if len(values) > 2 or (len(values) == 2 and values[0] != 0):
         raise ValueError(
-            f"the mask is written in colours (mode {file.mode}), and no classes.txt names them: expected one id for "
-            "each pixel. Fix: write a classes.txt, one line for each class, such as `road 128 64 128`."
+            f"the mask holds {len(values)} values, {values[:5]}: expected two, 0 for the background and one for the "
+            "object. Fix: leave out --binary, or save the mask again without smooth outlines, as a PNG."
+        )
+    return levels.astype("int64")
+
+
+def _require_opaque(file):
+    if file.has_transparency_data and file.mode != "P" and file.getextrema()[-1] != (255, 255):
+        raise ValueError(
+            "the mask is transparent in places: expected an opaque file. Fix: if what is transparent is the background "
+            "and all else is the object, pass --binary (binary=True); if not, save the mask on the background's colour."
         )
 
 
+def _holds_colors(levels, classes):
+    """Whether a grey file holds grey levels that are colours of classes. Ids and colours must not be confused."""
+    present = set(np.unique(levels).tolist())
+    levels_of = [
+        color[0] if len(set(color)) == 1 else None for color in (*classes.colors, classes.void_color or (0, 1))
+    ]
+    if classes.grey or not present <= set(levels_of):
+        return classes.grey
+    ids = {level: VOID if id_ == len(classes.colors) else id_ for id_, level in enumerate(levels_of)}
+    if all(ids[level] == level for level in present) or not present <= {*range(len(classes.names)), VOID}:
+        return True
+    raise ValueError(
+        f"the grey levels {sorted(present)[:5]} of the mask are ids, and they are also colours of other classes in "
+        "classes.txt. Fix: save the mask as RGB, or give the classes other colours."
+    )
+
+
 def _read_levels(file):
-    if file.mode not in ("P", "L", "1", "I", "I;16"):
+    """The levels of a grey or palette file, or of an RGB file whose channels are equal."""
+    _require_opaque(file)
+    if file.mode in ("RGB", "RGBA"):
+        levels = np.asarray(file.convert("RGB"))
+        if (levels != levels[..., :1]).any():
+            raise ValueError(
+                f"the mask is written in colours (mode {file.mode}), and no classes.txt names them: expected one id "
+                "for each pixel. Fix: write a classes.txt, one line for each class, such as `road 128 64 128`."
+            )
+        levels = levels[..., 0]
+    elif file.mode in ("P", "L", "LA", "1", "I", "I;16", "I;16B", "F"):
+        levels = np.asarray(file.convert("L") if file.mode == "LA" else file)
+    else:
         raise ValueError(f"the mask has mode {file.mode}: expected ids (modes P, L) or colours (RGB).")
-    levels = np.asarray(file)
-    if levels.max(initial=0) > VOID or levels.min(initial=0) < 0:
-        raise ValueError(f"the mask holds ids up to {levels.max()}: expected 0–{VOID}.")
+    low, high = levels.min(initial=0), levels.max(initial=0)
+    if low < 0:
+        raise ValueError(
+            f"the mask holds the id {low:g}, which is below zero: expected 0–{VOID}. Fix: save void as {VOID}."
+        )
+    if not high <= VOID or (levels.dtype.kind == "f" and (levels != np.floor(levels)).any()):
+        found = f"ids up to {high:g}" if not high <= VOID else "fractions"
+        raise ValueError(f"the mask holds {found}: expected 0–{VOID}. Fix: save the ids as an 8-bit PNG.")
     return levels.astype("uint8")
 
 

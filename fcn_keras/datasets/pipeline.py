@@ -1,12 +1,13 @@
 """Turns single examples into batches, and augments image and mask together.
 
 Masks are resized to the nearest id and never interpolated. Pixels outside the image are void in the mask. All random
-numbers depend only on the seed and on the position of the example in the split. So you can repeat a run exactly, bit
-for bit, with any number of threads.
+numbers depend only on the seed, on Keras' global seed, and on how often the dataset was read before. So you can repeat
+a run exactly, bit for bit, with any number of threads.
 """
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from ..layers.preprocessing import MEAN_COLOR
@@ -17,7 +18,16 @@ COLOR_RANGES = (0.25, 0.4, 0.4, 0.05)
 
 
 def make_pipeline(
-    examples, *, size=None, augment=False, scales=(0.5, 2.0), color=0.0, batch=None, seed=None, ignore_class=255
+    examples,
+    *,
+    size=None,
+    augment=False,
+    scales=(0.5, 2.0),
+    color=0.0,
+    flip=True,
+    batch=None,
+    seed=None,
+    ignore_class=255,
 ):
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
 
@@ -29,9 +39,12 @@ def make_pipeline(
         augment: Whether to scale, crop and flip (left to right) at random, and to vary the colours by `color`.
         scales: Smallest and largest factor of the random scale. The logarithm of the factor is uniform between them.
         color: How much colours vary with `augment`, in units of `COLOR_RANGES`: 0 not at all, 1 strongly.
+        flip: Whether `augment` also mirrors images, left to right; or pairs of class ids that a mirrored mask
+            exchanges, such as ``[(1, 2)]`` for the left and the right eye.
         batch: Number of images in a batch. They must all have the same size. None gives single examples.
-        seed: An integer that determines the order of the examples and all random numbers. Use a different one for each
-            epoch. None keeps the order.
+        seed: An integer that determines the order of the examples and all random numbers. Each pass over the dataset,
+            such as each epoch of ``fit``, has another order and other random numbers, and the same seed gives the same
+            passes again. None keeps the order.
         ignore_class: Label of the padding in the masks.
 
     Returns:
@@ -39,7 +52,8 @@ def make_pipeline(
 
     Raises:
         ValueError: If `augment` is True and there is no seed; if `scales` are not two positive numbers in order; if
-            `color` is outside 0–2; or if the examples must be shuffled, but their number is not known.
+            `color` is outside 0–2; if `flip` is given without `augment`, or names a class twice; or if the examples
+            must be shuffled, but their number is not known.
 
     Example:
 
@@ -49,13 +63,16 @@ def make_pipeline(
     TensorShape([64, 64, 3])
     """
     if augment and seed is None:
-        raise ValueError("Found augment=True and seed=None. Fix: seed=0, and another number for each epoch.")
+        raise ValueError("Found augment=True and seed=None. Fix: seed=0.")
     if augment and not 0 < scales[0] <= scales[1]:
         raise ValueError(
             f"Found scales={tuple(scales)}: expected the smallest and the largest factor, such as (0.5, 2)."
         )
     if not 0 <= color <= 2:
         raise ValueError(f"Found color={color}: expected 0 (colours as they are) to 2.")
+    if flip is not True and not augment:
+        raise ValueError(f"Found flip={flip!r} without augmentation. Fix: augment=True, or leave flip out.")
+    exchange = None if isinstance(flip, bool) else _make_exchange(flip)
     numbered = examples.enumerate()
     if seed is not None:
         length = int(examples.cardinality())
@@ -64,18 +81,21 @@ def make_pipeline(
                 f"Found examples of {'infinite' if length == -1 else 'unknown'} length: expected a known length, to "
                 "shuffle all. Fix: examples.apply(tf.data.experimental.assert_cardinality(N)), or seed=None."
             )
-        numbered = numbered.shuffle(length, seed=seed, reshuffle_each_iteration=False)
+        numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)  # others in each pass
+        numbered = tf.data.Dataset.zip(numbers, examples).shuffle(length, seed=seed, reshuffle_each_iteration=True)
 
-    def step(index, example):
+    def step(number, example):
         image, mask = _decoded(example)
-        draw = _Draws(seed, index) if augment else None
+        draw = _Draws(seed, number) if augment else None
         if augment:
             image, mask = _scaled(image, mask, draw, scales)
         if size is not None:
             image, mask = _cut(image, mask, size, draw)
-        if augment:
-            flip = draw.uniform() < 0.5
-            image, mask = (tf.cond(flip, lambda x=x: tf.reverse(x, [1]), lambda x=x: x) for x in (image, mask))
+        if augment and flip is not False:
+            flipped = mask if exchange is None else tf.gather(exchange, tf.cast(mask, tf.int32))
+            pairs = ((image, image), (mask, flipped))
+            mirrored = draw.uniform() < 0.5
+            image, mask = (tf.cond(mirrored, lambda y=y: tf.reverse(y, [1]), lambda x=x: x) for x, y in pairs)
         if augment and color:
             image = _colored(image, draw, color)
         if size is not None:
@@ -88,15 +108,26 @@ def make_pipeline(
     return pairs.prefetch(tf.data.AUTOTUNE)
 
 
-class _Draws:
-    """Random numbers that depend on the seed, on the example, and on how many numbers were drawn before."""
+def _make_exchange(pairs):
+    """The class id in a mirrored mask for each of the 256 ids."""
+    exchange = np.arange(256, dtype="uint8")
+    ids = [id_ for pair in pairs for id_ in pair]
+    if len(set(ids)) < len(ids) or not all(0 <= id_ < 256 for id_ in ids):
+        raise ValueError(f"Found flip={pairs!r}: expected pairs of class ids in [0, 256), with each class in one pair.")
+    for one, other in pairs:
+        exchange[[one, other]] = other, one
+    return exchange
 
-    def __init__(self, seed, index):
-        self.seed, self.index, self.count = seed, index, 0
+
+class _Draws:
+    """Random numbers that depend on the seed, on the number of an example, and on how many were drawn before."""
+
+    def __init__(self, seed, number):
+        self.seed, self.number, self.count = seed, number, 0
 
     def uniform(self, low=0.0, high=1.0):
         self.count += 1
-        key = tf.stack([tf.constant(self.seed, tf.int64) * 16 + self.count, self.index])
+        key = tf.stack([tf.constant(self.seed, tf.int64) * 16 + self.count, self.number])
         return tf.random.stateless_uniform((), key, low, high)
 
 

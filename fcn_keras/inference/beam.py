@@ -126,7 +126,8 @@ def _make_step(beam, model, root, output, palette, again, arguments):
                 path = _require_below(root, name)
                 mask = _require_below(output, str(pathlib.PurePath(name).with_suffix(".png")))
                 if again or not mask.exists():
-                    write_mask(mask, segment(self.model, path, progress=False, **arguments), palette)
+                    ids = segment(self.model, path, progress=False, **arguments)
+                    write_mask(mask, ids, palette, getattr(self.model, "class_ids", None))
                     status = "done"
             except ValueError as error:
                 status = "bad"

@@ -1,15 +1,19 @@
 """Masks of many image files: which images, under which names, as palette PNGs."""
 
+import functools
+import itertools
 import pathlib
 
-from PIL import Image
+import numpy as np
+from PIL import Image, PngImagePlugin
 
 from .._files import atomic_write, explain_missing, user_path
 from ..datasets.classes import voc_palette
-from ..datasets.images import SUFFIXES, list_images, read_image
+from ..datasets.images import SUFFIXES, UNREAD, VIDEOS, list_images, read_image
+from ..datasets.masks import read_mask
 from ..visualization.colors import make_color_table, require_ids
 from ..visualization.overlays import overlay
-from .segment import segment
+from .segment import choose_classes, find_threshold, predict_probabilities, segment
 
 
 def find_images(sources, out=None):
@@ -18,6 +22,8 @@ def find_images(sources, out=None):
     Args:
         sources: Paths of files and folders. Every file in this list counts as an image. In a folder and its subfolders,
             images are the files that end in one of `SUFFIXES`, in lower or upper case. Hidden files do not count.
+            Files in other formats of images, and videos, are also in the list, so that an error names them. Of a folder
+            that holds ``images`` and ``masks``, only ``images`` counts.
         out: The output folder. If it lies in a folder of `sources`, its files do not count, because they are masks.
 
     Returns:
@@ -35,8 +41,10 @@ def find_images(sources, out=None):
     """
     found = []
     for source in map(user_path, sources):
+        if (source / "images").is_dir() and (source / "masks").is_dir():
+            source = source / "images"
         if source.is_dir():
-            files = drop_outputs(list_images(source), out, source)
+            files = drop_outputs(list_images(source, (*SUFFIXES, *UNREAD, *VIDEOS)), out, source)
             if not files:
                 raise ValueError(f"Folder {source} holds no image: expected files that end in {', '.join(SUFFIXES)}.")
             found += [(path, path.relative_to(source).with_suffix("")) for path in files]
@@ -57,13 +65,15 @@ def drop_outputs(files, out, source):
     return [path for path in files if not path.resolve().is_relative_to(out)]
 
 
-def write_mask(path, mask, palette=None):
+def write_mask(path, mask, palette=None, class_ids=None, *, made_by=None):
     """Writes a mask as VOC does: a PNG whose pixels are the class ids, with a palette that shows them in colours.
 
     Args:
         path: File to write. Its folder is created if it does not exist.
         mask: Integer array ``(H, W)``, ids in ``[0, 256)``.
         palette: Colours ``(C, 3)`` in 0–255 of the first ``C`` ids; by default VOC's.
+        class_ids: Value to write for each of the first ``C`` ids, 0–255; by default the id itself.
+        made_by: Name of the model, for the text ``Model`` in the file. Pillow shows it as ``image.text["Model"]``.
 
     Raises:
         ValueError: If `mask` does not contain ids, if an id needs more than 8 bits, or if `palette` has another shape.
@@ -76,15 +86,58 @@ def write_mask(path, mask, palette=None):
     ids = require_ids(mask)
     if ids.max() > 255:
         raise ValueError(f"Found ids up to {ids.max()} in the mask: expected 0–255, because a PNG palette has 256.")
-    picture = Image.fromarray(ids.astype("uint8"))
+    picture = Image.fromarray(to_file_values(ids, class_ids).astype("uint8"))
     colors = voc_palette().copy()
     if palette is not None:
-        colors[: len(palette)] = make_color_table(palette)[: min(len(palette), 256)]
+        values = to_file_values(np.arange(min(len(palette), 256)), class_ids)
+        colors[values] = make_color_table(palette)[: len(values)]
     picture.putpalette(colors.tobytes())
-    atomic_write(path, picture.save)
+    text = PngImagePlugin.PngInfo()
+    if made_by is not None:
+        text.add_itxt("Model", str(made_by))
+    atomic_write(path, lambda file: picture.save(file, "PNG", pnginfo=text))
 
 
-def segment_files(model, sources, out, *, palette=None, overlays=False, again=False, **options):
+def to_file_values(mask, class_ids=None, inverse=False):
+    """Turns class ids into the values that stand for them in the user's mask files.
+
+    Args:
+        mask: Integer array of class ids.
+        class_ids: The value of each class. Other ids keep their value. With None, all do.
+        inverse: Whether to turn the values of a file into class ids instead.
+
+    Example:
+
+    >>> to_file_values([0, 1, 1, 255], class_ids=[1, 2]).tolist()
+    [1, 2, 2, 255]
+    >>> to_file_values([1, 2, 2, 255], class_ids=[1, 2], inverse=True).tolist()
+    [0, 1, 1, 255]
+    """
+    if class_ids is None:
+        return np.asarray(mask)
+    table, ids = np.arange(256), range(len(class_ids))
+    table[class_ids if inverse else ids] = ids if inverse else class_ids
+    return table[mask]
+
+
+#: The files that `segment_files` can write for each image: the argument that asks for them, and the ending.
+OUTPUTS = {"masks": ".png", "overlays": ".overlay.jpg", "ids": ".ids.png", "probabilities": ".npy"}
+
+
+def segment_files(
+    model,
+    sources,
+    out,
+    *,
+    palette=None,
+    overlays=False,
+    ids=False,
+    probabilities=False,
+    areas=False,
+    made_by=None,
+    again=False,
+    **options,
+):
     """Segments image files and folders of images. Images whose masks exist are skipped.
 
     Args:
@@ -93,8 +146,12 @@ def segment_files(model, sources, out, *, palette=None, overlays=False, again=Fa
         out: Folder for the masks: palette PNGs, ``name.png``.
         palette: Colours ``(C, 3)`` of the classes; by default VOC's.
         overlays: Whether to also write the image with its classes in colour, ``name.overlay.jpg``.
+        ids: Whether to also write the class ids as a plain grey PNG without a palette, ``name.ids.png``.
+        probabilities: Whether to also write the probabilities, ``name.npy``: float16 ``(H, W, C)``.
+        areas: Whether each dict also holds ``areas``, the number of pixels of each class.
+        made_by: Name of the model, which each mask carries; by default ``model.name``. See `write_mask`.
         again: Whether to segment an image again if its mask exists.
-        **options: ``tile``, ``scales``, ``flip``: see `fcn_keras.segment`.
+        **options: ``tile``, ``scales``, ``flip``, ``threshold``: see `fcn_keras.segment`.
 
     Yields:
         A dict for each image, in order. ``image`` and ``mask`` are paths. ``status`` is ``"done"``, ``"skipped"`` if
@@ -110,22 +167,60 @@ def segment_files(model, sources, out, *, palette=None, overlays=False, again=Fa
     ...     print(file["image"], file["status"])
     """
     out = user_path(out)
+    wanted = {"masks": True, "overlays": overlays, "ids": ids, "probabilities": probabilities}
+    class_ids = getattr(model, "class_ids", None)
+    measure = functools.partial(measure_areas, class_names=getattr(model, "class_names", None), class_ids=class_ids)
     for image, name in find_images(sources, out):
-        mask, picture = out / f"{name}.png", out / f"{name}.overlay.jpg"
-        record = {"image": str(image), "mask": str(mask)}
-        if mask.exists() and (picture.exists() or not overlays) and not again:
-            yield {**record, "status": "skipped"}
+        files = {kind: out / f"{name}{suffix}" for kind, suffix in OUTPUTS.items() if wanted[kind]}
+        record = {"image": str(image), "mask": str(files["masks"])}
+        if all(path.exists() for path in files.values()) and not again:
+            found = {"areas": measure(read_mask(files["masks"]))} if areas else {}
+            yield {**record, "status": "skipped", **found}
             continue
         try:
             pixels = read_image(image)
         except ValueError as error:
             yield {**record, "status": "bad", "error": str(error)}
             continue
-        ids = segment(model, pixels, progress=False, **options)
+        mask = _segment(model, pixels, files.get("probabilities"), **options)
         if overlays:
-            atomic_write(picture, Image.fromarray(overlay(pixels, ids, palette=palette)).save)
-        write_mask(mask, ids, palette)
-        yield {**record, "status": "done"}
+            atomic_write(files["overlays"], Image.fromarray(overlay(pixels, mask, palette=palette)).save)
+        values = to_file_values(mask, class_ids)
+        if ids:
+            atomic_write(files["ids"], Image.fromarray(values.astype("uint8" if values.max() < 256 else "uint16")).save)
+        write_mask(files["masks"], mask, palette, class_ids, made_by=made_by or model.name)
+        yield {**record, "status": "done", **({"areas": measure(values)} if areas else {})}
+
+
+def _segment(model, pixels, file, threshold=None, **options):
+    """Segments an image. If there is a path for its probabilities, they are written, and decide on the classes."""
+    if file is None:
+        return segment(model, pixels, progress=False, threshold=threshold, **options)
+    values = predict_probabilities(model, pixels, progress=False, **options)
+    atomic_write(file, lambda part: np.save(part, values.astype("float16")))
+    return choose_classes(values, find_threshold(threshold, values.shape[-1], getattr(model, "class_names", None)))
+
+
+def measure_areas(values, class_names=None, class_ids=None):
+    """Counts the pixels of each class in a mask file.
+
+    Args:
+        values: Integer array ``(H, W)``, as it stands in the file.
+        class_names: Names of the classes; by default the values that occur.
+        class_ids: The value of each class in the file; by default its place among the names.
+
+    Returns:
+        Dict from class name to number of pixels.
+
+    Example:
+
+    >>> measure_areas(np.array([[0, 1, 1]]), ["road", "sky", "tree"])
+    {'road': 1, 'sky': 2, 'tree': 0}
+    """
+    counts = np.bincount(np.ravel(values), minlength=256).tolist()
+    if class_names is None:
+        return {str(value): count for value, count in enumerate(counts) if count}
+    return {name: counts[value] for name, value in zip(class_names, class_ids or itertools.count(), strict=False)}
 
 
 def require_distinct_masks(found, out=None):
@@ -146,7 +241,7 @@ def require_distinct_masks(found, out=None):
         )
     images = {image.resolve() for image, _ in found}
     for image, name in found:
-        for path in (out / f"{name}.png", out / f"{name}.overlay.jpg"):
+        for path in (out / f"{name}{suffix}" for suffix in OUTPUTS.values()):
             if path.resolve() in images:
                 raise ValueError(
                     f"A file made from {image} would replace the image {path}. Fix: choose another folder for masks."

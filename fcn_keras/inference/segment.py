@@ -14,7 +14,7 @@ from .predictor import OUTPUTS, choose_id_type, get_predictor
 from .resize import find_source_span, resize_span
 
 
-def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
+def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None, threshold=None):
     """Assigns a class to every pixel of an image: the class with the largest logit.
 
     The model runs with an argmax at its end, on the device of the model, so that only the mask is copied back. The
@@ -38,6 +38,8 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
         scales: Sizes, relative to the image, in which the model sees it, such as ``(0.75, 1, 1.25)``.
         flip: Whether the model also sees the image mirrored left to right.
         progress: Whether to show a progress bar. By default it is shown if the model runs more than once.
+        threshold: Pair of a class, by name or id, and a probability, such as ``("crack", 0.3)``: see
+            `choose_classes`. By default the largest probability decides.
 
     Returns:
         Array ``(H, W)`` of class ids in ``[0, C)``, of the size of the image: ``uint8``, or ``int32`` when C > 255.
@@ -59,11 +61,68 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
     returns an output of corresponding size.
     """
     image, predictor, views = read_image(image), get_predictor(model), _list_views(scales, flip)
-    averaged = views != [(1, False)]
+    threshold = find_threshold(threshold, predictor.classes, getattr(model, "class_names", None))
+    averaged = views != [(1, False)] or threshold is not None
     mask = np.empty(image.shape[:2], choose_id_type(predictor.classes))
     for region, values in _run_tiles(model, "probabilities" if averaged else "argmax", image, tile, views, progress):
-        mask[region] = to_numpy(OUTPUTS["argmax"](values) if averaged else values)
+        mask[region] = choose_classes(values, threshold) if averaged else to_numpy(values)
     return mask
+
+
+def choose_classes(probabilities, threshold=None):
+    """Chooses the class of every pixel from its probabilities.
+
+    Args:
+        probabilities: Array or tensor ``(H, W, C)``, as from `predict_probabilities`.
+        threshold: Pair ``(id, p)``. A pixel gets the class ``id`` where its probability is at least ``p``. Elsewhere it
+            gets the most probable of the other classes. With None, it gets the most probable class.
+
+    Returns:
+        Integer array ``(H, W)`` of class ids.
+
+    Example:
+
+    >>> choose_classes(np.array([[[0.7, 0.3], [0.9, 0.1]]]), (1, 0.3)).tolist()
+    [[1, 0]]
+    """
+    if threshold is None:
+        return to_numpy(OUTPUTS["argmax"](probabilities))
+    (id_, least), values = threshold, np.array(to_numpy(probabilities))
+    chosen = values[..., id_] >= least
+    values[..., id_] = -1
+    return np.where(chosen, id_, values.argmax(axis=-1)).astype(choose_id_type(values.shape[-1]))
+
+
+def find_threshold(threshold, classes, class_names=None):
+    """Checks a threshold, and turns the name of its class into an id.
+
+    Args:
+        threshold: Pair of a class, by name or id, and a probability; or None.
+        classes: Number of classes.
+        class_names: Names of the classes, or None.
+
+    Returns:
+        Pair of an id and a probability; or None.
+
+    Raises:
+        ValueError: If there is no such class, or if the probability is not between 0 and 1.
+
+    Example:
+
+    >>> find_threshold(("sky", 0.3), 2, ["road", "sky"])
+    (1, 0.3)
+    """
+    if threshold is None:
+        return None
+    name, least = threshold
+    names = list(class_names or [])
+    id_ = names.index(name) if name in names else int(name) if str(name).isdecimal() else -1
+    if not 0 <= id_ < classes:
+        known = ", ".join(names) or f"ids from 0 to {classes - 1}"
+        raise ValueError(f"Found a threshold for the class {name!r}: expected one of {known}.")
+    if not 0 < least <= 1:
+        raise ValueError(f"Found the threshold {least}: expected a probability above 0, and at most 1.")
+    return id_, float(least)
 
 
 def predict_logits(model, image, tile=None, progress=None):
@@ -107,6 +166,27 @@ def predict_probabilities(model, image, tile=None, scales=(1.0,), flip=False, pr
     array([0.5, 0.5], dtype=float32)
     """
     return _assemble(model, "probabilities", read_image(image), tile, _list_views(scales, flip), progress)
+
+
+def predict_tiles(model, image, tile=None, scales=(1.0,), flip=False):
+    """Yields the probabilities of an image tile by tile, so that those of the whole image need not be held.
+
+    Args:
+        model, image, tile, scales, flip: As in `segment`.
+
+    Yields:
+        The region of a tile, two slices of the image, and its probabilities ``(height, width, C)``.
+
+    Raises:
+        ValueError: As in `segment`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+    >>> [values.shape for region, values in predict_tiles(model, np.zeros((5, 7, 3), "uint8"))]
+    [TensorShape([5, 7, 2])]
+    """
+    yield from _run_tiles(model, "probabilities", read_image(image), tile, _list_views(scales, flip), False)
 
 
 def _list_views(scales, flip):

@@ -13,10 +13,8 @@ from .._files import replace_file, user_path
 from ..datasets.images import put_on_white
 from ..datasets.masks import read_mask
 from ..visualization.overlays import overlay
-from .files import write_mask
+from .files import to_file_values, write_mask
 from .segment import segment
-
-SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
 def segment_videos(model, videos, out, *, frames=False, palette=None, again=False, **options):
@@ -105,23 +103,24 @@ def segment_video(model, path, out, *, masks=None, palette=None, again=False, **
     >>> for done, frames in segment_video(model, "drive.mp4", "drive.overlay.mp4"):  # doctest: +SKIP
     ...     print(done, frames)
     """
+    class_ids = getattr(model, "class_ids", None)
     with _open(path) as (container, stream), replace_file(out) as temporary, _open_writer(temporary, stream) as write:
         for number, (image, time) in enumerate(_read_frames(container, stream)):
             file = None if masks is None else user_path(masks) / f"{number:06d}.png"
-            mask = None if again else _read_finished(file, image.shape[:2])
+            mask = None if again else _read_finished(file, image.shape[:2], class_ids)
             if mask is None:
                 mask = segment(model, image, progress=False, **options)
                 if file is not None:
-                    write_mask(file, mask, palette)
+                    write_mask(file, mask, palette, class_ids, made_by=model.name)
             write(overlay(image, mask, palette=palette), time)
             yield number + 1, stream.frames
 
 
-def _read_finished(file, size):
+def _read_finished(file, size, class_ids):
     """Reads the mask of a frame from its file; None if there is no mask of this size."""
     if file is None or not file.exists():
         return None
-    mask = read_mask(file)
+    mask = to_file_values(read_mask(file), class_ids, inverse=True)
     return mask if mask.shape == size else None
 
 

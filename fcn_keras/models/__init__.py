@@ -12,9 +12,10 @@ from .loading import load_model
 from .mini_vgg import MiniVGG
 from .segmentation_model import SegmentationModel, with_classes
 from .super_resolution import SuperResolver
+from .transfer import start_from
 
 # fmt: off
 __all__ = ["BACKBONES", "Backbone", "FCN4s", "FCN8s", "FCN16s", "FCN32s", "MiniVGG", "SegmentationModel",
            "SuperResolver", "allow_any_size", "convolutionalize", "count_macs", "dilate", "find_feature_layers",
-           "load_model", "make_fine_fcn", "shift_and_stitch", "upgrade", "with_classes"]
+           "load_model", "make_fine_fcn", "shift_and_stitch", "start_from", "upgrade", "with_classes"]
 # fmt: on

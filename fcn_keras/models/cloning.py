@@ -117,7 +117,7 @@ def copy_weights(source, target, skip=(), replaced=()):
     theirs = [layer for layer in source.layers if layer.weights and not isinstance(layer, keras.Model)]
     theirs = [layer for layer in theirs if layer.name not in {*skip, *replaced}]
     found = [(layer, ours.get(layer.name)) for layer in theirs]
-    values = [_fit_weights(layer, twin) for layer, twin in found]
+    values = [fit_weights(layer, twin) for layer, twin in found]
     lost = [_describe(*pair) for pair, value in zip(found, values, strict=True) if value is None]
     if lost:
         raise ValueError(
@@ -131,8 +131,19 @@ def copy_weights(source, target, skip=(), replaced=()):
     _warn_of_replaced(source, target, replaced)
 
 
-def _fit_weights(layer, twin):
-    """The weights of a layer in the form that its twin needs, or None if something would be lost."""
+def fit_weights(layer, twin):
+    """The weights of a layer in the form that its twin needs, or None if something would be lost.
+
+    Args:
+        layer: A layer with weights.
+        twin: A layer of another model, or None.
+
+    Example:
+
+    >>> layer, twin = (keras.layers.Dense(units, name="out") for units in (2, 3))
+    >>> layer.build((None, 4)), twin.build((None, 4)), fit_weights(layer, twin)
+    (None, None, None)
+    """
     weights = layer.get_weights()
     if isinstance(layer, LEARNED) and isinstance(twin, UPSAMPLING) and type(twin) is not type(layer):
         weights = _convert_kernel(layer, twin)

@@ -50,7 +50,7 @@ class RunCallback(keras.callbacks.Callback):
         entry = {name: float(value) for name, value in logs.items()}
         if self.run.validate_every and (epoch + 1) % self.run.validate_every == 0:
             with use_ema_weights(self.model):
-                found = self.run.measure(self.model)
+                found = self.run.measure(self.run._on_one_device(self.model))
             entry |= {f"val_{name}": float(value) for name, value in found.items()}
             logs.update(entry)  # for TensorBoard, whose callback comes next
         self.entry = entry | {"epoch": epoch + 1, "seconds": self._seconds()}
@@ -73,6 +73,38 @@ class RunCallback(keras.callbacks.Callback):
             "has labels outside the classes (fcn-keras check finds them), or float16 overflows. Fix: use a lower "
             "learning rate, a longer warm-up, mixed_bfloat16 or float32. Other settings need another directory."
         )
+
+
+class WholeRun(keras.callbacks.Callback):
+    """Passes the epochs of a run on to other callbacks as those of one ``fit``.
+
+    A run calls ``fit`` for each epoch, and callbacks such as `keras.callbacks.EarlyStopping` begin anew in each.
+
+    Args:
+        callbacks: Keras callbacks.
+        model: The compiled model.
+        epochs: Number of epochs of the run.
+    """
+
+    def __init__(self, callbacks, model, epochs):
+        super().__init__()
+        self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs)
+        self.callbacks.on_train_begin()
+
+    def end(self):
+        self.callbacks.on_train_end()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.callbacks.on_epoch_begin(epoch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.callbacks.on_epoch_end(epoch, logs)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.callbacks.on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.callbacks.on_train_batch_end(batch, logs)
 
 
 def reseed_dropout(model, seed):

@@ -1,13 +1,43 @@
 """Prepares, describes and loads the data of a run."""
 
+import sys
+
 import tensorflow as tf
 
 from .. import datasets
+from ..datasets.check import Finding
 
 
 def prepare_splits(data, splits, **where):
     """Prepares each split, and returns its builder. Some splits of VOC have their own config."""
     return [datasets.prepare(data, datasets.find_config(data, split), **where) for split in splits]
+
+
+def require_checked(builder, force=False):
+    """Repeats what the check of a folder found when it was prepared, and raises an error if there are errors.
+
+    Args:
+        builder: The prepared builder. Only those of folders hold findings.
+        force: Whether to go on in spite of errors.
+
+    Returns:
+        Dict for the settings of a run: with `force`, the kinds of errors that were overridden, as ``"forced"``.
+
+    Raises:
+        ValueError: If there are errors, and `force` is False.
+    """
+    findings = [Finding(**found) for found in builder.info.metadata.get("findings", [])]
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors and not force:
+        raise ValueError(
+            "The check found errors that would make the results wrong.\n"
+            + "\n".join(map(str, errors))
+            + "\nFix: correct "
+            "the data; `fcn-keras check` tells more. Or train in spite of them with --force (force=True)."
+        )
+    for finding in findings:
+        print(finding, file=sys.stderr, flush=True)
+    return {"forced": sorted({error.kind for error in errors})} if errors else {}
 
 
 def describe_splits(data, builders, splits):
@@ -67,3 +97,21 @@ def ensure_length(dataset, name):
         print(f"Counting the {name} batches, because their dataset does not know its length.", flush=True)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in dataset)))
     return dataset
+
+
+def fix_batch_size(dataset):
+    """Gives all batches the size of the first one, as several devices need it. The rest of an epoch is left out.
+
+    Args:
+        dataset: A `tf.data.Dataset` of batches.
+
+    Example:
+
+    >>> [len(batch) for batch in fix_batch_size(tf.data.Dataset.range(10).batch(4))]
+    [4, 4]
+    """
+    specs = tf.nest.flatten(dataset.element_spec)
+    if all(spec.shape.rank and spec.shape[0] for spec in specs):
+        return dataset
+    size = len(tf.nest.flatten(next(iter(dataset)))[0])
+    return dataset.unbatch().batch(size, drop_remainder=True)

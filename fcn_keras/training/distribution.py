@@ -23,9 +23,10 @@ import os
 
 import keras
 import tensorflow as tf
-from keras import ops
 
-from ..losses import PixelCrossentropy
+from .global_losses import GlobalPixelCrossentropy
+
+__all__ = ["ENGINES", "GlobalPixelCrossentropy", "evaluate", "find_engine", "fit", "is_chief", "scope"]
 
 ENGINES = {
     ("mirrored", "tensorflow"): "tf.distribute.MirroredStrategy",
@@ -130,7 +131,7 @@ def fit(model, data, epochs=1, initial_epoch=0, callbacks=(), verbose=0):
         for number, batch in enumerate(batches):
             callbacks.on_train_batch_begin(number)
             step(batch)
-            callbacks.on_train_batch_end(number)
+            callbacks.on_train_batch_end(number, {"loss": float(model.metrics[0].result())})
         callbacks.on_epoch_end(epoch, _read_logs(model))
         if model.stop_training:
             break
@@ -165,32 +166,33 @@ def evaluate(model, data):
     return _read_logs(model)
 
 
-@keras.saving.register_keras_serializable(package="fcn_keras")
-class GlobalPixelCrossentropy(PixelCrossentropy):
-    """`fcn_keras.losses.PixelCrossentropy` over the labelled pixels of the whole global batch.
-
-    Keras averages the losses of the replicas. If these have different numbers of labelled pixels, that is not the mean
-    over all labelled pixels. Here the replicas of `tf.distribute` add up their numbers of labelled pixels (or the class
-    weights of these pixels) in each step. On one device and on JAX the two losses are the same.
+def find_engine(devices):
+    """The engine that trains on these devices. Call it before any computation, because it joins a cluster.
 
     Args:
-        ignore_class, reduction, name, class_weights, label_smoothing: As in `fcn_keras.losses.PixelCrossentropy`.
+        devices: ``"all"`` (all devices of this machine, or of all machines that ``TF_CONFIG`` names), a list of names
+            such as ``["GPU:0", "GPU:1"]``, or None (one device).
+
+    Returns:
+        ``(kind, devices)``, the arguments of `scope`.
+
+    Raises:
+        ValueError: As in `scope`, or if a string is not ``"all"``.
 
     Example:
 
-    >>> loss = GlobalPixelCrossentropy()
-    >>> float(loss([[[0, 255]]], [[[[0.0, 0.0], [9.0, -9.0]]]]))  # ln 2, the loss of the first pixel
-    0.6931471824645996
+    >>> find_engine(["CPU:0"])
+    ('mirrored', ['CPU:0'])
     """
-
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        value = super().__call__(y_true, y_pred, sample_weight)
-        context = _get_replica_context()
-        if context is None or self.reduction == "sum":  # Keras adds up sums
-            return value
-        own = ops.cast(self.sum_weights(y_true, max(y_pred.shape[-1], 2)), value.dtype)  # one logit is two classes
-        share = ops.divide_no_nan(own, context.all_reduce("SUM", own))
-        return context.num_replicas_in_sync * share * value  # Keras divides by the number of replicas
+    if devices is None:
+        return None, None
+    if isinstance(devices, str) and devices != "all":
+        raise ValueError(f'Found devices={devices!r}: expected "all", or a list such as ["GPU:0", "GPU:1"].')
+    names = None if devices == "all" else list(devices)
+    kind = "data_parallel" if keras.backend.backend() == "jax" else "mirrored"
+    kind = "workers" if names is None and len(_read_cluster()[0]) > 1 else kind
+    _make_engine(kind, tuple(names) if names else None)
+    return kind, names
 
 
 @functools.cache  # because a process can join a cluster only once
@@ -283,11 +285,3 @@ def _read_logs(model):
     for name, value in model.get_metrics_result().items():
         logs |= value if isinstance(value, dict) else {name: value}
     return {name: float(value) for name, value in logs.items()}
-
-
-def _get_replica_context():
-    """Returns the replica that computes now, if `tf.distribute` has several."""
-    if keras.backend.backend() != "tensorflow":
-        return None
-    context = tf.distribute.get_replica_context()
-    return context if context is not None and context.num_replicas_in_sync > 1 else None

@@ -1,4 +1,4 @@
-"""The exponential moving average (EMA) of weights, which Keras' optimizers compute."""
+"""The exponential moving average (EMA) of weights, which Keras' optimizers compute, and its start."""
 
 import contextlib
 
@@ -52,3 +52,16 @@ def use_ema_weights(model):
         yield
     finally:
         assign(model.trainable_variables, raw)
+
+
+def start_optimizer_at(model, step):
+    """Sets a new optimizer to a step of its schedule, and its averaged weights to the weights of the model.
+
+    Args:
+        model: A compiled model whose optimizer is built and has not made a step.
+        step: Number of steps that count as made.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer.variables[0].assign(step)  # `iterations`, which Keras divides by the accumulated steps
+    if uses_ema(model):
+        assign(optimizer._model_variables_moving_average, copy_values(model.trainable_variables))

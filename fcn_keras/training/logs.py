@@ -33,12 +33,18 @@ def write_config(directory, config):
     write_json(pathlib.Path(directory) / "config.json", {"format": FORMAT, **config})
 
 
-def require_same(directory, config):
+def read_config(directory):
+    """Reads ``config.json``."""
+    return json.loads((pathlib.Path(directory) / "config.json").read_text(encoding="utf-8"))
+
+
+def require_same(directory, config, prolong=False):
     """Raises an error if the run in a folder was started with other settings.
 
     Args:
         directory: Folder of a run.
         config: Dict of the settings of this run.
+        prolong: Whether the run in the folder is finished, so that it may be prolonged by more epochs.
 
     Raises:
         ValueError: If the folder holds other settings. The message gives each of them, with both values.
@@ -52,20 +58,23 @@ def require_same(directory, config):
     ValueError: run holds a run with other settings: epochs is 2 there, 3 here. Fix: take another ...
     """
     config = json.loads(json.dumps(replace_nonfinite({"format": FORMAT, **config})))  # this makes tuples lists
-    there = json.loads((pathlib.Path(directory) / "config.json").read_text(encoding="utf-8"))
+    there = read_config(directory)
     if there.get("format") != FORMAT:
         raise ValueError(
             f"{directory} holds a run with other settings: another edition of fcn_keras started it, and "
             "its settings have other names. Fix: take another directory. The run's nets still load with load_model."
         )
-    if differing := [key for key in {**there, **config} if there.get(key) != config.get(key)]:
+    differing = [key for key in {**there, **config} if there.get(key) != config.get(key) and key != "prolonged"]
+    if prolong and differing == ["epochs"] and there["epochs"] < config["epochs"]:
+        return
+    if differing:
         short = functools.partial(textwrap.shorten, width=60, placeholder=" …")
         told = "; ".join(
             f"{key} is {short(repr(there.get(key)))} there, {short(repr(config.get(key)))} here" for key in differing
         )
         raise ValueError(
             f"{directory} holds a run with other settings: {told}. Fix: take another directory, or the settings "
-            "that the run was started with. The number of epochs cannot be changed either."
+            "that the run was started with. Only a finished run can get other epochs, and only more."
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 #: Net → the function in `fcn_keras.models` that makes it.
 NETS = {"FCN-32s": "FCN32s", "FCN-16s": "FCN16s", "FCN-8s": "FCN8s", "FCN-8s-at-once": "FCN8s", "FCN-4s": "FCN4s"}
 OPTIMIZERS = ("adamw", "sgd", "caffe")
+LOSSES = ("crossentropy", "focal", "dice")  # the keys of `fcn_keras.losses.LOSSES`
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 #: Fields of a `Recipe` that say how batches are made. They have no effect on the caller's own batches.
 DATA_FIELDS = ("batch", "validation_batch", "size", "scales", "color", "augmentation")
@@ -64,7 +65,9 @@ class Recipe:
         decay: Weight decay. Biases and batch normalisation do not decay.
         ema: Share of the run's steps over which weights are averaged exponentially, such as 0.05. The averaged weights
             are measured and saved. None averages no weights.
-        class_weights: ``"none"``, ``"balanced"``, a power between the two (0 to 1), or one weight for each class. See
+        loss: ``"crossentropy"``, ``"focal"`` or ``"dice"``; see `fcn_keras.losses`.
+        class_weights: ``"none"``, ``"balanced"``, a power between the two (0 to 1), one weight for each class, or a
+            dict from names of classes to weights, in which the other classes weigh 1. See
             `fcn_keras.losses.median_frequency_weights`. The pixels of the training split are counted at each start.
         label_smoothing, reduction: As in `fcn_keras.losses.PixelCrossentropy`.
         accumulate: Number of batches whose mean gradient makes one step. With a mean loss this equals one large batch
@@ -106,6 +109,7 @@ class Recipe:
     momentum: float = 0.9
     decay: float = 1e-4
     ema: float | None = 0.05
+    loss: str = "crossentropy"
     class_weights: object = 0.25
     label_smoothing: float = 0.0
     reduction: str = "mean"
@@ -114,7 +118,7 @@ class Recipe:
     jit_compile: bool = False
 
     def __post_init__(self):
-        known = {"net": NETS, "optimizer": OPTIMIZERS, "precision": PRECISIONS}
+        known = {"net": NETS, "optimizer": OPTIMIZERS, "loss": LOSSES, "precision": PRECISIONS}
         for field, values in known.items():
             if getattr(self, field) not in values:
                 raise ValueError(f"Found {field}={getattr(self, field)!r}: expected one of {', '.join(values)}.")
@@ -182,23 +186,34 @@ class Recipe:
             return LayerwiseSGD(rate, rates, self.decay, self.momentum, **shared)
         return LayerwiseAdamW(rate, rates, self.decay, **shared)
 
-    def make_loss(self, pixels):
+    def make_loss(self, pixels, class_names=()):
         """Makes the loss.
 
         Args:
             pixels: Function without arguments that counts the training pixels of each class. It is called only if the
                 class weights depend on them.
+            class_names: Names of the classes, for class weights by name.
         """
-        from ..losses import PixelCrossentropy, median_frequency_weights
+        from .. import losses
 
         weights = self.class_weights
         if isinstance(weights, str):
             if weights not in ("none", "balanced"):
-                raise ValueError(f'Found class_weights={weights!r}: expected "none", "balanced", a power or a list.')
+                raise ValueError(
+                    f'Found class_weights={weights!r}: expected "none", "balanced", a power, a list or a dict.'
+                )
             weights = {"none": 0.0, "balanced": 1.0}[weights]
+        if isinstance(weights, Mapping):
+            if unknown := [name for name in weights if name not in class_names]:
+                raise ValueError(
+                    f"Found class weights for {', '.join(map(repr, unknown))}: expected names of classes, which are "
+                    f"{', '.join(class_names)}."
+                )
+            weights = [weights.get(name, 1.0) for name in class_names]
         if isinstance(weights, int | float):
-            weights = median_frequency_weights(pixels(), weights) if weights else None
-        return PixelCrossentropy(reduction=self.reduction, class_weights=weights, label_smoothing=self.label_smoothing)
+            weights = losses.median_frequency_weights(pixels(), weights) if weights else None
+        options = {"reduction": self.reduction, "class_weights": weights, "label_smoothing": self.label_smoothing}
+        return losses.LOSSES[self.loss](**options)
 
 
 @contextlib.contextmanager

@@ -19,20 +19,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .._files import atomic_write, lock_folder, user_path
+from .._files import lock_folder, user_path
 from ..inference.evaluate import evaluate
 from ..losses import PixelCrossentropy
 from ..metrics import METRICS, SegmentationMetrics
 from ..models.loading import load_model
 from ..models.segmentation_model import with_classes
-from . import checkpoints, fingerprints, logs
-from .callbacks import RunCallback, reseed_dropout
-from .data import ensure_length
-from .ema import use_ema_weights, uses_ema
+from . import checkpoints, distribution, fingerprints, logs
+from .callbacks import RunCallback, WholeRun, reseed_dropout
+from .data import ensure_length, fix_batch_size
+from .ema import uses_ema
+from .folder import RunFolder, copy_folder
+from .global_losses import make_global
 
 
 @dataclasses.dataclass
-class Run:
+class Run(RunFolder):
     """Trains one net in a folder. If it was stopped, the same call continues it.
 
     The folder holds ``config.json`` (the settings), ``environment.json`` (machine and versions of each start),
@@ -44,6 +46,10 @@ class Run:
     A run can only be continued with what it was started with. The run compares `settings`, the fields that change the
     result, the shapes of the data, the labels of the first validation batch and, if a checkpoint exists, the optimizer
     and the net with all its settings. Another backend or version changes only the last digits, so it causes a warning.
+
+    More `epochs` prolong a finished run. It goes on from ``last.keras`` with a new optimizer, at the step of the longer
+    schedule that comes next. So it is not the run that would have had so many epochs from the start. ``config.json``
+    lists the epochs at which it was finished before as ``prolonged``.
 
     Args:
         directory: Folder of the run.
@@ -61,13 +67,22 @@ class Run:
         validate_every: Epochs between two measurements. 0 measures at the end only and writes no ``best.keras``.
         monitor: The metric by which ``best.keras`` is chosen.
         checkpoint_steps: Steps between two checkpoints inside an epoch, for long epochs. 0 writes none.
+        patience: Number of epochs without a better `monitor` after which the run stops early. None trains all epochs.
+        callbacks: Keras callbacks, which see all epochs as one ``fit``. Their state is not in the checkpoint: in a
+            continued run they start anew. If one sets ``model.stop_training``, the run is finished. They must not
+            change weights.
+        devices: ``"all"`` or names of devices; see `fcn_keras.training.distribution.find_engine`. With several
+            machines, all processes make the same call and see the same folder, in which one of them writes. None
+            trains on one device.
         samples: Number of validation images in ``samples.png``. 0 draws no pictures.
         palette: Colours of the classes in the samples, ``(C, 3)``.
+        class_ids: The value of each class in the mask files. The models keep it, and `segment` writes it.
         jit_compile: Whether to compile the steps with XLA.
         verbose: 1 shows a bar for each epoch, 2 prints a line, 0 nothing.
 
     Raises:
-        ValueError: If there is no such metric to monitor.
+        ValueError: If there is no such metric to monitor, or if `patience` or `devices` cannot be used with the other
+            arguments.
 
     Example:
 
@@ -89,17 +104,32 @@ class Run:
     validate_every: int = 1
     monitor: str = "mean_iou"
     checkpoint_steps: int = 0
+    patience: int | None = None
+    callbacks: Sequence = ()
+    devices: object = None
     samples: int = 3
     palette: object = None
+    class_ids: object = None
     jit_compile: bool = False
     verbose: int = 2
 
     MONITORS: ClassVar = METRICS
+    _twin = None  # see `_on_one_device`
 
     def __post_init__(self):
         self.directory = user_path(self.directory)
         if self.monitor not in self.MONITORS:
             raise ValueError(f"Found monitor={self.monitor!r}: expected one of {', '.join(self.MONITORS)}.")
+        if self.patience is not None and not (self.patience > 0 and self.validate_every):
+            found = f"patience={self.patience} and validate_every={self.validate_every}"
+            raise ValueError(f"Found {found}: expected at least 1 for both.")
+        if any(getattr(each, "restore_best_weights", False) for each in self.callbacks):
+            raise ValueError("Found a callback with restore_best_weights=True. Fix: False; best.keras holds them.")
+        self._engine = distribution.find_engine(self.devices)
+        if self.devices is not None:
+            self.loss = make_global(self.loss)
+            if self.checkpoint_steps:
+                raise ValueError(f"Found checkpoint_steps={self.checkpoint_steps} with devices: expected 0.")
 
     def run(self):
         """Trains the epochs that are not trained yet.
@@ -113,6 +143,9 @@ class Run:
             OSError: If a file cannot be written. Earlier files are complete, and the run can be continued.
             BlockingIOError: If another process trains in the folder.
         """
+        if self.devices is not None and not distribution.is_chief():
+            self._copy = copy_folder(self.directory)  # all processes train, and the chief writes the folder
+            self.directory = user_path(self._copy.name)
         config = self._config()
         self._require_same(config)  # before the lock, which writes into the folder
         # The folder of a finished run may be read-only.
@@ -125,34 +158,9 @@ class Run:
             return self.model()
 
     @property
-    def finished(self):
-        """Whether the last epoch is trained and measured."""
-        return (self.directory / "metrics.json").exists()
-
-    def record(self):
-        """What is trained so far: ``epoch`` whole epochs, ``step`` steps of the next, ``history`` and ``best``."""
-        if self.finished:
-            return logs.read_metrics(self.directory)["record"]
-        if self.checkpoint.exists():
-            return checkpoints.read_record(self.checkpoint)
-        return {"epoch": 0, "step": 0, "seconds": 0.0, "history": [], "best": None}
-
-    @property
     def steps(self):
         """Steps in an epoch."""
         return len(self._first_epoch)
-
-    @property
-    def checkpoint(self):
-        """Path of the file that the run continues from."""
-        return self.directory / "checkpoint.npz"
-
-    def results(self):
-        """``metrics``, ``per_class_iou`` (NaN: class absent), ``history``, ``training_seconds`` of a finished run."""
-        content = logs.read_metrics(self.directory)
-        history = content["record"]["history"]
-        seconds = sum(entry["seconds"] for entry in history)
-        return {**self._measured(content), "history": history, "training_seconds": seconds}
 
     def model(self):
         """The trained model of a finished run, compiled for `keras.Model.evaluate`."""
@@ -167,15 +175,24 @@ class Run:
 
     @functools.cached_property
     def _first_epoch(self):
-        return ensure_length(self.train(self.seed), "training")
+        return ensure_length(self._batches(self.seed), "training")
+
+    def _batches(self, seed):
+        data = self.train(seed)
+        return data if self.devices is None else fix_batch_size(data)
 
     def _config(self):
         self.validation = ensure_length(self.validation, "validation")
+        optional = {"patience": self.patience, "callbacks": [type(each).__name__ for each in self.callbacks]}
+        if self.devices is not None:
+            with distribution.scope(*self._engine) as optional["devices"]:
+                pass
         own = ("epochs", "seed", "validate_every", "monitor", "jit_compile")
         loss = keras.saving.serialize_keras_object(self.loss)
         return {
             **self.settings,
             **{name: getattr(self, name) for name in own},
+            **{name: value for name, value in optional.items() if value},
             "loss": {"class": loss["class_name"], **loss["config"]},
             "class_names": list(self.class_names),
             "palette": None if self.palette is None else np.asarray(self.palette).tolist(),
@@ -185,20 +202,23 @@ class Run:
             "validation_labels": fingerprints.hash_labels(self.validation),
         }
 
-    def _require_same(self, config):
-        if self.finished or self.checkpoint.exists():
-            logs.require_same(self.directory, config)
-
     def _train(self, config):
-        logs.write_config(self.directory, config)
+        if not self._was_finished:
+            logs.write_config(self.directory, config)
         logs.write_environment(self.directory)
         keras.utils.set_random_seed(self.seed)
-        model, state, made_of = self._start()
+        with distribution.scope(*self._engine):
+            model, state, made_of = self._start()
+        if self._was_finished:
+            self._prolong(model, state, made_of, config)
         record = self._restore(state, made_of)
         if record["epoch"]:
             self._publish(model, record)  # because a run that was killed after its checkpoint has not done this
-        while record["epoch"] < self.epochs:
-            self._one_epoch(model, state, record)
+        whole = WholeRun(self.callbacks, model, self.epochs) if self.callbacks else None
+        while record["epoch"] < self.epochs and not record.get("stopped"):
+            self._one_epoch(model, state, record, whole)
+        if whole is not None:
+            whole.end()
         return self._finish(model, record)
 
     def _start(self):
@@ -219,22 +239,10 @@ class Run:
         model.compile(optimizer, loss=self.loss, metrics=[metric], jit_compile=self.jit_compile)
         return metric.variables
 
-    def _restore(self, state, made_of):
-        record = self.record()
-        if not self.checkpoint.exists():
-            return record | made_of
-        if changed := [name for name in made_of if record.get(name) != made_of[name]]:
-            raise ValueError(
-                f"{self.checkpoint} belongs to another {' and to another '.join(changed)}: found other layers or other "
-                "settings. Fix: take another directory, or the net and the optimizer that the run was started with."
-            )
-        checkpoints.restore(self.checkpoint, state)
-        return record
-
-    def _one_epoch(self, model, state, record):
+    def _one_epoch(self, model, state, record, whole=None):
         epoch, started = record["epoch"], time.perf_counter()
         seed = self.seed + epoch
-        data = self.train(seed).apply(tf.data.experimental.assert_cardinality(self.steps))
+        data = self._batches(seed).apply(tf.data.experimental.assert_cardinality(self.steps))
         if record["step"]:
             data = data.skip(record["step"])
         else:
@@ -244,7 +252,11 @@ class Run:
         callback = RunCallback(self, state, record, started)
         # Each epoch has its own data, so its own `fit`. At its end, Keras puts averaged weights into the net.
         bar, callbacks = int(self.verbose == 1), [callback, *logs.make_tensorboard(self.directory)]
-        model.fit(data, epochs=epoch + 1, initial_epoch=epoch, verbose=bar, callbacks=callbacks, shuffle=False)
+        callbacks += [] if whole is None else [whole]
+        if self.devices is None:
+            model.fit(data, epochs=epoch + 1, initial_epoch=epoch, verbose=bar, callbacks=callbacks, shuffle=False)
+        else:
+            distribution.fit(model, data, epoch + 1, epoch, callbacks, bar)
         callback.restore()
         entry = callback.entry
         if self.verbose:
@@ -253,22 +265,25 @@ class Run:
         record.update(epoch=entry["epoch"], step=0, seconds=0.0, history=[*record["history"], entry])
         if score is not None and (record["best"] is None or score > record["best"]["score"]):
             record["best"] = {"epoch": entry["epoch"], "score": score}
+        record["stopped"] = model.stop_training or self._stops_early(record)
         checkpoints.save(self.checkpoint, state, record)
         self._publish(model, record)
 
-    def _publish(self, model, record):
-        """Writes the table of epochs and, after a whole epoch, the nets."""
-        logs.write_history(self.directory, record["history"])
-        if not record["step"]:  # else the weights are not those of the last row
-            best = (record["best"] or {}).get("epoch") == record["epoch"]
-            with use_ema_weights(model):
-                bare = self._bare(model)
-                for name in ["last.keras", "best.keras"] if best else ["last.keras"]:
-                    atomic_write(self.directory / name, bare.save)
+    def _on_one_device(self, model):
+        """The same net, on one device, for measuring and saving. Without `devices` it is the model itself."""
+        if self.devices is None:
+            return model
+        if self._twin is None:
+            self._twin = self.build()
+            self._compile(self._twin, "sgd")
+        self._twin.set_weights(model.get_weights())
+        return self._twin
 
     def _finish(self, model, record):
         if uses_ema(model):
             model.optimizer.finalize_variable_values(model.trainable_variables)
+        model = self._on_one_device(model)
+        record["epochs"] = self.epochs
         evaluation = self._evaluate(model)
         if self.samples:
             self._draw(model, record["history"])
@@ -279,19 +294,11 @@ class Run:
 
     def _bare(self, model):
         """The net without optimizer and loss, with the same weights, and with the names and colours of its classes."""
-        return with_classes(model, self.class_names, self.palette)
+        return with_classes(model, self.class_names, self.palette, self.class_ids)
 
     def _evaluate(self, model):
         """The measurement of the finished net: an object with a `table` and, for JSON, a `summary`."""
         return evaluate(model, self.validation, self.class_names)
-
-    def _measured(self, content):
-        """The measurements in the content of ``metrics.json``."""
-        logs.require_metrics(self.directory, content)
-        return {
-            "metrics": {name: content[name] for name in METRICS},
-            "per_class_iou": {c: float("nan") if v is None else v for c, v in content["per_class_iou"].items()},
-        }
 
     def _draw(self, model, history):
         logs.draw_results(self, model, history)

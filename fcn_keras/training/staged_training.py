@@ -53,7 +53,9 @@ class StagedTraining:
     ):
         self.directory, self.recipe, self.train, self.validation = user_path(directory), recipe, train, validation
         self.class_names, self.seed, self.settings = class_names, seed, settings or {}
-        self.loss = loss or recipe.shared.make_loss(lambda: count_pixels(self.train(seed), len(class_names)))
+        self.loss = loss or recipe.shared.make_loss(
+            lambda: count_pixels(self.train(seed), len(class_names)), class_names
+        )
         self.options = {"validate_every": 0, "samples": 0} | options
         names = [stage.name for stage in self.recipe.stages]
         for name in names:
@@ -176,7 +178,7 @@ def prepare_stages(recipe, directory, *, source=None, data_dir=None, splits=None
         batches,
         validation,
         class_names,
-        loss=shared.make_loss(lambda: count_pixels(uncut(), len(class_names))),
+        loss=shared.make_loss(lambda: count_pixels(uncut(), len(class_names)), class_names),
         seed=seed,
         settings=describe_splits(recipe.data, builders, splits),
         **{"palette": metadata["palette"]} | options,

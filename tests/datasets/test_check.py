@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from fcn_keras.datasets.check import check
 from fcn_keras.datasets.check.checks import ALIKE
-from fcn_keras.datasets.check.inspect import is_interpolated, make_thumbnail, measure_interpolation
+from fcn_keras.datasets.check.inspect import make_thumbnail
+from fcn_keras.datasets.check.interpolation import is_interpolated, measure_interpolation
 from fcn_keras.datasets.check.layouts import split_by_hash
 from fcn_keras.datasets.classes import Classes, voc_palette
 
@@ -174,7 +175,7 @@ SPOILT = {
     "bilinear": (interpolated, "interpolated", "error", {"01.png", "02.png"}),
     "grey": (lambda root: save(root, "01", blocks("01"), "images"), "grey", "note", {"01.png"}),
     "alpha": (
-        lambda root: save(root, "01", np.full((40, 60, 4), 9, "uint8"), "images"),
+        lambda root: save(root, "01", np.zeros((40, 60, 4), "uint8"), "images"),
         "alpha",
         "warning",
         {"01.png"},
@@ -186,7 +187,7 @@ SPOILT = {
     "mask turned over": (lambda root: turned_over(root, "masks"), "mask exif", "error", {"01.png"}),
     "alike": (alike, "likeness", "warning", {"08.jpg", "09.jpg"}),
     "palettes": (palettes, "palettes", "warning", {"01.png"}),
-    "grey levels": (grey_levels, "ids", "warning", set()),
+    "grey levels": (grey_levels, "levels", "error", set()),
     "linked folders": (linked_folders, "links", "error", None),
     "folders like files": (folders_like_files, "ignored", "warning", None),
     "capitals": (capitals, "capitals", "warning", None),
@@ -333,7 +334,8 @@ def test_what_is_taken_for_granted_is_told(root):
 
 def test_names_that_say_something_else(root):
     (root / "classes.txt").write_text("0 ground\n1 road\n2 unlabelled")
-    assert kinds(check(root, progress=False)) == {"numbered", "scored"}
+    report = check(root, progress=False)
+    assert kinds(report) == {"scored"} and report.class_names == ["ground", "road", "unlabelled"]
     (root / "classes.txt").write_text("ground\nroad\nUnlabelled")
     assert files(check(root, progress=False), "scored") == {"Unlabelled"}
     (root / "classes.txt").write_text("ground\nroad\nVOID")
@@ -415,3 +417,16 @@ def test_no_alarm_on_real_photographs(shared_data, folder):
     report = check(shared_data / folder, progress=False)
     assert report.ok and sum(report.counts.values()) > 100
     assert kinds(report) <= {"sizes"}, report
+
+
+def test_left_and_right_are_told_with_the_way_out(tmp_path):
+    write(tmp_path)
+    (tmp_path / "classes.txt").write_text("ground\nleft_eye\nright_eye\n")
+    (found,) = [one for one in check(tmp_path).findings if one.kind == "sides"]
+    assert found.severity == "warning" and [name for name, _ in found.files] == ["left_eye", "right_eye"]
+    assert "--no-flip" in found.fix and "--exchange-sides" in found.fix
+    (tmp_path / "classes.txt").write_text("ground\nleft_eye\nnose\n")
+    (found,) = [one for one in check(tmp_path).findings if one.kind == "sides"]
+    assert "--no-flip" in found.fix and "--exchange-sides" not in found.fix
+    (tmp_path / "classes.txt").write_text("ground\nleftover\ncopyright\n")
+    assert not [one for one in check(tmp_path).findings if one.kind == "sides"]

@@ -35,7 +35,7 @@ def test_reading(text, expected, tmp_path):
         (b"void 1 2 3", "names no class"),
         (b"a\nb\na", "line 3: found the name a, which line 1 already has"),
         (b"a 1 2 3\nb 1 2 3", r"line 2: found the colour \(1, 2, 3\), which line 1 already has"),
-        (b"a 1 2", "line 1: found 'a 1 2': expected a name, or a name and three integers"),
+        (b"a,1,2", "line 1: found 'a,1,2': expected a name, or a name and three integers"),
         (b"a 1 2 256", "three integers in 0–255"),
         (b"a 1 2 -1", "three integers in 0–255"),
         (b"a 0.5 0.5 0.5", "three integers in 0–255"),
@@ -84,3 +84,51 @@ def test_colors_of_no_class_are_named_with_their_pixels():
         colors_to_ids(mask, Classes(("ground",), ((0, 0, 0),)))
     with pytest.raises(ValueError, match="the classes have none. Fix: write them into classes.txt"):
         colors_to_ids(mask, Classes(("ground",)))
+
+
+GROUND_ROAD = Classes(("ground", "road"))
+COLORED = Classes(("ground", "road"), ((0, 0, 0), (128, 64, 128)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# label:color_rgb:parts:actions\nground:0,0,0::\nroad:128,64,128::", COLORED),  # CVAT's labelmap.txt
+        ("ground:0,0,0\nroad:128,64,128", COLORED),
+        ("ground;0;0;0\nroad;128;64;128;", COLORED),
+        ("ground #000000\nroad #804080  # grey-purple", COLORED),
+        ("ground;#000000\nroad: #804080", COLORED),
+        ("__ignore__\nground\nroad", GROUND_ROAD),  # LabelMe's labels.txt
+        ("Pixel Value, Class\n0, ground\n1, road", GROUND_ROAD),  # Roboflow's _classes.csv
+        ("0: ground\n1: road", GROUND_ROAD),
+        ("0 ground\n1 road\n255 void", GROUND_ROAD),
+        ("0;ground\n1;road", GROUND_ROAD),
+        ("0) ground 0 0 0\n1) road 128 64 128", COLORED),
+        ("0 void\n1 ground\n2 road", Classes(("ground", "road"), void_id=0)),
+        ("grade 1\ngrade 2", Classes(("grade 1", "grade 2"))),
+        ("grade 1 0 0 0\ngrade 2 128 64 128", Classes(("grade 1", "grade 2"), COLORED.colors)),
+        ('"2 wheels"\n"4 wheels"', Classes(("2 wheels", "4 wheels"))),
+        ("2d map\nroad", Classes(("2d map", "road"))),
+    ],
+)
+def test_lists_of_other_tools(text, expected, tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text(text, encoding="utf-8")
+    assert read_classes(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1: ground\n2: road", "line 1: found '1: ground', but the id of this line is 0"),
+        ("0, ground\n2, road", "line 2: found '2, road', but the id of this line is 1"),
+        ("2 wheels\n4 wheels", 'line 1: .*in quotes: "2 wheels"'),
+        ("ground;0;0\nroad;1;1", "line 1: found 'ground;0;0': expected a name"),
+        ("ground:0,0,0::\nroad", "line 2: 'road' has no colour"),
+    ],
+)
+def test_a_line_that_is_not_read_is_named(text, message, tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_classes(path)

@@ -138,8 +138,8 @@ def test_a_share_that_a_hash_chooses_keeps_images_in_their_split():
     assert set(few["train"]) <= set(all_["train"]) and set(few["validation"]) <= set(all_["validation"])
     assert 150 < len(all_["validation"]) < 250
     assert 50 < len(split_by_hash(many, 0.1)["validation"]) < 150
-    with pytest.raises(ValueError, match="share of 1.0: expected"):
-        folder.make_builder(".", 1)
+    with pytest.raises(ValueError, match="share of 1.5: expected"):
+        folder.make_builder(".", 1.5)
 
 
 def test_a_changed_folder_is_prepared_anew_and_an_unchanged_one_is_not(tmp_path, capsys):

@@ -85,6 +85,36 @@ def test_flips_go_left_to_right_only_and_about_half_the_time():
     assert 15 < sum(flips) < 45
 
 
+def test_no_flip_leaves_every_image_as_it_is():
+    for image, mask in drawn(coordinates(60), augment=True, scales=(1, 1), flip=False, seed=0):
+        assert image[0, 0, 1] == 0
+        assert_aligned(image, mask)
+
+
+def test_a_flip_exchanges_left_and_right():
+    mask = np.zeros((4, 8, 1), "uint8")
+    mask[:, :4], mask[:, 4:], mask[0] = 1, 2, 255
+    image = np.repeat(np.arange(8)[None, :, None], 4, 0).repeat(3, 2)
+    seen = set()
+    for turned, found in drawn(dataset([image] * 40, [mask] * 40), augment=True, scales=(1, 1), flip=[(1, 2)], seed=0):
+        seen.add(bool(turned[0, 0, 0] == 7))
+        np.testing.assert_array_equal(found, mask[..., 0])  # what is on the left stays the left class
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"flip": False}, "flip=False without augmentation"),
+        ({"flip": [(1, 1)], "augment": True, "seed": 0}, r"flip=\[\(1, 1\)\]: expected pairs of class ids"),
+        ({"flip": [(1, 256)], "augment": True, "seed": 0}, "expected pairs of class ids"),
+    ],
+)
+def test_flips_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_pipeline(coordinates(1), **options)
+
+
 def test_crops_reach_every_place():
     tops = {
         round(float(image[0, 0, 0]))
@@ -117,8 +147,36 @@ def test_seeds_repeat_and_differ():
     first, again, other = (flat(coordinates(), seed=seed, **options) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
-    one_epoch = make_pipeline(coordinates(), seed=5, **options)
-    np.testing.assert_array_equal(*([mask for _, mask in one_epoch.as_numpy_iterator()] for _ in range(2)))
+
+
+def test_each_pass_draws_anew_and_the_same_seed_gives_the_same_passes():
+    options = {"size": (32, 32), "augment": True, "scales": (1, 1), "seed": 5, "batch": 4}
+    first, again = (make_pipeline(coordinates(), **options).prefetch(1) for _ in range(2))
+    passes, repeated = ([np.stack([image for image, _ in data]) for _ in range(3)] for data in (first, again))
+    np.testing.assert_array_equal(passes, repeated)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        numbers = [images[:, :, 0, 0, 2].ravel() for images in (passes[one], passes[other])]
+        assert (numbers[0] != numbers[1]).any()  # another order, and other crops of the same image
+        crops = [{int(image[0, 0, 2]): image.tobytes() for image in p.reshape(-1, 32, 32, 3)} for p in passes]
+        assert sum(crops[one][n] == crops[other][n] for n in crops[one] if n in crops[other]) < 3
+    assert (first.cardinality(), first.element_spec[0].shape.as_list()) == (6, [None, 32, 32, 3])
+
+
+def test_fit_sees_other_crops_in_each_epoch():
+    import keras
+
+    seen = []
+
+    class See(keras.layers.Layer):
+        def call(self, x):
+            tf.py_function(lambda image: seen.append(float(tf.reduce_sum(image))), [x], [])
+            return x
+
+    model = keras.Sequential([keras.Input((32, 32, 3)), See(), keras.layers.Conv2D(2, 1)])
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    data = make_pipeline(coordinates(3), size=(32, 32), augment=True, batch=3, seed=0)
+    model.fit(data.map(lambda image, mask: (image, mask % 2)), epochs=3, verbose=0, shuffle=False)
+    assert len(set(seen[-3:])) == 3
 
 
 def test_every_example_has_draws_of_its_own():

@@ -121,7 +121,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     write_mask(tmp_path / "mask.png", [[1]])
     before = (tmp_path / "mask.png").read_bytes()
 
-    def fail(self, path, *args):
+    def fail(self, path, *args, **options):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 

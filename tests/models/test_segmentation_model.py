@@ -28,11 +28,11 @@ def test_it_shares_the_layers_of_the_net(net):
 
 @pytest.mark.parametrize("load", [fcn_keras.load_model, keras.models.load_model])
 def test_names_and_colours_survive_saving_twice(net, load, tmp_path):
-    with_classes(net, NAMES, COLORS).save(tmp_path / "once.keras")
+    with_classes(net, NAMES, COLORS, [1, 2, 255]).save(tmp_path / "once.keras")
     load(tmp_path / "once.keras").save(tmp_path / "twice.keras")
     model = load(tmp_path / "twice.keras")
     assert isinstance(model, SegmentationModel)
-    assert (model.class_names, model.palette) == (NAMES, COLORS.tolist())
+    assert (model.class_names, model.palette, model.class_ids) == (NAMES, COLORS.tolist(), [1, 2, 255])
     np.testing.assert_array_equal(model(IMAGE), net(IMAGE))
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.metrics import SegmentationMetrics
-from fcn_keras.training import distribution
+from fcn_keras.training import distribution, global_losses
 
 EPOCHS, BATCH, CLASSES = 2, 4, 3
 WEIGHTS = {"class_weights": [1, 2, 3]}
@@ -264,7 +264,7 @@ def test_labels_outside_the_classes_weigh_nothing_in_compiled_code(weights, monk
 
     import tensorflow as tf
 
-    monkeypatch.setattr(distribution, "_get_replica_context", TwoReplicas)
+    monkeypatch.setattr(global_losses, "_get_replica_context", TwoReplicas)
     loss = tf.function(distribution.GlobalPixelCrossentropy(class_weights=weights), jit_compile=True)
     logits = tf.constant(np.random.default_rng(0).normal(size=(1, 2, 4, CLASSES)).astype("float32"))
     found = [loss(tf.constant([[[0, 1, 2, other], [2, other, 1, 0]]]), logits) for other in (255, CLASSES, 99, -7)]

@@ -437,10 +437,130 @@ def test_what_was_trained_before_is_told(tmp_path, capsys):
     assert "epoch   1/1" in told[1]
 
 
-def test_a_finished_run_cannot_be_prolonged(tmp_path):
-    run(tmp_path, epochs=1).run()
-    with pytest.raises(ValueError, match="epochs is 1 there, 2 here.*cannot be changed"):
-        run(tmp_path, epochs=2).run()
+def test_a_finished_run_cannot_be_shortened_or_changed(tmp_path):
+    run(tmp_path, epochs=2).run()
+    with pytest.raises(ValueError, match="epochs is 2 there, 1 here.*Only a finished run can get other epochs"):
+        run(tmp_path, epochs=1).run()
+    with pytest.raises(ValueError, match="epochs is 2 there, 3 here; seed is 0 there, 1 here"):
+        run(tmp_path, epochs=3, seed=1).run()
+
+
+def test_a_run_that_is_not_finished_gets_no_other_epochs(half_trained):
+    longer = variant(half_trained)
+    longer.epochs = 3
+    with pytest.raises(ValueError, match="epochs is 2 there, 3 here.*Only a finished run"):
+        longer.run()
+
+
+class Seen(keras.callbacks.Callback):
+    """Sees the learning rate before each epoch, and the averages with which it begins."""
+
+    def __init__(self):
+        super().__init__()
+        self.rates, self.starts, self.began, self.ended = [], [], 0, 0
+
+    def on_train_begin(self, logs=None):
+        self.began += 1
+
+    def on_train_end(self, logs=None):
+        self.ended += 1
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.rates.append((epoch, float(self.model.optimizer.learning_rate)))
+        self.starts.append([np.array(each) for each in self.model.get_weights()])
+
+
+def test_a_finished_run_is_prolonged_from_its_last_net(tmp_path):
+    first = run(tmp_path, epochs=2, callbacks=[Seen()])
+    first.run()
+    before = keras.models.load_model(tmp_path / "last.keras").get_weights()
+    history, seen = first.record()["history"], Seen()
+    longer = run(tmp_path, epochs=4, callbacks=[seen])
+    longer.run()
+    assert longer.finished and longer.record()["epoch"] == 4 and longer.record()["history"][:2] == history
+    for a, b in zip(seen.starts[0], before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    schedule = Polynomial(1e-2, 4 * STEPS)
+    np.testing.assert_allclose([rate for _, rate in seen.rates], [schedule(2 * STEPS), schedule(3 * STEPS)], rtol=1e-5)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["epochs"] == 4 and config["prolonged"] == [2]
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 5
+    after = keras.models.load_model(tmp_path / "last.keras").get_weights()
+    assert all(np.abs(a).max() < 200 for a in after) and any((a != b).any() for a, b in zip(after, before, strict=True))
+    run(tmp_path, epochs=4, callbacks=[Seen()]).run()  # the same again changes nothing
+    with pytest.raises(ValueError, match="epochs is 4 there, 2 here"):
+        run(tmp_path, epochs=2, callbacks=[Seen()]).run()
+    run(tmp_path, epochs=5, callbacks=[Seen()]).run()
+    assert json.loads((tmp_path / "config.json").read_text())["prolonged"] == [2, 4]
+
+
+@pytest.mark.parametrize("name", ["write_config", "unlink", "save"])
+def test_prolonging_may_be_killed_at_any_moment(name, tmp_path, monkeypatch):
+    run(tmp_path / "whole", epochs=2).run()
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    whole = run(tmp_path / "whole", epochs=4)
+    model = whole.run()
+
+    unlink = pathlib.Path.unlink
+
+    def kill(path, *args, **options):
+        if name == "unlink" and path.name != "metrics.json":
+            return unlink(path, *args, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr({"write_config": logs, "save": checkpoints, "unlink": pathlib.Path}[name], name, kill)
+        run(tmp_path / "killed", epochs=4).run()
+    killed = run(tmp_path / "killed", epochs=4)
+    assert_same(killed, killed.run(), whole, model)
+
+
+def falling(directory, **options):
+    """A run whose metric rises once and then stays."""
+    return run(directory, epochs=9, checkpoint_steps=0, optimizer=lambda *_: keras.optimizers.SGD(0.0), **options)
+
+
+def test_patience_stops_early_and_an_interrupted_run_stops_at_the_same_epoch(tmp_path, capsys):
+    stopped = falling(tmp_path / "whole", patience=3, verbose=2)
+    stopped.run()
+    record = stopped.record()
+    assert record["epoch"] - record["best"]["epoch"] == 3 and record["epoch"] < 9 and stopped.finished
+    assert "stops early: mean_iou has not risen for 3 epochs." in capsys.readouterr().out
+    broken = falling(tmp_path / "broken", patience=3)
+    broken.train = lambda seed: (_ for _ in ()).throw(KeyboardInterrupt) if seed == 2 else train(seed)
+    with pytest.raises(KeyboardInterrupt):
+        broken.run()
+    again = falling(tmp_path / "broken", patience=3)
+    again.run()
+    assert again.record()["epoch"] == record["epoch"]
+    with pytest.raises(ValueError, match="patience is 3 there, None here"):
+        falling(tmp_path / "whole").run()
+    longer = falling(tmp_path / "whole", patience=3)
+    longer.epochs = 20
+    longer.run()  # the patience begins anew
+    assert longer.record()["epoch"] == record["epoch"] + 3
+
+
+def test_callbacks_see_one_fit(tmp_path):
+    seen = Seen()
+    stop = keras.callbacks.EarlyStopping("val_mean_iou", mode="max", patience=2)
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    stopped = falling(tmp_path / "run", callbacks=[seen, stop, log])
+    stopped.run()
+    epochs = stopped.record()["epoch"]
+    assert (seen.began, seen.ended) == (1, 1) and [epoch for epoch, _ in seen.rates] == list(range(epochs))
+    assert epochs < 9 and stop.stopped_epoch == epochs - 1 and stopped.finished
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert len(rows) == 1 + epochs and "val_mean_iou" in rows[0]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["callbacks"] == [
+        "Seen",
+        "EarlyStopping",
+        "CSVLogger",
+    ]
+    with pytest.raises(ValueError, match="restore_best_weights=True.*best.keras holds them"):
+        run(tmp_path, callbacks=[keras.callbacks.EarlyStopping(restore_best_weights=True)])
+    with pytest.raises(ValueError, match="patience=2 and validate_every=0"):
+        run(tmp_path, patience=2, validate_every=0)
 
 
 def test_a_run_that_could_not_begin_binds_nobody(tmp_path):

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 
 from ...layers.labels import VOID
+from ..left_right import find_pairs, find_sided
 from ..progress import track
 from .finding_kinds import KINDS, make_finding
 from .inspect import inspect_pair
@@ -21,10 +22,12 @@ RARE = 0.001  # share of the labelled pixels
 # and its copy at half the size, or as a JPEG of quality 30, it is at least 0.998.
 ALIKE = 0.995
 NO_CLASS = re.compile(r"un?label+ed|ignored?|ignore[ _-]label|unknown|undefined|don'?t[ _-]?care", re.IGNORECASE)
+MUCH = 0.1  # share of the pixels. VOC has 5 % void, CamVid 4 %.
+MANY = 64  # so many classes usually have names
 FEW = 3  # with fewer validation images than this, the check warns
 
 
-def check(source, layout=None, classes=None, progress=None):
+def check(source, layout=None, classes=None, progress=None, binary=False):
     """Reads a data set and reports what will go wrong in training.
 
     Args:
@@ -32,6 +35,7 @@ def check(source, layout=None, classes=None, progress=None):
         layout: ``"folder"``, ``"camvid"`` or ``"voc"``; by default the folders inside decide.
         classes: A `fcn_keras.datasets.classes.Classes` instead of the folder's ``classes.txt``.
         progress: Whether to show a progress bar; by default it is shown on a terminal.
+        binary: Whether the masks of a folder hold two values: 0 for the background, and any other for the object.
 
     Returns:
         A `fcn_keras.datasets.check.report.Report`, which you can print. Its property ``ok`` tells whether there are no
@@ -46,8 +50,25 @@ def check(source, layout=None, classes=None, progress=None):
     >>> report.ok  # doctest: +SKIP
     True
     """
-    found = read_layout(source, layout, classes)
-    views = inspect_all(found, progress)
+    found = read_layout(source, layout, classes, binary=binary)
+    return make_report(source, found, inspect_all(found, progress))
+
+
+def make_report(source, found, views):
+    """Makes the report of a data set whose files have been read.
+
+    Args:
+        source: The folder.
+        found: Its `fcn_keras.datasets.check.layouts.Layout`.
+        views: What `inspect_all` returned.
+
+    Returns:
+        As `check`.
+
+    Example:
+
+    >>> report = make_report("my_data", layout, inspect_all(layout))  # doctest: +SKIP
+    """
     pixels = _sum_pixels(views)
     names = _name_classes(found, views)
     counts = collections.Counter(pair.split for pair in found.pairs)
@@ -56,7 +77,9 @@ def check(source, layout=None, classes=None, progress=None):
     without = {"colours"} if any(one.kind == "classes.txt" for one in found.findings) else set()
     problems = [problem for view in views for problem in view.problems if problem[0] not in without]
     problems += [*_find_copies(used), *_find_likenesses(used), *_find_palettes(views), *_find_void_masks(views)]
-    findings = [*found.findings, *group_by_kind(problems), *_check_names(found), *_check_classes(found, names, pixels)]
+    problems, thin = _separate_thin(found, views, problems)
+    findings = [*found.findings, *group_by_kind(problems), *thin, *_check_names(found), *_check_void(found, used)]
+    findings += _check_classes(found, names, pixels)
     findings += [*_find_void_splits(pixels), *_check_sizes(views)]
     if 0 < counts["validation"] < FEW:
         findings.append(make_finding("few", count=counts["validation"]))
@@ -169,8 +192,47 @@ def _find_void_masks(views):
 
 def _find_void_splits(pixels):
     for split, counted in pixels.items():
-        if counted[VOID] > 0.5 * counted.sum():
+        if split != UNLISTED and counted.any() and not counted[:VOID].any():
+            yield make_finding("void, all", split=split, use="learned" if split == "train" else "measured")
+        elif counted[VOID] > 0.5 * counted.sum():
             yield make_finding("void, split", split=split, share=counted[VOID] / counted.sum())
+
+
+def _separate_thin(found, views, problems):
+    """Turns "interpolated" into a warning where the id in between is one named class that occurs nowhere else.
+
+    People draw such classes, one pixel wide: the borders of cells. In masks that were resized by interpolation, the ids
+    in between are many, or they also are the ids of larger areas.
+    """
+    thin = sum((view.thin for view in views if view.thin is not None), np.zeros(256, int))
+    if found.classes is None or not thin.any():
+        return problems, []
+    total = sum(view.pixels for view in views if view.pixels is not None)
+    middle = int(thin.argmax())
+    class_ = middle if found.classes.colors else int(found.classes.id_of_level[middle])
+    drawn = class_ < len(found.classes.names) and thin[middle] > 0.9 * thin.sum() and 2 * thin[middle] > total[class_]
+    if not drawn:
+        return problems, []
+    name = found.classes.names[class_]
+    return [problem for problem in problems if problem[0] != "interpolated"], [make_finding("thin", name=name)]
+
+
+def _check_void(found, views):
+    """Finds named classes without a pixel, where the value 255 may have been meant to be their id."""
+    views = [view for view in views if view.pixels is not None]
+    if found.name != "folder" or found.classes is None or not views:
+        return
+    names = found.classes.names
+    if len(names) == 1:
+        yield make_finding("classes, one", name=names[0])
+        return
+    total = sum(view.pixels for view in views)
+    share = sum(view.unnamed_void for view in views) / total.sum()
+    absent = [names[id_] for id_ in np.nonzero(total[: len(names)] == 0)[0]]
+    if absent and share and len(absent) == len(names) - 1:
+        yield make_finding("object", name=absent[0], share=share)
+    elif absent and share > MUCH:
+        yield make_finding("absent, void", absent, share=share)
 
 
 def _check_names(found):
@@ -179,8 +241,9 @@ def _check_names(found):
     scored = [name for name in names if NO_CLASS.fullmatch(name.lstrip("0123456789:.- "))]
     if scored:
         yield make_finding("scored", scored)
-    if len(names) > 1 and all(re.match(r"\d+\W", name) for name in names):
-        yield make_finding("numbered", name=names[0])
+    if sided := find_sided(names):
+        pairs = "; or --exchange-sides, which exchanges these classes in mirrored masks" if find_pairs(names) else ""
+        yield make_finding("sides", sided, fix=f"train --no-flip, which mirrors no image{pairs}.")
 
 
 def _check_classes(found, names, pixels):
@@ -194,9 +257,11 @@ def _check_classes(found, names, pixels):
         if labelled and not total[1:].any():
             yield make_finding("classes")
             return
-        if len(ids) and ids[-1] >= 20 and ids[-1] + 1 > 2 * len(ids):
-            yield make_finding("ids, levels", count=len(ids), last=ids[-1])
+        if len(ids) and ids[-1] + 1 > 2 * len(ids):
+            yield make_finding("levels", count=len(ids), last=ids[-1])
             return
+        if len(ids) >= MANY:
+            yield make_finding("levels, many", count=len(ids))
     for split, counted in labelled.items():
         absent = [names[id_] for id_ in np.nonzero(counted == 0)[0]]
         if absent:

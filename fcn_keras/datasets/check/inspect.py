@@ -11,10 +11,8 @@ import tensorflow as tf
 
 from ...layers.labels import VOID
 from ..images import is_plain, read_image, read_orientation
-from ..masks import read_mask
-
-SMALL = 80  # a mask is small if its shorter side has fewer pixels than this
-ENOUGH = 5  # how many places must look interpolated
+from ..masks import read_mask, read_two_levels
+from .interpolation import find_between, is_interpolated, measure_interpolation
 
 
 @dataclasses.dataclass
@@ -29,6 +27,9 @@ class View:
         thumbnail: See `make_thumbnail`.
         pixels: Number of pixels of each id, 256 numbers.
         palette: Colour of each id that occurs. It is empty if the file has no palette.
+        thin: Number of pixels of each id that lie between two other ids, as `find_between` finds them.
+        unnamed_void: Number of pixels with the value 255 that no line of ``classes.txt`` names.
+        object_level: In masks of two values, the value of the object in the file. None if it does not occur.
     """
 
     pair: object
@@ -38,6 +39,9 @@ class View:
     thumbnail: np.ndarray | None = None
     pixels: np.ndarray | None = None
     palette: dict = dataclasses.field(default_factory=dict)
+    thin: np.ndarray | None = None
+    unnamed_void: int = 0
+    object_level: int | None = None
 
 
 def inspect_pair(pair, layout):
@@ -74,61 +78,6 @@ def inspect_pair(pair, layout):
                 detail += ": the mask was drawn on the image before EXIF turned it"
         view.problems.append(("size", pair.image, detail))
     return view
-
-
-def measure_interpolation(ids, invented=False):
-    """Measures how much of a mask's borders passes through ids between the ids on both sides, as in 0, 4, 9.
-
-    Interpolation makes such borders. We measured their share on 501 masks of VOC and 468 of CamVid. In the original
-    masks it is at most 0.7 % for VOC and 5.5 % for CamVid. After resizing to the nearest id, down to a quarter of the
-    size, it is at most 12 %. After bilinear resizing with `tf.image.resize`, to between a quarter and double the size,
-    it is at least 23 %.
-
-    Args:
-        ids: uint8 array ``(H, W)``.
-        invented: If True, count only ids that have at least half of their pixels in such places.
-
-    Returns:
-        ``(share, number of places, number of ids in them)``.
-
-    Example:
-
-    >>> measure_interpolation(np.array([[0, 0, 4, 9, 9]], "uint8"))
-    (1.0, 1, 1)
-    """
-    through, passed, borders = np.zeros(ids.shape, bool), np.zeros(256, int), 0
-    for rows, middle in ((ids, through), (ids.T, through.T)):
-        up, down = rows[:, 1:] > rows[:, :-1], rows[:, 1:] < rows[:, :-1]
-        twice = up[:, :-1] & up[:, 1:] | down[:, :-1] & down[:, 1:]
-        middle[:, 1:-1] |= twice
-        passed += np.bincount(rows[:, 1:-1][twice], minlength=256)
-        borders += int(np.count_nonzero(up) + np.count_nonzero(down))
-    if invented:
-        there = np.bincount(ids[through], minlength=256)
-        passed[2 * there < np.bincount(ids.ravel(), minlength=256)] = 0
-    count = int(passed.sum())
-    return min(2 * count / max(borders, 1), 1.0), count, int((passed > 0).sum())
-
-
-def is_interpolated(ids):
-    """Whether a mask was resized by interpolation.
-
-    In small masks, objects that are one pixel wide often lie between two other objects. Therefore the rule for small
-    masks asks for three or more ids that occur almost nowhere else. We tested it on masks that were resized bilinearly
-    to a tenth of their size. It finds five of six of them on VOC and one of four on CamVid. When masks are resized to
-    the nearest id (to 1/2, … 1/8), neither this rule nor the rule for large masks raises a false alarm.
-
-    Args:
-        ids: uint8 array ``(H, W)``.
-
-    Example:
-
-    >>> is_interpolated(np.zeros((100, 100), "uint8"))
-    False
-    """
-    small = min(ids.shape) < SMALL
-    share, count, kinds = measure_interpolation(ids, invented=small)
-    return count >= ENOUGH and (share > 0.08 and kinds >= 3 if small else share > 0.15)
 
 
 def make_thumbnail(pixels):
@@ -196,18 +145,13 @@ def _inspect_image(path, layout, add):
         if layout.name != "folder" or is_plain(path):
             _require_tensorflow_reads(path)
         with PIL.Image.open(path) as file:
-            mode, frames, transparent = file.mode, _describe_frames(file), file.has_transparency_data
-            deep, turn = any(";16" in str(tile[3]) for tile in file.tile), read_orientation(file)
+            mode, transparent, turn = file.mode, file.has_transparency_data, read_orientation(file)
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         return add("image", strip_path(error, path))
     if transparent:
         add("alpha", f"mode {mode}")
     elif mode not in ("RGB", "P"):
         add("grey" if mode in ("L", "1") else "colour space", f"mode {mode}")
-    if deep:
-        add("depth")
-    if frames:
-        add("frames", frames)
     if turn != 1:
         unclear = layout.name != "folder" or turn < 5 or pixels.shape[0] == pixels.shape[1]
         add("exif unclear" if unclear else "exif", f"orientation {turn}")
@@ -216,28 +160,31 @@ def _inspect_image(path, layout, add):
 
 def _inspect_mask(path, layout, view, add):
     classes = layout.classes
-    colored = classes is not None and classes.colors is not None
+    read_by_classes = classes is not None and (classes.colors is not None or classes.binary)
     try:
         require_file(path)
-        ids = read_mask(path, classes if colored else None)
+        ids = read_mask(path, classes if read_by_classes else None)
         with PIL.Image.open(path) as file:
-            kind, frames, turn = file.format, _describe_frames(file), read_orientation(file)
-            palette = file.getpalette("RGB") if file.mode == "P" and not colored else None
+            kind, turn = file.format, read_orientation(file)
+            palette = file.getpalette("RGB") if file.mode == "P" and not read_by_classes else None
+            if classes is not None and classes.binary and ids.any():
+                view.object_level = int(read_two_levels(file).max())
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         detail = strip_path(error, path)
         return add("colours" if "colours" in detail and "has mode" not in detail else "mask", detail)
     if kind == "JPEG":
         add("jpeg mask")
-    if frames:
-        add("frames", frames)
     if turn != 1:
         add("mask exif", f"orientation {turn}")
     if is_interpolated(ids):
+        view.thin = find_between(ids)[2]
         add(
             "interpolated",
             f"{measure_interpolation(ids)[0]:.0%} of its borders pass through ids between those of their sides",
         )
-    class_of = np.arange(256) if colored or classes is None else classes.id_of_level
+    class_of = np.arange(256) if read_by_classes or classes is None else classes.id_of_level
+    if classes is None or classes.void_color is None:
+        view.unnamed_void = int(np.count_nonzero(ids == VOID))
     ids = class_of[ids].astype("uint8")
     view.pixels = np.array(PIL.Image.fromarray(ids).histogram())  # np.bincount would need eight bytes for each pixel
     if palette:
@@ -252,15 +199,6 @@ def _inspect_mask(path, layout, view, add):
             last = len(classes.names) - (classes.void_id is None)
             add("ids", f"ids {names}, {share:.1%} of its pixels: expected 0–{last}, or {VOID} for void")
     return ids
-
-
-def _describe_frames(file):
-    """Describes how many pictures a file holds if there are several, even if all but the first are damaged."""
-    try:
-        count = getattr(file, "n_frames", 1)
-    except Exception:
-        return "further pictures that cannot be read"
-    return f"{count} pictures" if count > 1 else ""
 
 
 def _require_tensorflow_reads(path):

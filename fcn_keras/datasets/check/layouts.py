@@ -6,12 +6,13 @@ import hashlib
 import os
 import pathlib
 import re
+import unicodedata
 
 from ..._files import explain_missing, user_path
 from ...layers.labels import VOID
 from .. import camvid, masks
 from ..classes import Classes, read_classes, read_lines
-from ..images import SUFFIXES, walk
+from ..images import SUFFIXES, UNREAD, walk
 from ..voc import layout as voc
 from ..voc.lists import read_list
 from .finding_kinds import make_finding
@@ -43,7 +44,7 @@ class Layout:
     findings: list
 
 
-def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE):
+def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE, binary=False):
     """Finds the layout of a folder and its pairs of images and masks.
 
     Args:
@@ -51,6 +52,7 @@ def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE):
         layout: ``"folder"``, ``"camvid"`` or ``"voc"``; by default the folders inside decide.
         classes: A `fcn_keras.datasets.classes.Classes` instead of the ``classes.txt``.
         share: Share of the images to use for validation, if there are no lists.
+        binary: Whether the masks of a folder hold two values, background and object, such as 0 and 255.
 
     Returns:
         A `Layout`.
@@ -87,7 +89,7 @@ def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE):
         )
     if found == "voc":
         return _read_voc(root)
-    return _read_camvid(source) if found == "camvid" else _read_folder(source, classes, share)
+    return _read_camvid(source) if found == "camvid" else _read_folder(source, classes, share, binary)
 
 
 def split_by_hash(names, share=VALIDATION_SHARE):
@@ -97,7 +99,7 @@ def split_by_hash(names, share=VALIDATION_SHARE):
 
     Args:
         names: Names of the images.
-        share: Share of the images to use for validation, in (0, 1).
+        share: Share of the images to use for validation, in (0, 1].
 
     Returns:
         Dict from split to names.
@@ -114,7 +116,7 @@ def split_by_hash(names, share=VALIDATION_SHARE):
     }
 
 
-def _read_folder(source, classes, share):
+def _read_folder(source, classes, share, binary):
     findings = []
     path = source / "classes.txt"
     if classes is None and os.path.lexists(path):  # a broken link is reported
@@ -123,12 +125,23 @@ def _read_folder(source, classes, share):
             classes = _require_few(read_classes(path), path)
         except (ValueError, OSError) as error:
             findings.append(make_finding("classes.txt", [(path, strip_path(error, path))]))
-    images = _find_files(source / "images", SUFFIXES, findings)
+    if binary:
+        classes = _make_binary(classes, path, findings)
+    images = _find_files(source / "images", SUFFIXES, findings, UNREAD)
     ids = _find_files(source / "masks", (*masks.SUFFIXES, ".jpg", ".jpeg"), findings)
     names = [] if images is None or ids is None else _pair_names(images, ids, findings)
     splits = _assign_splits(source, names, images or {}, share, findings)
     pairs = [Pair(splits.get(name, UNLISTED), name, images[name], ids[name]) for name in names]
     return Layout("folder", pairs, classes, findings)
+
+
+def _make_binary(classes, path, findings):
+    names = ("background", "object") if classes is None else classes.names
+    if len(names) != 2 or (classes is not None and classes.void_id is not None):
+        found = f"names {len(names)} classes, and --binary expects two, the background and the object"
+        findings.append(make_finding("classes.txt", [(path, found)]))
+        return classes
+    return dataclasses.replace(classes or Classes(names), binary=True)
 
 
 def _require_few(classes, where):
@@ -140,10 +153,15 @@ def _require_few(classes, where):
 def _assign_splits(source, names, images, share, findings):
     """The split of each name, from the lists or from its hash. If a line in a list is wrong, the others still count."""
     lists = {split: source / f"{split}.txt" for split in LISTS if os.path.lexists(source / f"{split}.txt")}
+    if os.path.lexists(source / "val.txt"):
+        if "validation" in lists:
+            found = f"{source} holds val.txt and validation.txt: expected one of them. Fix: remove the other."
+            findings.append(make_finding("lists, file", found=found))
+        lists.setdefault("validation", source / "val.txt")
     if not lists:
         splits = split_by_hash(names, share)
         empty = [split for split, chosen in splits.items() if not chosen]
-        if names and empty:
+        if names and empty and share < 1:
             found = f"Found {len(names)} images, none of them for {' and '.join(empty)}: expected one for each split."
             findings.append(
                 make_finding("lists, file", found=f"{found} Fix: name them in train.txt and validation.txt.")
@@ -171,7 +189,7 @@ def _read_split(path, split, images, splits):
     except (ValueError, OSError) as error:
         yield strip_path(error, path)
         return
-    names = [pathlib.PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()]
+    names = [_normalize(pathlib.PurePosixPath(line.strip())) for line in lines if line.strip()]
     if not names:
         yield "names no image"
     near = {_simplify(name): name for name in images}
@@ -214,16 +232,19 @@ def _read_voc(root):
     return Layout("voc", pairs, voc.CLASSES, findings)
 
 
-def _find_files(folder, suffixes, findings):
-    """A dict from name to file, or None if there is no folder. Everything else in the folder becomes a finding."""
+def _find_files(folder, suffixes, findings, unread=()):
+    """A dict from name to file, or None if there is no folder. Everything else in the folder becomes a finding.
+
+    Files that end in one of `unread` are also in the dict. An error names them when they are opened.
+    """
     if not folder.is_dir():
         found = explain_missing(folder) if not folder.exists() else f"{folder} is not a folder."
         findings.append(make_finding("folder", found=found))
         return None
     home, found, first, other = folder.resolve(), {}, {}, collections.defaultdict(list)
     for path in walk(folder, lambda error: other["folder, closed"].append((error.filename, error.strerror))):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        suits, is_folder = path.suffix.lower() in suffixes, path.is_dir()
+        name = _normalize(path.relative_to(folder).with_suffix(""))
+        suits, is_folder = path.suffix.lower() in (*suffixes, *unread), path.is_dir()
         if path.is_symlink() and (is_folder or not _stays_in(path, home)):
             other["links"].append((path, f"leads to {os.path.realpath(path)}"))
         elif is_folder and suits:
@@ -238,6 +259,11 @@ def _find_files(folder, suffixes, findings):
                 other["capitals"].append((path, f"is like {first[name.lower()]}"))
     findings += [make_finding(kind, files, suffixes=", ".join(suffixes)) for kind, files in other.items()]
     return found
+
+
+def _normalize(path):
+    """A path as text, with one form for accents and Korean syllables. macOS and Windows write different ones."""
+    return unicodedata.normalize("NFC", path.as_posix())
 
 
 def _stays_in(path, home):

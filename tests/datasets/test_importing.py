@@ -6,6 +6,7 @@ import json
 import os
 import re
 
+import matplotlib.path
 import numpy as np
 import PIL.Image
 import pytest
@@ -17,6 +18,7 @@ from fcn_keras.datasets.check import check
 from fcn_keras.datasets.classes import read_classes
 from fcn_keras.datasets.label_tools.importing import import_labels
 from fcn_keras.datasets.label_tools.recognize import advise_import, recognize
+from fcn_keras.datasets.label_tools.shapes import NO_AREA
 from fcn_keras.datasets.masks import read_mask
 from fcn_keras.datasets.segmentations import draw_segmentation
 
@@ -101,9 +103,9 @@ def test_labelme(tmp_path):
     expected[8:10, 8:10] = 2
     np.testing.assert_array_equal(masks_of(target)["1"], expected)
     assert lines_of(target / "classes.txt") == ["background", "car", "road", "sign"]
-    assert result["left_out"] == {"shapes without an area, such as points and lines": 1}
+    assert result["left_out"] == {NO_AREA: 1}
     assert (result["tool"], result["images"], result["objects"]) == ("LabelMe", 1, 4)
-    (path,) = target.glob("instances_*.json")
+    (path,) = target.glob("instances_*.json")  # a single image: of one split
     found = json.loads(path.read_text())
     grouped = [one for one in found["annotations"] if one["category_id"] == 1]
     assert len(grouped) == 1  # two shapes with one group id
@@ -132,7 +134,7 @@ def test_the_order_of_labelme_classes_comes_from_labels_txt(tmp_path):
     assert lines_of(tmp_path / "a" / "classes.txt") == ["_background_", "water", "tree"]
     np.testing.assert_array_equal(masks_of(tmp_path / "a")["1"], box(8, 8, 12, 12, 255, box(0, 0, 4, 4, 2)))
     (tmp_path / "export" / "labels.txt").write_text("_background_\nwater\n")
-    with pytest.raises(ValueError, match=r"labels \['tree'\], which its list of classes does not name.*Fix: "):
+    with pytest.raises(ValueError, match=r"labels.txt does not name the labels \['tree'\]. Fix: "):
         import_labels(tmp_path / "export", tmp_path / "b")
 
 
@@ -228,6 +230,21 @@ def test_rectangles_cover_the_pixels_between_their_corners(edges):
     left, top, right, bottom = edges
     expected = box(max(left, 0), max(top, 0), right, bottom)
     np.testing.assert_array_equal(draw_segmentation([corners(*edges)], *SIZE), expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_pixel_belongs_to_a_polygon_if_its_centre_lies_inside(seed):
+    generator = np.random.default_rng(seed)
+    angles, radii = np.sort(generator.uniform(0, 2 * np.pi, 9)), generator.uniform(4, 11, 9)
+    points = np.stack([16 + radii * np.cos(angles), 12 + radii * np.sin(angles)], axis=-1)
+    outline = matplotlib.path.Path(points, closed=False)
+    centres = np.indices(SIZE)[::-1].reshape(2, -1).T + 0.5
+    inside = outline.contains_points(centres, radius=0).reshape(SIZE)
+    steps = np.linspace(points, np.roll(points, -1, axis=0), 200).reshape(-1, 2)
+    clear = (np.linalg.norm(centres[:, None] - steps, axis=-1).min(axis=1) > 0.5).reshape(SIZE)
+    found = draw_segmentation([points.ravel().tolist()], *SIZE)
+    np.testing.assert_array_equal(found[clear], inside[clear])
+    assert clear.mean() > 0.8 and inside.any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (24, 32), (90, 7)])
@@ -341,8 +358,7 @@ def test_label_studio(tmp_path):
     assert lines_of(target / "classes.txt") == ["background", "car", "grass", "sign"]
     assert result["objects"] == 4
     assert result["left_out"] == {
-        "shapes without an area, such as points and lines": 1,
-        "regions without a label": 1,
+        NO_AREA: 2,
         "images that nobody has labelled": 1,
     }
 
@@ -353,9 +369,7 @@ def test_label_studio_several_annotators(tmp_path):
     one = task(1, [region("rectangle", percent(0, 0, 4, 4))])
     one["annotations"].append({"result": [region("rectangle", percent(8, 8, 12, 12))]})
     write_json(source / "p.json", [one])
-    with pytest.raises(
-        ValueError, match="task 1 has 2 annotations: expected one. Fix: mark one of them as ground truth"
-    ):
+    with pytest.raises(ValueError, match="task 1 has 2 annotations: expected one. Fix: mark one as ground truth"):
         import_labels(source, tmp_path / "a")
     one["annotations"][1]["ground_truth"] = True
     write_json(source / "p.json", [one])
@@ -430,7 +444,7 @@ def test_cvat(tmp_path):
     ids, objects = write_cvat(source)
     result = import_labels(source, target)
     assert lines_of(target / "classes.txt") == ["background", "road", "big car"]
-    np.testing.assert_array_equal(masks_of(target)["1"], ids)
+    np.testing.assert_array_equal(masks_of(target)["a/1"], ids)
     assert (result["tool"], result["objects"], result["splits"]) == ("CVAT", 3, {})
     (path,) = [path for path in target.glob("instances_*.json") if json.loads(path.read_text())["annotations"]]
     found = json.loads(path.read_text())["annotations"]
@@ -463,7 +477,7 @@ def test_voc_with_its_lists(tmp_path):
         write_photo(source / "JPEGImages" / f"{number}.jpg")
         (source / "ImageSets" / "Segmentation").mkdir(parents=True, exist_ok=True)
         (source / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(f"{number}\n")
-    with pytest.raises(ValueError, match="does not name the classes of its masks. Fix: write them into"):
+    with pytest.raises(ValueError, match="does not name its classes. Fix: write .*classes.txt"):
         import_labels(source, target)
     (source / "class_names.txt").write_text("_background_\ncar\n")
     result = import_labels(source, target)
@@ -477,7 +491,7 @@ def test_voc_itself(tmp_path):
     write_png(source / "SegmentationClass" / "1.png", box(2, 2, 9, 9, 15))
     write_photo(source / "JPEGImages" / "1.jpg")
     assert import_labels(tmp_path / "VOCdevkit", tmp_path / "my_data")["classes"][15] == "person"
-    np.testing.assert_array_equal(masks_of(tmp_path / "my_data")["1"], box(2, 2, 9, 9, 15))
+    np.testing.assert_array_equal(masks_of(tmp_path / "my_data")["VOC2012/1"], box(2, 2, 9, 9, 15))
 
 
 def test_roboflow(tmp_path):
@@ -576,15 +590,15 @@ def test_labels_of_images_that_exif_turns(orientation, upright, tmp_path):
 
 ONE = [[2, 2], [9, 2], [9, 9], [2, 9]]
 REFUSED = {
-    "missing": (lambda: labelme([shape("car", ONE)], "2.jpg", imageData="aGk="), "the image 2.jpg is missing.*Images inside of JSON"),
+    "missing": (lambda: labelme([shape("car", ONE)], "2.jpg", imageData="aGk="), "the image 2.jpg is missing.*those inside of JSON files are not read"),
     "outside": (lambda: labelme([shape("car", ONE)], "../../secret.jpg"), r"the image ../../secret.jpg lies outside of"),
     "other size": (lambda: labelme([shape("car", ONE)], size=(48, 64)), "is 24×32, its labels 48×64. Fix: "),
-    "no shape": (lambda: labelme([]), "with no labels that cover an area"),
-    "no points": (lambda: labelme([{"label": "car"}]), "does not have the structure of LabelMe's JSON"),
+    "no shape": (lambda: labelme([]), "holds no label that covers an area"),
+    "no points": (lambda: labelme([{"label": "car"}]), "x.json lacks the structure of LabelMe's JSON"),
     "no path": (lambda: labelme([shape("car", ONE)], ""), "is missing"),
     "name": (lambda: labelme([shape("a#b", ONE)]), "class name 'a#b' cannot be written"),
     "PNG": (lambda: labelme([shape("car", ONE[:2], "mask", mask="no PNG")]), "a mask cannot be read"),
-    "text": (lambda: "{", "x.json cannot be read as JSON"),
+    "text": (lambda: "{", "x.json cannot be read: "),
 }  # fmt: skip
 
 
@@ -631,7 +645,9 @@ def test_names_that_occur_twice(tmp_path):
         import_labels(source, tmp_path / "d")
     write_photo(source / "a" / "1.png")
     write_json(source / "x.json", coco({1: "a/1.jpg", 2: "a/1.png"}, [annotate(1, 3, [corners(2, 2, 9, 9)])]))
-    with pytest.raises(ValueError, match="a/1.png has the name of .*a/1.jpg.*expected one image and one label"):
+    with pytest.raises(
+        ValueError, match="x.json, image 2: two images are called a/1, or .*1.png has two labels. Fix: "
+    ):
         import_labels(source, tmp_path / "d")
 
 

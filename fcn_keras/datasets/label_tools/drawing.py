@@ -1,5 +1,7 @@
 """Draws the labels of one image: its class ids, and the mask of each object."""
 
+import contextlib
+
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -10,32 +12,6 @@ from ..masks import read_mask
 from ..segmentations import draw_segmentation, import_pycocotools
 
 IGNORED = ("void", "__ignore__")  # labels of pixels that belong to no class
-
-
-def read_sizes(path):
-    """The size of an image as it is shown, its size as it is stored, and its EXIF orientation.
-
-    Args:
-        path: The image file.
-
-    Returns:
-        ``(shown, stored, orientation)``; sizes are ``(height, width)``.
-
-    Raises:
-        ValueError: If the file is not an image.
-
-    Example:
-
-    >>> PIL.Image.new("RGB", (3, 2)).save("image.png")
-    >>> read_sizes("image.png")
-    ((2, 3), (2, 3), 1)
-    """
-    try:
-        with PIL.Image.open(path, formats=FORMATS) as file:
-            stored, orientation = (file.height, file.width), read_orientation(file)
-    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
-        raise ValueError(f"the image {path} cannot be read ({error}). Fix: restore it.") from error
-    return stored[::-1] if orientation > 4 else stored, stored, orientation
 
 
 def draw(sample, path, names, classes=None):
@@ -60,7 +36,9 @@ def draw(sample, path, names, classes=None):
 
     >>> ids, objects = draw(sample, "photo.jpg", ["background", "car"])  # doctest: +SKIP
     """
-    shown, stored, orientation = read_sizes(path)
+    with _explain(path), PIL.Image.open(path, formats=FORMATS) as file:
+        stored, orientation = (file.height, file.width), read_orientation(file)
+    shown = stored[::-1] if orientation > 4 else stored
     ids, objects = (None, None) if sample.mask is None else _read_files(sample, names, classes)
     told = (sample.size or shown) if ids is None else ids.shape
     if told not in (shown, stored):
@@ -99,11 +77,11 @@ def encode(id_, crowd, mask):
 def _draw_shapes(sample, size, names):
     ids, objects = np.zeros(size, "uint8"), {}
     for shape in sample.shapes:
-        draw = shape.segmentation if callable(shape.segmentation) else None
-        mask = draw(*size) if draw else draw_segmentation(shape.segmentation, *size)
+        is_function = callable(shape.segmentation)
+        mask = shape.segmentation(*size) if is_function else draw_segmentation(shape.segmentation, *size)
         id_ = VOID if shape.label.lower() in IGNORED else names.index(shape.label)
         ids[mask > 0] = id_
-        if shape.thing and 0 < id_ < VOID:
+        if shape.key is not None and 0 < id_ < VOID:
             whole = objects.setdefault(shape.key, (id_, shape.crowd, np.zeros(size, "uint8")))[2]
             np.maximum(whole, mask, out=whole)
     return ids, list(objects.values())
@@ -115,11 +93,8 @@ def _read_files(sample, names, classes):
     ids = id_of[read_mask(sample.mask, classes)]
     if sample.objects is None:
         return ids, []
-    try:
-        with PIL.Image.open(sample.objects, formats=FORMATS) as file:
-            colors = np.asarray(file.convert("RGB")).astype("int64") @ np.array([1 << 16, 1 << 8, 1])
-    except Exception as error:
-        raise ValueError(f"{sample.objects} cannot be read ({error}). Fix: export it again.") from error
+    with _explain(sample.objects), PIL.Image.open(sample.objects, formats=FORMATS) as file:
+        colors = np.asarray(file.convert("RGB")).astype("int64") @ np.array([1 << 16, 1 << 8, 1])
     if colors.shape != ids.shape:
         raise ValueError(f"{sample.objects} and {sample.mask} differ in size. Fix: export them again.")
     colors[(ids == 0) | (ids == VOID)] = 0
@@ -135,3 +110,11 @@ def _turn(array, orientation):
     image = PIL.Image.fromarray(array)
     image.getexif()[0x0112] = orientation
     return np.asarray(PIL.ImageOps.exif_transpose(image))
+
+
+@contextlib.contextmanager
+def _explain(path):
+    try:
+        yield
+    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
+        raise ValueError(f"{path} cannot be read ({error}). Fix: restore it.") from error

@@ -6,7 +6,6 @@ files of stuff and things, things are on top. Pixels without a label are backgro
 """
 
 import collections
-import contextlib
 import itertools
 import os
 import pathlib
@@ -20,12 +19,17 @@ from ..check.layouts import split_by_hash
 from ..classes import read_classes, voc_palette
 from ..progress import track
 from .drawing import IGNORED, draw, encode
-from .masks import NAME_FILES, read_masks, read_names
-from .recognize import NAMES, recognize
+from .masks import find_names, read_masks
+from .recognize import IMAGE_FOLDER, NAMES, recognize
 from .samples import Images, find_split
 from .shapes import read_shapes
 
 SHOWN = 20  # how many problems an error names
+EXPECTED = (
+    "expected CVAT's Segmentation mask 1.1, COCO, LabelMe's JSON, Label Studio's JSON (not JSON-MIN), Roboflow's "
+    "Semantic Segmentation Masks, PASCAL VOC, or masks that are named after the images. Fix: export the labels in one "
+    "of these formats, unpack the file, and add the images."
+)
 
 
 def import_labels(source, target, progress=None):
@@ -41,8 +45,9 @@ def import_labels(source, target, progress=None):
         progress: Whether to show a progress bar; by default it is shown on a terminal.
 
     Returns:
-        A dict: ``tool``, ``images`` and ``objects`` (their numbers), ``classes`` (the names), ``splits`` (number of
-        images in each list) and ``left_out`` (what was not imported, with its number).
+        A dict: ``tool``, ``images`` and ``objects`` (their numbers), ``classes`` (the names, or None if masks without
+        names were copied), ``splits`` (number of images in each list) and ``left_out`` (what was not imported, with its
+        number).
 
     Raises:
         ValueError: If the export is not recognized, if `target` is not empty, or if files are missing, damaged or
@@ -57,8 +62,7 @@ def import_labels(source, target, progress=None):
     """
     source, target = (pathlib.Path(os.path.abspath(user_path(path))) for path in (source, target))
     if not source.is_dir():
-        found = f"{source} is a file. Fix: unpack it." if source.exists() else explain_missing(source)
-        raise ValueError(f"{found} Expected the folder of an export.")
+        raise ValueError(f"{source} is a file. Fix: unpack it." if source.exists() else explain_missing(source))
     if target.is_relative_to(source):
         raise ValueError(f"{target} lies inside of {source}. Fix: take a folder next to it.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -77,122 +81,87 @@ def import_labels(source, target, progress=None):
 class _Import:
     """One import into a new folder.
 
-    `names` are those of the classes, or None if masks are only copied. `objects`, `splits` and `places` hold, for the
-    name of each image, its file, size and annotations; its split; and where its labels stand.
+    `names` are those of the classes, or None if masks are only copied. `classes` are those in the files of masks.
+    `objects` and `splits` hold, for the name of each image, its file, size and annotations; and its split.
     """
 
     def __init__(self, source, made):
-        self.source, self.made, self.images = source, made, Images(source)
-        self.tool = recognize(source)
+        self.source, self.made, self.images, self.tool = source, made, Images(source), recognize(source)
+        self.left_out, self.objects, self.splits, names = collections.Counter(), {}, {}, None
         if self.tool is None:
-            raise ValueError(_explain_unknown(source))
-        read = read_shapes if self.tool in ("LabelMe", "COCO", "Label Studio") else read_masks
-        self.samples, found, self.left_out = read(source, self.tool)
-        drawn, whole = (any(getattr(sample, kind) for sample in self.samples) for kind in ("shapes", "mask"))
-        if drawn == whole:
-            expected = "one file for each image, or one for each class" if drawn else "at least one"
-            raise ValueError(
-                f"{source} is an export of {self.tool} with {'both kinds of' if drawn else 'no'} labels that "
-                f"cover an area: expected {expected}. Fix: label an image, or export again."
-            )
-        self.classes = None if drawn else found
-        self.names = self._order_names(found) if drawn else found and _put_background_first(found.names)
-        self.objects, self.splits, self.places = {}, {}, {}
-
-    def _order_names(self, names):
-        """The names of the classes for shapes, from the files if they give an order, and sorted otherwise."""
+            inside = ", ".join(sorted(path.name for path in source.iterdir())[:10]) or "nothing"
+            raise ValueError(f"{source} is not the export of a label tool that is known: found {inside}; {EXPECTED}")
+        if self.tool in ("LabelMe", "COCO", "Label Studio"):
+            self.samples, names, self.left_out = read_shapes(source, self.tool)
+            self.classes = None
+        else:
+            self.samples, self.classes = read_masks(source, self.tool)
         labels = {shape.label for sample in self.samples for shape in sample.shapes}
-        given = read_names(self.source) if self.tool != "COCO" else None
-        names = given.names if given else names or sorted(labels)
-        names = [name for name in names if name.lower() not in IGNORED]
-        unknown = sorted(label for label in labels - set(names) if label.lower() not in IGNORED)
+        whole = any(sample.mask for sample in self.samples)
+        if whole == bool(labels):
+            found = "masks of all classes and masks of one class" if whole else "no label that covers an area"
+            raise ValueError(f"{source} holds {found}. Fix: label an image, or take one kind of masks.")
+        self.names = self._order(labels, names) if labels else self.classes and _put_first(self.classes.names)
+
+    def _order(self, labels, names):
+        """The names of the classes of shapes: background, and the others in the order of a file, or sorted."""
+        path = find_names(self.source)
+        names = names or (list(read_classes(path).names) if path else sorted(labels))
+        unknown = [label for label in sorted(labels.difference(names)) if label.lower() not in IGNORED]
         if unknown:
-            raise ValueError(
-                f"{self.source} has the labels {unknown[:10]}, which its list of classes does not name. Fix: "
-                f"add them to the list, or remove it ({' or '.join(NAME_FILES[:2])})."
-            )
-        return _put_background_first(names, "background")
+            raise ValueError(f"{path} does not name the labels {unknown[:10]}. Fix: add them, or remove the file.")
+        return _put_first([name for name in names if name.lower() not in IGNORED], "background")
 
     def run(self, progress):
         """Imports everything and returns the result."""
-        paths, problems = [], []
-        for sample in self.samples:
-            with self._collect(problems, sample):
-                paths.append(self.images.find(sample.references, sample.folder))
-        self._require_none(problems)
-        base = pathlib.Path(os.path.commonpath([path.parent for path in paths]))
-        for sample, path in track(list(zip(self.samples, paths, strict=True)), "importing", show=progress):
-            with self._collect(problems, sample):
-                self._add(sample, path, path.relative_to(base))
-        self._require_none(problems)
-        if self.names is None or (self.tool == NAMES and self.classes is not None):
-            self._copy_names()
-        else:
-            self._write_names()
+        problems = []
+        for sample in track(self.samples, "importing", show=progress):
+            try:
+                self._add(sample)
+            except ValueError as error:
+                problems.append(f"{sample.place}: {error}")
+        if problems:
+            more = [f"… and {len(problems) - SHOWN} more"] * (len(problems) > SHOWN)
+            raise ValueError("\n".join([f"{self.source}: nothing was imported.", *problems[:SHOWN], *more]))
+        self._write_names()
         splits = self._write_splits()
         count = sum(len(annotations) for _, _, annotations in self.objects.values())
         result = {"tool": self.tool, "images": len(self.splits), "objects": count, "classes": self.names}
         return result | {"splits": splits, "left_out": dict(+self.left_out)}
 
-    @contextlib.contextmanager
-    def _collect(self, problems, sample):
-        """Collects errors, so that one message names all of them."""
-        try:
-            yield
-        except ValueError as error:
-            problems.append(f"{sample.place}: {error}")
-
-    def _require_none(self, problems):
-        if problems:
-            more = [f"… and {len(problems) - SHOWN} more"] * (len(problems) > SHOWN)
-            raise ValueError("\n".join([f"{self.source}: nothing was imported.", *problems[:SHOWN], *more]))
-
-    def _add(self, sample, path, relative):
+    def _add(self, sample):
         """Copies an image and writes its mask."""
+        path = self.images.find(sample)
+        own = path.relative_to(self.source)
+        relative = pathlib.Path(*(part for part in own.parts[:-1] if not IMAGE_FOLDER.fullmatch(part)), own.name)
         name = relative.with_suffix("").as_posix()
         if name in self.splits:
-            other, place = self.places[name]
-            raise ValueError(
-                f"the image {path} has the name of {other}, which is labelled in {place}: expected one image and one "
-                "label for each name. Fix: rename or remove one of them."
-            )
-        self.places[name] = path, sample.place
-        self.splits[name] = sample.split or find_split(*reversed(path.relative_to(self.source).parts[:-1]))
+            raise ValueError(f"two images are called {name}, or {path} has two labels. Fix: rename or remove one.")
+        self.splits[name] = sample.split or find_split(*reversed(own.parts[:-1]))
         image, mask = self.made / "images" / relative, self.made / "masks" / f"{name}.png"
         for file in (image, mask):
             file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, image)
         if sample.mask and self.tool == NAMES:  # `check` and `train` read it like any mask of the user
             shutil.copyfile(sample.mask, mask.with_name(mask.stem + sample.mask.suffix))
-        else:
-            ids, objects = draw(sample, path, self.names, self.classes)
-            picture = PIL.Image.fromarray(ids)
-            picture.putpalette(voc_palette().tobytes())
-            picture.save(mask)
-            annotations = [one for one in itertools.starmap(encode, objects) if one["area"]]
-            self.left_out["objects that cover no pixel"] += len(objects) - len(annotations)
-            self.objects[name] = relative, ids.shape, annotations
-        shutil.copyfile(path, image)
+            return
+        ids, objects = draw(sample, path, self.names, self.classes)
+        picture = PIL.Image.fromarray(ids)
+        picture.putpalette(voc_palette().tobytes())
+        picture.save(mask)
+        self.objects[name] = relative, ids.shape, [one for one in itertools.starmap(encode, objects) if one["area"]]
+        self.left_out["objects that cover no pixel"] += len(objects) - len(self.objects[name][2])
 
     def _write_names(self):
         """Writes classes.txt. Users may also write this file, so some names cannot stand in it."""
-        path = self.made / "classes.txt"
+        path, given = self.made / "classes.txt", find_names(self.source)
+        if self.tool == NAMES and not self.objects:
+            return given and shutil.copyfile(given, path)
         write_text(path, "".join(f"{name}\n" for name in self.names))
-        try:
-            found = read_classes(path).names
-        except ValueError:
-            found = ()
-        wrong = [name for name, read in itertools.zip_longest(self.names, found) if name != read]
-        if wrong:
-            raise ValueError(
-                f"The class name {wrong[0]!r} cannot be written into a classes.txt. Fix: rename the class in the label "
-                "tool to words without numbers and punctuation, and export again."
-            )
-
-    def _copy_names(self):
-        for name in NAME_FILES:
-            if (self.source / name).is_file():
-                shutil.copyfile(self.source / name, self.made / "classes.txt")
-                return
+        for name, found in itertools.zip_longest(self.names, read_classes(path).names):
+            if name != found:
+                fix = "Fix: in the label tool, rename it to words without punctuation, and export again."
+                raise ValueError(f"The class name {name!r} cannot be written into classes.txt. {fix}")
 
     def _write_splits(self):
         """Writes the lists of names if the export has splits, and a file of objects for each split."""
@@ -224,16 +193,6 @@ class _Import:
         return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _put_background_first(names, default=None):
+def _put_first(names, default=None):
     background = next((name for name in names if name.strip("_").lower() == "background"), default)
-    return [*([background] if background else []), *(name for name in dict.fromkeys(names) if name != background)]
-
-
-def _explain_unknown(source):
-    inside = ", ".join(sorted(path.name for path in source.iterdir())[:10]) or "nothing"
-    return (
-        f"{source} is not the export of a label tool that is known: found {inside}; expected CVAT's Segmentation mask "
-        "1.1, COCO, LabelMe's JSON, Label Studio's JSON (not JSON-MIN), Roboflow's Semantic Segmentation Masks, PASCAL VOC, or masks "
-        "that are named after the images. Fix: export the labels in one of these formats, unpack the file, and add the "
-        "images."
-    )
+    return list(dict.fromkeys([*filter(None, [background]), *names]))

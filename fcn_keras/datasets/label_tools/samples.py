@@ -21,16 +21,14 @@ class Shape:
         label: Name of its class.
         segmentation: Polygons or run lengths, as in `fcn_keras.datasets.segmentations.draw_segmentation`; or a function
             from height and width to a mask.
-        key: Shapes of an image with the same key are one object.
+        key: Shapes of an image with the same key are one object. None is no object, such as the sky.
         crowd: Whether it is a group of objects that nobody separated (COCO).
-        thing: Whether it is an object. Sky and grass are none.
     """
 
     label: str
     segmentation: object
-    key: object
+    key: object = None
     crowd: bool = False
-    thing: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Sample:
         references: Names that the image may have. The first that exists counts.
         folder: Folder that the names are relative to.
         size: Height and width that the labels give, or None.
-        shapes: List of `Shape`, from the bottom to the top.
+        shapes: Sequence of `Shape`, from the bottom to the top.
         mask: File that holds the classes, or None.
         objects: File that holds the objects in different colours, or None.
         split: ``"train"``, ``"validation"``, ``"test"`` or None.
@@ -52,7 +50,7 @@ class Sample:
     references: tuple
     folder: pathlib.Path
     size: tuple | None = None
-    shapes: list = dataclasses.field(default_factory=list)
+    shapes: tuple = ()
     mask: pathlib.Path | None = None
     objects: pathlib.Path | None = None
     split: str | None = None
@@ -68,72 +66,56 @@ class Images:
 
     Example:
 
-    >>> Images("photos").find(("001.jpg",), pathlib.Path("photos"))  # doctest: +SKIP
-    PosixPath('photos/day/001.jpg')
+    >>> Images("/photos").find(sample)  # doctest: +SKIP
+    PosixPath('/photos/day/001.jpg')
     """
 
     def __init__(self, source):
-        self.source = pathlib.Path(source)
-        self.by_name, self.by_stem = collections.defaultdict(list), collections.defaultdict(list)
-        for path in list_images(self.source):
-            if not any(part.startswith("Segmentation") for part in path.relative_to(self.source).parts[:-1]):
-                self.by_name[_normalize(path.name)].append(path)
-                self.by_stem[_normalize(path.stem)].append(path)
+        self.source, self.by_name = source, collections.defaultdict(list)
+        for path in list_images(source):
+            *folders, name = _split(path.relative_to(source))
+            if not any(folder.startswith("Segmentation") for folder in folders):
+                for own in {name, pathlib.PurePath(name).stem}:
+                    self.by_name[own].append((path, (*folders, own)))
 
-    def find(self, references, folder):
-        """The image that a label file refers to.
+    def find(self, sample):
+        """The image file of a sample.
+
+        The name may lack the ending, and it may lack folders if it is clear without them. Of an absolute path or an
+        address, which are from another computer, the longest end that exists counts.
 
         Args:
-            references: Names, with or without the ending, with or without folders. Of an absolute path or an address,
-                which is from another computer, the longest end that exists counts.
-            folder: Folder that the names are relative to.
-
-        Returns:
-            The path.
+            sample: A `Sample`.
 
         Raises:
-            ValueError: If there is no such image, if there are several, or if a name leads out of the folder.
+            ValueError: If there is no such image, if there are several, or if a name or a link leads out of the folder.
         """
-        for reference in references:
-            parts = pathlib.PurePosixPath(_normalize(str(reference).replace("\\", "/"))).parts
+        for reference in sample.references:
+            parts = _split(str(reference).replace("\\", "/"))
             tails = [parts[start:] for start in range(len(parts))]
             if parts and parts[0] != "/" and ":" not in parts[0]:
-                near = pathlib.Path(os.path.normpath(folder / pathlib.Path(*parts)))
+                near = pathlib.Path(os.path.normpath(sample.folder.joinpath(*parts)))
                 if not near.is_relative_to(self.source):
+                    fix = "Fix: import the folder that holds the labels and the images."
+                    raise ValueError(f"the image {reference} lies outside of {self.source}. {fix}")
+                tails = [_split(near.relative_to(self.source)), parts]
+            for tail in filter(None, tails):
+                whole = tail[-1].lower().endswith(SUFFIXES)
+                found = [path for path, own in self.by_name[tail[-1]] if own[-len(tail) :] == tail]
+                found = [path for path in found if not whole or _split(path.name) == tail[-1:]]
+                if len(found) > 1:
+                    fix = "Fix: rename one of them, or import their folders one at a time."
+                    raise ValueError(f"the image {reference} may be {found[0]} or {found[1]}. {fix}")
+                if found and not found[0].resolve().is_relative_to(self.source.resolve()):
                     raise ValueError(
-                        f"the image {reference} lies outside of {self.source}. Fix: import the folder that holds the "
-                        "labels and the images."
+                        f"the image {found[0]} is a link that leads out of the folder. Fix: copy the file."
                     )
-                tails = [tuple(_normalize(part) for part in near.relative_to(self.source).parts)]
-                tails += [parts] if ".." not in parts else []
-            if found := next(filter(None, map(self._match, filter(None, tails))), None):
-                return self._choose(found, reference)
-        missing = explain_missing(folder / str(references[0])) if references else "No image is named."
-        raise ValueError(
-            f"the image {', '.join(map(str, references))} is missing. {missing} Fix: copy the images into "
-            f"{self.source}. Images inside of JSON files are not read."
-        )
-
-    def _match(self, tail):
-        """The images whose paths end with these parts. A name without the ending of an image may lack it."""
-        named = [path for path in self.by_name.get(tail[-1], ()) if self._is_in(path, tail[:-1])]
-        if tail[-1].lower().endswith(SUFFIXES):
-            return named
-        return named or [path for path in self.by_stem.get(tail[-1], ()) if self._is_in(path, tail[:-1])]
-
-    def _is_in(self, path, folders):
-        own = tuple(_normalize(part) for part in path.relative_to(self.source).parts[:-1])
-        return own[len(own) - len(folders) :] == folders
-
-    def _choose(self, found, reference):
-        if len(found) > 1:
-            raise ValueError(
-                f"the image {reference} may be {found[0]} or {found[1]}. Fix: rename one of them, or import their "
-                "folders one at a time."
-            )
-        if not found[0].resolve().is_relative_to(self.source.resolve()):
-            raise ValueError(f"the image {found[0]} is a link that leads out of the folder. Fix: copy the file.")
-        return found[0]
+                if found:
+                    return found[0]
+        missing = " or ".join(map(str, sample.references))
+        fix = f"Fix: copy the images into {self.source}; those inside of JSON files are not read."
+        why = explain_missing(sample.folder / missing) if len(sample.references) == 1 else ""
+        raise ValueError(f"the image {missing} is missing. {why} {fix}")
 
 
 def find_split(*names):
@@ -148,5 +130,5 @@ def find_split(*names):
     return "validation" if found in ("val", "valid") else found
 
 
-def _normalize(name):
-    return unicodedata.normalize("NFC", name)
+def _split(path):
+    return pathlib.PurePosixPath(unicodedata.normalize("NFC", pathlib.PurePath(path).as_posix())).parts

@@ -21,7 +21,10 @@ def find_names(folder):
 
     Example:
 
-    >>> find_names(user_path("nowhere"))
+    >>> import pathlib
+    >>> pathlib.Path("labels.txt").touch()
+    >>> find_names(pathlib.Path()).name
+    'labels.txt'
     """
     return next((folder / name for name in NAME_FILES if (folder / name).is_file()), None)
 

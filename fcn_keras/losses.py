@@ -85,7 +85,7 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         if self.reduction == "sum":
             return losses
         # Keras will divide by the number of all pixels, but we want to divide by the weight of the labelled ones.
-        return losses * ops.divide_no_nan(ops.cast(ops.size(losses), losses.dtype), ops.sum(weights))
+        return losses * ops.divide_no_nan(ops.cast(ops.size(losses), losses.dtype), self.total(ops.sum(weights)))
 
     def compute(self, labels, logits, class_weights):
         """The loss of each pixel, and its weight in the mean. Subclasses replace this.
@@ -109,19 +109,9 @@ class PixelCrossentropy(Renamed, keras.losses.Loss):
         )
         return ops.where(require(labels != -2, masks, message), labels, -1)
 
-    def sum_weights(self, masks, num_classes):
-        """The denominator of the mean: the number of labelled pixels, or the sum of their class weights.
-
-        Args:
-            masks: Tensor of labels, any shape. Labels that are not classes weigh nothing.
-            num_classes: Number of classes.
-
-        Returns:
-            A float32 scalar.
-        """
-        labels = to_class_ids(masks, num_classes, self.ignore_class)
-        weights = ops.convert_to_tensor(self.class_weights or [1.0] * num_classes, dtype="float32")
-        return ops.sum(ops.where(labels >= 0, ops.take(weights, ops.maximum(labels, 0)), 0.0))
+    def total(self, weight):
+        """The weight of all labelled pixels, given that of the batch. A loss over several devices adds them up."""
+        return weight
 
     def get_config(self):
         config = {"ignore_class": self.ignore_class, "reduction": self.reduction, "name": self.name}
@@ -186,8 +176,8 @@ class PixelDice(PixelCrossentropy):
     Example:
 
     >>> loss = PixelDice()
-    >>> round(float(loss([[[0, 255]]], [[[[99.0, 0.0], [0.0, 99.0]]]])), 4)  # class 0 is right, class 1 is nowhere
-    0.0
+    >>> round(float(loss([[[0, 255]]], [[[[99.0, 0.0], [0.0, 99.0]]]])), 4)  # 0 for class 0, 1 for the absent class
+    0.5
 
     Reference: Milletari et al., V-Net (3DV 2016), §3.
     """

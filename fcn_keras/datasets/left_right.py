@@ -2,10 +2,10 @@
 
 import re
 
-#: Words for left and right. Single letters count only if both classes of the pair exist.
-SIDES = (("left", "right"), ("l", "r"), ("왼쪽", "오른쪽"), ("왼", "오른"), ("좌측", "우측"), ("좌", "우"))
-_LETTERS = ("l", "r", "왼", "오른", "좌", "우")
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[가-힣]+|[^A-Za-z가-힣]+")
+SIDES = {"left": "right", "l": "r", "왼쪽": "오른쪽", "왼": "오른", "좌측": "우측", "좌": "우"}
+_OTHER = SIDES | {right: left for left, right in SIDES.items()}
+#: Words of a name, also of ``LeftEye``. Korean writes the side and the thing together, as in 왼쪽눈.
+_WORD = r"(?<![가-힣])(?:왼쪽|오른쪽|좌측|우측|왼|오른|좌|우)|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[가-힣]+|[^A-Za-z가-힣]+"
 
 
 def find_pairs(names):
@@ -22,15 +22,13 @@ def find_pairs(names):
     >>> find_pairs(["face", "left_eye", "right_eye", "ArmL", "ArmR", "leftover"])
     [(1, 2), (3, 4)]
     """
-    ids = {tuple(_split(name)): id_ for id_, name in enumerate(names)}
-    pairs = {}
+    ids = {_split(name): id_ for id_, name in enumerate(names)}
+    pairs = []
     for words, id_ in ids.items():
-        for place, word in enumerate(words):
-            for left, right in SIDES:
-                other = ids.get((*words[:place], _put(word, left, right), *words[place + 1 :]))
-                if other is not None and other != id_:
-                    pairs[id_] = other
-    return sorted(pairs.items())
+        other = ids.get(tuple(_OTHER.get(word, word) for word in words))
+        if other not in (None, id_) and next(word for word in words if word in _OTHER) in SIDES:
+            pairs.append((id_, other))
+    return sorted(pairs)
 
 
 def find_sided(names):
@@ -48,8 +46,8 @@ def find_sided(names):
     ['left lane', 'ArmL', 'ArmR']
     """
     paired = {id_ for pair in find_pairs(names) for id_ in pair}
-    known = {word for pair in SIDES for word in pair if word not in _LETTERS}
-    return [name for id_, name in enumerate(names) if id_ in paired or any(_has(word, known) for word in _split(name))]
+    sided = [any(word in _OTHER and len(word) > 1 for word in _split(name)) for name in names]  # not "l" alone
+    return [name for id_, name in enumerate(names) if id_ in paired or sided[id_]]
 
 
 def require_pairs(names):
@@ -75,16 +73,4 @@ def require_pairs(names):
 
 
 def _split(name):
-    return [word.lower() for word in _WORD.findall(name)]
-
-
-def _has(word, known):
-    """Korean writes the words together, as in 왼쪽눈."""
-    return word in known or any(word.startswith(side) for side in known if side > "가")
-
-
-def _put(word, left, right):
-    """The word with the left side in place of the right one's, or None."""
-    if word == left:
-        return right
-    return right + word[len(left) :] if left > "가" and word.startswith(left) else None
+    return tuple(word.lower() for word in re.findall(_WORD, name))

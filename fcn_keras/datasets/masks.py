@@ -123,13 +123,11 @@ def _require_opaque(file):
 def _holds_colors(levels, classes):
     """Whether a grey file holds grey levels that are colours of classes. Ids and colours must not be confused."""
     present = set(np.unique(levels).tolist())
-    levels_of = [
-        color[0] if len(set(color)) == 1 else None for color in (*classes.colors, classes.void_color or (0, 1))
-    ]
-    if classes.grey or not present <= set(levels_of):
+    colors = [*enumerate(classes.colors), (VOID, classes.void_color or (0, 1))]
+    id_of = {color[0]: id_ for id_, color in colors if len(set(color)) == 1}
+    if classes.grey or not present <= id_of.keys():
         return classes.grey
-    ids = {level: VOID if id_ == len(classes.colors) else id_ for id_, level in enumerate(levels_of)}
-    if all(ids[level] == level for level in present) or not present <= {*range(len(classes.names)), VOID}:
+    if all(id_of[level] == level for level in present) or not present <= {*range(len(classes.names)), VOID}:
         return True
     raise ValueError(
         f"the grey levels {sorted(present)[:5]} of the mask are ids, and they are also colours of other classes in "

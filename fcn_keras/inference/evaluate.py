@@ -167,7 +167,7 @@ def evaluate_masks(data, predictions, split=None, binary=False):
     """
     from ..datasets.folder import read_folder  # here, because it imports TensorFlow, which other backends lack
 
-    layout, predictions = read_folder(data, binary=binary), user_path(predictions)
+    layout, predictions = read_folder(data, 1.0 if split is None else 0.2, binary), user_path(predictions)
     files = {predictions / f"{pair.name}.png": pair.mask for pair in layout.pairs if split in (None, pair.split)}
     missing = [str(file) for file in files if not file.exists()]
     if missing or not files:

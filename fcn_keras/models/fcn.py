@@ -3,14 +3,13 @@
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §4, Figure 3; *Hands-On Machine Learning*, Figures 14-27 and 14-28.
 """
 
-import keras
-
 from .. import geometry
 from . import backbones, fusion
 from .any_size import allow_any_size
 from .cloning import copy_weights
 from .feature_layers import add_stride_4
 from .image_input import apply_to_image
+from .segmentation_model import SegmentationModel
 
 STRIDES = (8, 16, 32)
 
@@ -195,7 +194,7 @@ def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_sca
     _require_maps(backbone)
     image, maps, geometries = apply_to_image(backbone, preprocessing, pad)
     options = {"finest": finest, "upsampling": upsampling, "skip_scales": skip_scales}
-    return keras.Model(image, fusion.fuse(maps, geometries, image, num_classes, **options), name=name)
+    return SegmentationModel(image, fusion.fuse(maps, geometries, image, num_classes, **options), name=name)
 
 
 def _require_maps(backbone):

@@ -21,6 +21,7 @@ from .backbones import unfreeze
 from .cloning import copy_weights
 from .feature_layers import find_feature_layers
 from .image_input import apply_to_image
+from .segmentation_model import SegmentationModel
 
 
 def make_fine_fcn(model, factor=1, features=32, name=None):
@@ -73,7 +74,7 @@ def make_fine_fcn(model, factor=1, features=32, name=None):
         scores, hidden = _add_step(scores, hidden, geometry, lower_map, target, classes, features)
         geometry = target
     logits = _upsample_beyond_image(scores, hidden, geometry, image, classes, factor)
-    finest = keras.Model(image, logits, name=name or f"fcn_x{factor}")
+    finest = SegmentationModel(image, logits, name=name or f"fcn_x{factor}")
     copy_weights(model, finest, replaced=_find_last_upsampling(layers, finest))
     return finest
 

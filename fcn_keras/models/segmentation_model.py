@@ -1,12 +1,21 @@
 """A model that knows the names and the colours of its classes, so that one `.keras` file is all that a user needs."""
 
+import warnings
+
 import keras
 import numpy as np
+
+from ..layers.preprocessing import Preprocessing
+
+ENOUGH = 8  # images that show which labels the masks hold
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class SegmentationModel(keras.Model):
     """A Functional model with the names and the colours of its classes. They are part of its `.keras` file.
+
+    Its `fit` warns if the first images are not in 0–255, or if the first masks of a net for two classes hold only 0 and
+    255, which is void. This works for arrays, and for a `tf.data.Dataset` of pairs.
 
     Args:
         inputs, outputs, name: As in `keras.Model`.
@@ -41,9 +50,50 @@ class SegmentationModel(keras.Model):
             if found is not None and len(found) != classes:
                 raise ValueError(f"Found {len(found)} {what} for a model of {classes} classes: expected one for each.")
 
+    def fit(self, x=None, y=None, *args, **kwargs):
+        if any(isinstance(layer, Preprocessing) for layer in self.layers):
+            x = _watch(x, y, 2 if self.output.shape[-1] <= 2 else None)
+        return super().fit(x, y, *args, **kwargs)
+
     def get_config(self):
         own = {"class_names": self.class_names, "palette": self.palette, "class_ids": self.class_ids}
         return {**super().get_config(), **own}
+
+
+def _watch(x, y, classes):
+    """Looks at the first of the caller's images and masks. Returns `x`; of a dataset, one that looks as it is read."""
+    images, labels = 0, set()
+
+    def look(image, mask):
+        nonlocal images
+        if not images and (0 < np.max(image) <= 1 or np.min(image) < 0):
+            warnings.warn(
+                f"The first images run from {np.min(image):g} to {np.max(image):g}: expected 0–255. Fix: pass images "
+                "without preprocessing, such as a division by 255, because the model itself preprocesses them.",
+                stacklevel=4,
+            )
+        if images < ENOUGH and classes == 2:
+            labels.update(np.unique(mask).tolist())
+            if images + len(image) >= ENOUGH and labels == {0, 255}:  # in one small batch it may be so by chance
+                warnings.warn(
+                    "The first masks hold only 0 and 255, and 255 is void, which the loss ignores. Fix: if 255 is the "
+                    "object, train on masks == 255; load(…, binary=True) reads such files.",
+                    stacklevel=4,
+                )
+        images += len(image)
+
+    spec = getattr(x, "element_spec", None)
+    if isinstance(spec, tuple) and len(spec) > 1 and all(hasattr(part, "shape") for part in spec):
+        import tensorflow as tf
+
+        def pass_on(*batch):
+            with tf.control_dependencies([tf.numpy_function(look, batch[:2], [])]):
+                return tuple(map(tf.identity, batch))
+
+        return x.map(pass_on)
+    if hasattr(x, "shape") and hasattr(y, "shape"):
+        look(np.asarray(x[: 8 * ENOUGH]), np.asarray(y[: 8 * ENOUGH]))
+    return x
 
 
 def with_classes(model, class_names, palette=None, class_ids=None):

@@ -32,46 +32,30 @@ def start_from(model, trained, class_names=None):
     Starts from 'fcn8s': its backbone. Not from its score_fr: the classes differ (2 there, 3 here).
     """
     trained = load_model(trained, compile=False) if isinstance(trained, str | os.PathLike) else trained
-    theirs, ours = (_find_parts(each) for each in (trained, model))
-    if theirs["preprocessing"] != ours["preprocessing"]:
+    for each in (trained, model):
+        if "backbone" not in [layer.name for layer in each.layers]:
+            raise ValueError(
+                f"Found model {each.name!r} without a layer named 'backbone': expected an FCN of this package."
+            )
+    known = {layer.name: layer for layer in _get_leaves(trained)}
+    inside = {layer.name for layer in _get_leaves(model.get_layer("backbone"))}
+    reason, found = _compare_classes(trained, model, class_names), {}
+    for layer in _get_leaves(model):
+        if layer.name in known and (layer.name in inside or not reason):
+            found[layer] = fit_weights(known[layer.name], layer)
+    left = [layer.name for layer in _get_leaves(model) if found.get(layer) is None]
+    modes = [[layer.mode for layer in each.layers if layer.name == "preprocessing"] for each in (trained, model)]
+    if modes[0] != modes[1] or inside.intersection(left):
         raise ValueError(
-            f"Cannot start from {trained.name!r}: its backbone gets images in the form {theirs['preprocessing']!r}, "
-            f"and that of the new net {ours['preprocessing']!r}. Fix: make the new net with the same backbone."
+            f"Cannot start from {trained.name!r}: it has another backbone. Fix: make the new net with the same "
+            "backbone and head."
         )
-    pairs = _pair_backbones(trained, theirs["backbone"], ours["backbone"])
-    reason = _compare_classes(trained, model, class_names)
-    after = [layer for layer in model.layers if layer.weights and layer is not ours["backbone"]]
-    known = {layer.name: layer for layer in trained.layers}
-    fits = [(layer, known.get(layer.name)) for layer in after]
-    fits = [(layer, twin) for layer, twin in fits if not reason and twin and fit_weights(twin, layer) is not None]
-    for layer, twin in [*pairs, *fits]:
-        layer.set_weights(fit_weights(twin, layer))
-    copied = ", ".join(["its backbone", *(layer.name for layer, _ in fits)])
-    left = ", ".join(layer.name for layer in after if layer not in [layer for layer, _ in fits])
-    told = f" Not from its {left}: {reason or 'they do not fit'}." if left else ""
+    found = {layer: weights for layer, weights in found.items() if weights is not None}
+    for layer, weights in found.items():
+        layer.set_weights(weights)
+    copied = ", ".join(["its backbone", *(layer.name for layer in found if layer.name not in inside)])
+    told = f" Not from its {', '.join(left)}: {reason or 'they do not fit'}." if left else ""
     return f"Starts from {trained.name!r}: {copied}.{told}"
-
-
-def _find_parts(model):
-    layers = {layer.name: layer for layer in model.layers}
-    if "backbone" not in layers:
-        raise ValueError(
-            f"Found model {model.name!r} without a layer named 'backbone': expected an FCN of this package."
-        )
-    return {"backbone": layers["backbone"], "preprocessing": getattr(layers.get("preprocessing"), "mode", None)}
-
-
-def _pair_backbones(trained, theirs, ours):
-    """The layers of a backbone that have weights, each with its twin."""
-    known = {layer.name: layer for layer in _get_leaves(theirs)}
-    pairs = [(layer, known.get(layer.name)) for layer in _get_leaves(ours)]
-    missing = [layer.name for layer, twin in pairs if twin is None or fit_weights(twin, layer) is None]
-    if missing:
-        raise ValueError(
-            f"Cannot start from {trained.name!r}: its backbone has no weights for {', '.join(missing[:3])}"
-            f"{' …' if len(missing) > 3 else ''}. Fix: make the new net with the same backbone and head."
-        )
-    return pairs
 
 
 def _get_leaves(model):

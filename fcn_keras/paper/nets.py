@@ -15,6 +15,7 @@ from keras import ops
 from .. import geometry
 from ..layers.preprocessing import Preprocessing
 from ..models import fusion
+from ..models.segmentation_model import SegmentationModel
 
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
@@ -168,7 +169,7 @@ def CaffeFCNAlexNet(num_classes=21, upsampling="frozen", width=1, name="voc_fcn_
     top = _add_fc6_fc7(_add_pool(x, "pool5"), 6, width)
     places = geometry.trace_outputs(keras.Model(image, top))
     logits = fusion.fuse([top], places, image, num_classes, upsampling=upsampling, padded=True)
-    return keras.Model(image, logits, name=name)
+    return SegmentationModel(image, logits, name=name)
 
 
 def _build_on_vgg(num_classes, upsampling, width, finest, skip_scales, name):
@@ -185,7 +186,7 @@ def _build_on_vgg(num_classes, upsampling, width, finest, skip_scales, name):
     places = geometry.trace_outputs(keras.Model(image, maps))
     options = {"finest": finest, "upsampling": upsampling, "skip_scales": skip_scales, "padded": True}
     logits = fusion.fuse(maps, places, image, num_classes, **options)
-    return keras.Model(image, logits, name=name)
+    return SegmentationModel(image, logits, name=name)
 
 
 def _pad_image():

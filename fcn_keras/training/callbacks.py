@@ -89,22 +89,13 @@ class WholeRun(keras.callbacks.Callback):
     def __init__(self, callbacks, model, epochs):
         super().__init__()
         self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs)
+        for hook in ("on_epoch_begin", "on_epoch_end", "on_train_batch_begin", "on_train_batch_end"):
+            setattr(self, hook, getattr(self.callbacks, hook))
         self.callbacks.on_train_begin()
 
     def end(self):
+        """Tells the callbacks that the run is over."""
         self.callbacks.on_train_end()
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.callbacks.on_epoch_begin(epoch, logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.callbacks.on_epoch_end(epoch, logs)
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.callbacks.on_train_batch_begin(batch, logs)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.callbacks.on_train_batch_end(batch, logs)
 
 
 def reseed_dropout(model, seed):

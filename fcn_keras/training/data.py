@@ -29,12 +29,9 @@ def require_checked(builder, force=False):
     findings = [Finding(**found) for found in builder.info.metadata.get("findings", [])]
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors and not force:
-        raise ValueError(
-            "The check found errors that would make the results wrong.\n"
-            + "\n".join(map(str, errors))
-            + "\nFix: correct "
-            "the data; `fcn-keras check` tells more. Or train in spite of them with --force (force=True)."
-        )
+        fix = "correct the data; `fcn-keras check` tells more. Or train in spite of them with --force (force=True)."
+        found = ["The check found errors that would make the results wrong.", *map(str, errors), f"Fix: {fix}"]
+        raise ValueError("\n".join(found))
     for finding in findings:
         print(finding, file=sys.stderr, flush=True)
     return {"forced": sorted({error.kind for error in errors})} if errors else {}

@@ -16,7 +16,7 @@ class RunFolder:
 
     Example:
 
-    >>> Run("runs/mine", None, None, None, None, ["road", "sky"], epochs=30).finished
+    >>> fcn_keras.training.Run("runs/mine", None, None, None, None, ["road", "sky"], epochs=30).finished
     False
     """
 
@@ -121,9 +121,9 @@ def copy_folder(directory):
 
     Example:
 
-    >>> import os
-    >>> os.listdir(copy_folder("runs/mine").name)
-    []
+    >>> with copy_folder("runs/mine") as path:
+    ...     len(list(pathlib.Path(path).iterdir()))
+    0
     """
     copy = tempfile.TemporaryDirectory()
     for name in ("config.json", "environment.json", "metrics.json", "checkpoint.npz", "last.keras", "best.keras"):

@@ -2,7 +2,6 @@
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from ..losses import PixelCrossentropy, PixelFocalCrossentropy
 
@@ -10,14 +9,11 @@ from ..losses import PixelCrossentropy, PixelFocalCrossentropy
 class _Global:
     """A mixin for losses that are means over labelled pixels: the mean runs over the pixels of all replicas."""
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        value = super().__call__(y_true, y_pred, sample_weight)
+    def total(self, weight):
         context = _get_replica_context()
-        if context is None or self.reduction == "sum":  # Keras adds up sums
-            return value
-        own = ops.cast(self.sum_weights(y_true, max(y_pred.shape[-1], 2)), value.dtype)  # one logit is two classes
-        share = ops.divide_no_nan(own, context.all_reduce("SUM", own))
-        return context.num_replicas_in_sync * share * value  # Keras divides by the number of replicas
+        if context is None:
+            return weight
+        return context.all_reduce("SUM", weight) / context.num_replicas_in_sync  # by which Keras divides the loss
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")

@@ -184,9 +184,8 @@ class Run(RunFolder):
     def _config(self):
         self.validation = ensure_length(self.validation, "validation")
         optional = {"patience": self.patience, "callbacks": [type(each).__name__ for each in self.callbacks]}
-        if self.devices is not None:
-            with distribution.scope(*self._engine) as optional["devices"]:
-                pass
+        with distribution.scope(*self._engine) as replicas:
+            optional["devices"] = replicas if self.devices is not None else None
         own = ("epochs", "seed", "validate_every", "monitor", "jit_compile")
         loss = keras.saving.serialize_keras_object(self.loss)
         return {
@@ -214,11 +213,10 @@ class Run(RunFolder):
         record = self._restore(state, made_of)
         if record["epoch"]:
             self._publish(model, record)  # because a run that was killed after its checkpoint has not done this
-        whole = WholeRun(self.callbacks, model, self.epochs) if self.callbacks else None
+        whole = WholeRun(self.callbacks, model, self.epochs)
         while record["epoch"] < self.epochs and not record.get("stopped"):
             self._one_epoch(model, state, record, whole)
-        if whole is not None:
-            whole.end()
+        whole.end()
         return self._finish(model, record)
 
     def _start(self):
@@ -239,7 +237,7 @@ class Run(RunFolder):
         model.compile(optimizer, loss=self.loss, metrics=[metric], jit_compile=self.jit_compile)
         return metric.variables
 
-    def _one_epoch(self, model, state, record, whole=None):
+    def _one_epoch(self, model, state, record, whole):
         epoch, started = record["epoch"], time.perf_counter()
         seed = self.seed + epoch
         data = self._batches(seed).apply(tf.data.experimental.assert_cardinality(self.steps))
@@ -251,8 +249,7 @@ class Run(RunFolder):
             print(f"{self.name} epoch {epoch + 1}/{self.epochs}")
         callback = RunCallback(self, state, record, started)
         # Each epoch has its own data, so its own `fit`. At its end, Keras puts averaged weights into the net.
-        bar, callbacks = int(self.verbose == 1), [callback, *logs.make_tensorboard(self.directory)]
-        callbacks += [] if whole is None else [whole]
+        bar, callbacks = int(self.verbose == 1), [callback, *logs.make_tensorboard(self.directory), whole]
         if self.devices is None:
             model.fit(data, epochs=epoch + 1, initial_epoch=epoch, verbose=bar, callbacks=callbacks, shuffle=False)
         else:

@@ -57,6 +57,8 @@ class StagedTraining:
             lambda: count_pixels(self.train(seed), len(class_names)), class_names
         )
         self.options = {"validate_every": 0, "samples": 0} | options
+        if self.options.get("devices") is not None:
+            raise ValueError("Found devices for staged training: expected None. Fix: train one net with train.")
         names = [stage.name for stage in self.recipe.stages]
         for name in names:
             start = STARTS_FROM.get(name)

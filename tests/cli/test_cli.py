@@ -168,6 +168,42 @@ def test_a_run_folder(trained):
     assert json.loads((trained / "config.json").read_text())["size"] == [64, 64]
 
 
+def test_options_that_control_the_training(monkeypatch, capsys):
+    asked = []
+
+    def stop(recipe, data, directory, **options):
+        asked.append((recipe, options))
+        raise ValueError("enough")
+
+    monkeypatch.setattr(training, "train", stop)
+    words = ["--no-flip", "--loss", "dice", "--patience", "3", "--devices", "GPU:0,GPU:1", "--init-from", "a.keras"]
+    main(["train", "shapes", *words, "--class-weights", "disc=2", "--class-weights", "a=b=0.5"])
+    recipe, options = asked[0]
+    assert recipe.augmentation == {"flip": False} and recipe.loss == "dice"
+    assert recipe.class_weights == {"disc": 2.0, "a=b": 0.5}
+    assert {name: options[name] for name in ("patience", "devices", "init_from")} == {
+        "patience": 3,
+        "devices": ["GPU:0", "GPU:1"],
+        "init_from": "a.keras",
+    }
+    main(["train", "shapes", "--exchange-sides", "--cache", "--class-weights", "0.5", "--devices", "all"])
+    recipe, options = asked[1]
+    assert recipe.augmentation == {"cache": True, "flip": "exchange"} and recipe.class_weights == 0.5
+    assert options["devices"] == "all" and options["patience"] is None and options["init_from"] is None
+    capsys.readouterr()
+    for words, message in (
+        (["--no-flip", "--exchange-sides"], "expected one of the two"),
+        (["--class-weights", "2"], "--class-weights 2: expected a number from 0 to 1"),
+        (["--class-weights", "nan"], "expected a number from 0 to 1"),
+        (["--class-weights", "=2"], "expected a number from 0 to 1, or a name and a weight"),
+        (["--class-weights", "disc=two"], "a name and a weight"),
+        (["--stages", "--init-from", "a.keras"], "--stages with --init-from"),
+    ):
+        assert main(["train", "shapes", *words]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert len(asked) == 2
+
+
 def test_evaluate_measures_what_the_run_measured(trained, data, capsys):
     words = ["evaluate", str(trained / "last.keras"), "shapes", "--data-dir", str(data)]
     assert main([*words, "--json"]) == 0

@@ -132,6 +132,72 @@ def child_jax_worker(folder, index):
     assert distribution.is_chief() == (index == 0)
 
 
+def trained_by_recipe(directory, devices=None, loss="crossentropy", interrupt=False):
+    """Trains a run in a folder, and interrupts it after its first epoch and continues it if asked."""
+    from little import BACKBONE
+
+    from fcn_keras.training import Recipe, train
+
+    recipe = Recipe(
+        backbone=BACKBONE,
+        weights=None,
+        epochs=2,
+        size=None,
+        scales=None,
+        ema=0.5,
+        class_weights={"b": 3},
+        loss=loss,
+        optimizer="sgd",
+        learning_rate=0.05,
+    )
+    distribution.find_engine(devices)  # before anything computes
+    options = {"class_names": ["a", "b", "c"], "samples": 0, "verbose": 0, "devices": devices}
+    for stop in [True, False] if interrupt else [False]:
+        stopping = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs, stop=stop: 1 / (1 - stop * epoch))
+        try:
+            run = train(recipe, (batches(), batches()), directory, callbacks=[stopping], **options)
+        except ZeroDivisionError:
+            assert stop
+    return run
+
+
+def read_run(directory):
+    """The nets and the numbers in the folder of a run."""
+    from fcn_keras.models import load_model
+
+    found = {f"weight{n}": each for n, each in enumerate(load_model(directory / "last.keras").get_weights())}
+    content = json.loads((directory / "metrics.json").read_text())
+    for epoch in content["record"]["history"]:
+        found |= {f"{name}{epoch['epoch']}": value for name, value in epoch.items() if name != "seconds"}
+    return found | {"mean_iou": content["mean_iou"]}
+
+
+def child_mirrored_train(folder):
+    import tensorflow as tf
+
+    two = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+    devices = ["CPU:0", "CPU:1"]
+    trained_by_recipe(folder / "mirrored", devices, interrupt=True)
+    trained_by_recipe(folder / "focal", devices, loss="focal")
+    for asked, options in ((devices, {"loss": "dice"}), ("none", {})):
+        try:
+            trained_by_recipe(folder / "refused", asked, **options)
+        except ValueError as error:
+            print(error)
+    try:
+        trained_by_recipe(folder / "focal", loss="focal")
+    except ValueError as error:
+        print(error)
+
+
+def child_worker_train(folder, index):
+    run = trained_by_recipe(folder / "workers", "all", interrupt=True)
+    assert (run.directory == folder / "workers") == (index == 0) and run.finished
+    if index:
+        np.savez(folder / "other.npz", **read_run(run.directory))
+
+
 # --- starting them ---
 
 
@@ -212,6 +278,27 @@ def test_data_parallel_on_jax_is_one_device(tmp_path):
     one = np.load(tmp_path / "jax_one.npz")
     for name in ("jax_two", "jax_worker0", "jax_worker1"):
         same(np.load(tmp_path / f"{name}.npz"), one)
+
+
+def test_a_run_on_two_devices_is_the_run_on_one(tmp_path):
+    told = outcome(start(tmp_path, "child_mirrored_train"))
+    trained_by_recipe(tmp_path / "one")
+    same(read_run(tmp_path / "mirrored"), read_run(tmp_path / "one"), 1e-4)
+    trained_by_recipe(tmp_path / "one_focal", loss="focal")
+    same(read_run(tmp_path / "focal"), read_run(tmp_path / "one_focal"), 1e-4)
+    assert json.loads((tmp_path / "mirrored" / "config.json").read_text())["devices"] == 2
+    assert "Found the loss PixelDice on several devices" in told and "Found devices='none'" in told
+    assert "devices is 2 there, None here" in told
+
+
+def test_a_run_on_two_workers_is_the_run_on_one(tmp_path):
+    children = [start(tmp_path, "child_worker_train", n, TF_CONFIG=text) for n, text in enumerate(cluster())]
+    for child in children:
+        outcome(child)
+    trained_by_recipe(tmp_path / "one")
+    expected = read_run(tmp_path / "one")
+    same(read_run(tmp_path / "workers"), expected, 1e-4)
+    same(dict(np.load(tmp_path / "other.npz")), expected, 1e-4)
 
 
 def test_refusals(monkeypatch):

@@ -11,14 +11,17 @@ import stand_ins
 import tensorflow as tf
 from little import BACKBONE, classifier
 
+from fcn_keras import losses
 from fcn_keras.layers import CropLike
+from fcn_keras.layers._keras import get_all_layers
 from fcn_keras.losses import PixelCrossentropy
+from fcn_keras.models import load_model
 from fcn_keras.models.backbones import Backbone, MiniVGG
 from fcn_keras.paper.solver import CVPR, RELEASED, CaffeSGD
 from fcn_keras.training import RECIPES, STAGED_RECIPES, Recipe, Stage, StagedRecipe, prepare_stages, train
 from fcn_keras.training.data import describe_splits, load_splits, prepare_splits
 from fcn_keras.training.fingerprints import hash_model
-from fcn_keras.training.recipes import DATA_FIELDS
+from fcn_keras.training.recipes import DATA_FIELDS, LOSSES
 
 NAMES = ["ground", "red"]
 SMALL = Recipe(
@@ -203,6 +206,61 @@ def test_class_weights_by_power_and_by_list():
     assert power == pytest.approx([(62.5 / 100) ** 0.5, (62.5 / 25) ** 0.5])
     assert dataclasses.replace(SMALL, class_weights=(1, 3)).make_loss(None).class_weights == [1.0, 3.0]
     assert SMALL.make_loss(None).class_weights is None
+
+
+def test_class_weights_by_name():
+    recipe = dataclasses.replace(SMALL, class_weights={"red": 3})
+    assert recipe.make_loss(None, NAMES).class_weights == [1.0, 3]
+    with pytest.raises(ValueError, match="class weights for 'Red', 'sky': expected names of classes.* ground, red"):
+        dataclasses.replace(SMALL, class_weights={"Red": 3, "sky": 1}).make_loss(None, NAMES)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_of_a_recipe_trains_and_is_recorded(loss, tmp_path):
+    recipe = dataclasses.replace(SMALL, loss=loss, class_weights={"red": 2}, epochs=1)
+    run = train(recipe, data(), tmp_path, class_names=NAMES, samples=0, verbose=0)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["loss"]["class"] == losses.LOSSES[loss].__name__ and config["loss"]["class_weights"] == [1, 2]
+    assert config["class_weights"] == {"red": 2} and run.finished
+    with pytest.raises(ValueError, match="other settings: loss is .* there"):
+        other = next(each for each in LOSSES if each != loss)
+        train(dataclasses.replace(recipe, loss=other), data(), tmp_path, class_names=NAMES, verbose=0)
+
+
+def test_names_of_losses_are_one_list():
+    assert tuple(losses.LOSSES) == LOSSES
+
+
+def test_a_run_starts_from_a_net_with_other_classes(tmp_path, capsys):
+    first = train(SMALL, data(), tmp_path / "first", class_names=NAMES, samples=0, verbose=0)
+    path = first.directory / "last.keras"
+    begun, names = [], ["ground", "red", "sky"]
+
+    class Begin(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            begun.append({layer.name: layer.get_weights() for layer in get_all_layers(self.model)})
+
+    options = {"class_names": names, "samples": 0, "verbose": 2, "init_from": path, "callbacks": [Begin()]}
+    run = train(SMALL, data(), tmp_path / "second", **options)
+    assert run.finished
+    told = capsys.readouterr().out
+    assert "Starts from 'fcn8s': its backbone. Not from its score_fr" in told and "(2 there, 3 here)" in told
+    convolutions = [each for each in get_all_layers(load_model(path).get_layer("backbone")) if each.weights]
+    convolutions = [each for each in convolutions if each.name.startswith("conv")]
+    for layer in convolutions:
+        for a, b in zip(layer.get_weights(), begun[0][layer.name], strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert len(convolutions) == 5 and not np.any(begun[0]["score_fr"][0])
+    assert "init_from" in json.loads((tmp_path / "second" / "config.json").read_text())
+    with pytest.raises(ValueError, match="other settings: init_from is .* there, None here"):
+        train(dataclasses.replace(SMALL, weights=None), data(), tmp_path / "second", **options | {"init_from": None})
+
+
+def test_the_augmentation_of_a_recipe_reaches_the_data(few_scenes):
+    recipe = dataclasses.replace(SMALL, size=(64, 64), scales=(1, 1), color=0, augmentation={"flip": "exchange"})
+    builders = prepare_splits("shapes", ("train", "validation"), data_dir=few_scenes)
+    with pytest.raises(ValueError, match="no pair of left and right in the class names: background, disc"):
+        load_splits(recipe, builders, ("train", "validation"))[0](1)
 
 
 @pytest.mark.parametrize(

@@ -516,8 +516,10 @@ def test_prolonging_may_be_killed_at_any_moment(name, tmp_path, monkeypatch):
 
 
 def falling(directory, **options):
-    """A run whose metric rises once and then stays."""
-    return run(directory, epochs=9, checkpoint_steps=0, optimizer=lambda *_: keras.optimizers.SGD(0.0), **options)
+    """A run whose metric never rises after the first epoch."""
+    stuck = run(directory, epochs=9, checkpoint_steps=0, **options)
+    stuck.measure = lambda model: {"loss": 1.0, "mean_iou": 0.5}
+    return stuck
 
 
 def test_patience_stops_early_and_an_interrupted_run_stops_at_the_same_epoch(tmp_path, capsys):

@@ -86,12 +86,14 @@ def _require_polygon(polygon, side):
 
 def _decode_runs(segmentation, height, width):
     size, counts = segmentation.get("size", [height, width]), segmentation.get("counts")
-    if list(size) != [height, width]:
+    if size not in ([height, width], (height, width)):
         raise ValueError(f"found run lengths of size {size}: expected {height}×{width}, the size of the image.")
     runs = _read_counts(counts) if isinstance(counts, str | bytes) else counts
     known = isinstance(runs, list) and all(isinstance(run, int) and run >= 0 for run in runs)
     if not known or sum(runs) != height * width:
-        raise ValueError(f"found run lengths that do not add up to {height}×{width} pixels: the file is damaged.")
+        raise ValueError(
+            f"found run lengths that do not add up to {height}×{width} pixels. Fix: export the file again."
+        )
     return np.repeat(np.arange(len(runs), dtype="uint32") % 2, runs).astype("uint8").reshape(width, height).T
 
 

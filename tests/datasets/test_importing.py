@@ -1,10 +1,12 @@
 """Exports of label tools, made here in their documented formats, become folders whose masks are right at every pixel."""
 
 import base64
+import functools
 import io
 import json
 import os
 import re
+import shutil
 
 import matplotlib.path
 import numpy as np
@@ -167,6 +169,8 @@ def test_coco_polygons_run_lengths_and_crowds(tmp_path):
         annotate(1, 7, {"size": list(SIZE), "counts": counts}, iscrowd=1),
         annotate(1, 3, [], bbox=[1, 1, 2, 2]),
     ]
+    for annotation in annotations:
+        annotation["id"] = 0  # scripts write such files
     write_json(source / "annotations" / "instances_default.json", coco({1: "a/1.jpg", 2: "b/1.jpg"}, annotations))
     for name in ("a", "b"):
         write_photo(source / "images" / name / "1.jpg", seed=ord(name))
@@ -343,6 +347,9 @@ def test_label_studio(tmp_path):
         region("polygon", {"points": points}, None),
         {"id": "c", "type": "choices", "value": {"choices": ["day"]}, "from_name": "when", "to_name": "image"},
     ]
+    results.append({"id": results[1]["id"], "type": "textarea", "value": {"text": ["dirty"]}})  # about a region
+    for result in results[2:4]:
+        del result["id"]  # of predictions that were accepted
     empty = {"id": 3, "data": {"image": "s3://bucket/b/사진.jpg?signature=1"}, "annotations": [{"result": []}]}
     open_ = {"id": 4, "data": {"image": "/data/upload/1/none.jpg"}, "annotations": []}
     write_json(source / "project.json", [task(1, results), empty, open_])
@@ -517,7 +524,7 @@ def test_roboflow(tmp_path):
 @pytest.mark.parametrize(
     ("image", "mask"),
     [("1.jpg", "1_mask.png"), ("images/1.jpg", "masks/1.jpg.png"), ("Images/1.png", "Masks/1.png"), ("a/1.jpg", "a/1_GT.tif"),
-     ("imgs/x/1.jpeg", "labels/x/1-label.bmp")],
+     ("imgs/x/1.jpeg", "labels/x/1-label.bmp"), ("images/1_label.jpg", "Masks/1_label.png")],
 )  # fmt: skip
 def test_names_with_suffixes(image, mask, tmp_path):
     source, target = tmp_path / "export", tmp_path / "my_data"
@@ -526,7 +533,7 @@ def test_names_with_suffixes(image, mask, tmp_path):
     (source / "classes.txt").write_text("ground\ncar\n")
     assert "fcn-keras import" in advise_import(source)
     import_labels(source, target)
-    (path,) = (target / "masks").rglob("1.*")
+    (path,) = (target / "masks").rglob("1*.*")
     assert path.read_bytes() == (source / mask).read_bytes() and path.suffix == os.path.splitext(mask)[1]
     assert len(check(target).class_names) == 2
 
@@ -614,6 +621,52 @@ def test_what_is_refused_is_named_and_leaves_nothing(name, tmp_path):
     with pytest.raises(ValueError, match=told):
         import_labels(source, tmp_path / "my_data")
     assert sorted(os.listdir(tmp_path)) == ["home", "secret.jpg"]
+
+
+ODD = [None, -1, "x", [], {}, 1e9, float("nan"), float("inf"), True, "../../etc/passwd", [[1]], {"a": 1}, "\0", 10**30]
+
+
+def find_nodes(content, path=()):
+    yield path
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in [*items][:20]:
+        yield from find_nodes(value, (*path, key))
+
+
+@pytest.mark.parametrize("tool", ["LabelMe", "COCO", "Label Studio"])
+def test_damaged_files_are_refused_or_imported_whole(tool, tmp_path):
+    """Values that are missing or odd, anywhere in the file: one line says what is wrong, and nothing is left behind."""
+    runs = {"size": list(SIZE), "counts": [700, 68]}
+    shapes = [shape("road", ONE, group=1), shape("car", ONE[::2], "rectangle"), shape("ball", ONE[:2], "circle")]
+    regions = [region("brush", {"rle": brush(box(2, 2, 9, 9))}), region("rectangle", percent(1, 1, 9, 9)),
+               region("polygon", {"points": ONE}), region("ellipse", {"x": 50, "y": 50, "radiusX": 10, "radiusY": 5})]  # fmt: skip
+    content = {
+        "LabelMe": labelme(shapes),
+        "COCO": coco({1: "1.jpg"}, [annotate(1, 3, [corners(2, 2, 9, 9)]), annotate(1, 7, runs, iscrowd=1)]),
+        "Label Studio": [task(1, regions)],
+    }[tool]
+    source, target = tmp_path / "export", tmp_path / "my_data"
+    write_photo(source / "1.jpg")
+    generator, refused = np.random.default_rng(0), 0
+    paths = [path for path in find_nodes(content) if path]
+    for _ in range(70):
+        damaged = json.loads(json.dumps(content))
+        *path, last = paths[generator.integers(len(paths))]
+        place = functools.reduce(lambda inside, key: inside[key], path, damaged)
+        if generator.random() < 0.3:
+            del place[last]
+        else:
+            place[last] = ODD[generator.integers(len(ODD))]
+        write_json(source / "x.json", damaged)
+        try:
+            import_labels(source, target)
+            assert masks_of(target)["1"].shape == SIZE
+            shutil.rmtree(target)
+        except ValueError as error:
+            refused += 1
+            assert "Fix:" in str(error) or "expected" in str(error), error
+        assert os.listdir(tmp_path) == ["export"]
+    assert 10 < refused < 60
 
 
 def test_links_that_lead_out_are_not_followed(tmp_path):

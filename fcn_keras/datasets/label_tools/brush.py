@@ -30,19 +30,20 @@ def decode_brush(code, height, width):
     try:
         bits = np.unpackbits(np.array(code, "uint8"))
     except (OverflowError, ValueError, TypeError) as error:
-        raise ValueError("a brush stroke is damaged: expected integers in 0–255.") from error
+        raise ValueError("a brush stroke is damaged: expected integers in 0–255. Fix: export it again.") from error
     text, place, out, start = (bits + ord("0")).tobytes(), 0, np.zeros(4 * height * width, "uint8"), 0
 
     def read(count):
         nonlocal place
         place += count
         if place > len(text):
-            raise ValueError("a brush stroke is damaged: it ends too early.")
+            raise ValueError("a brush stroke is damaged: it ends too early. Fix: export it again.")
         return int(text[place - count : place], 2)
 
     count, word, lengths = read(32), read(5) + 1, [read(4) + 1 for _ in range(4)]
     if count != out.size or word != 8:
-        raise ValueError(f"a brush stroke has {count} values of {word} bits: expected {out.size} of 8 bits.")
+        found = f"{count} values of {word} bits: expected {out.size} of 8 bits"
+        raise ValueError(f"a brush stroke has {found}. Fix: take the image that was labelled.")
     while start < count:
         repeated, end = read(1), min(start + 1 + read(lengths[read(2)]), count)
         value = read(8 if repeated else 8 * (end - start))

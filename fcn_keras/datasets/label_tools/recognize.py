@@ -138,17 +138,17 @@ def pair_names(source):
         in_masks = any(MASK_FOLDER.fullmatch(folder) for folder in folders)
         place = tuple(f for f in folders if not MASK_FOLDER.fullmatch(f) and not IMAGE_FOLDER.fullmatch(f))
         if path.suffix.lower() in MASK_SUFFIXES and (in_masks or short != stem):
-            masks.append((path, place, short, in_masks))
+            cuts = [match.start() for match in re.finditer("[_-]", short) if in_masks]
+            masks.append((path, place, [stem, short, *(short[:cut] for cut in reversed(cuts))]))
         elif (place, stem) in images:
             problems.append(f"{path} has the name of {images[place, stem]}")
         else:
             images[place, stem] = path
-    for path, place, short, in_masks in masks:
-        ends = [len(short), *(match.start() for match in reversed([*re.finditer("[_-]", short)]) if in_masks)]
-        stem = next((short[:end] for end in ends if (place, short[:end]) in images), None)
+    for path, place, stems in masks:
+        stem = next((stem for stem in stems if (place, stem) in images), None)
         if stem is None:
             problems.append(f"{path} has no image")
             continue
-        label = re.sub(r"-\d+$", "", short[len(stem) + 1 :]) or None
+        label = re.sub(r"-\d+$", "", stems[1][len(stem) + 1 :]) or None
         found.setdefault(images[place, stem], {}).setdefault(label, []).append(path)
     return sorted(found.items()), problems

@@ -55,7 +55,8 @@ def read_shapes(source, tool):
                 read = _read_labelme if tool == "LabelMe" else _read_label_studio
                 samples += read(path, content, left_out)
         except (OSError, ValueError, RecursionError) as error:  # JSON's errors are ValueErrors
-            raise ValueError(f"{path} cannot be read: {error}") from error
+            fix = "" if "Fix:" in str(error) else " Fix: correct the label, or export it again."
+            raise ValueError(f"{path} cannot be read: {error}{fix}") from error
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(
                 f"{path} lacks the structure of {tool}'s JSON ({error!r}). Fix: export it again."
@@ -76,13 +77,13 @@ def _read_labelme(path, content, left_out):
         if segmentation is None:
             left_out[NO_AREA] += 1
         else:
-            shapes.append(Shape(label, segmentation, number if group is None else (label, group)))
+            shapes.append(Shape(label, segmentation, number if group is None else (label, str(group))))
     size = content.get("imageHeight"), content.get("imageWidth")
     yield Sample(str(path), (content["imagePath"],), path.parent, size if all(size) else None, tuple(shapes))
 
 
 def _get_labelme_segmentation(shape):
-    kind, points = shape.get("shape_type") or "polygon", np.asarray(shape["points"], "float64").reshape(-1, 2)
+    kind, points = shape.get("shape_type") or "polygon", _read_points(shape["points"])
     if kind == "mask":
         return functools.partial(_place_png, shape["mask"], points[0].astype(int))
     if kind == "circle":
@@ -92,6 +93,16 @@ def _get_labelme_segmentation(shape):
     elif kind not in ("polygon", "rectangle", "oriented_rectangle"):
         return None
     return [points.ravel().tolist()]
+
+
+def _read_points(values):
+    try:
+        points = np.asarray(values, "float64").reshape(-1, 2)
+    except (TypeError, ValueError):
+        points = np.array([np.nan])
+    if not (np.abs(points) < 1e9).all():
+        raise ValueError(f"found the points {str(values)[:40]}: expected pairs of numbers.")
+    return points
 
 
 def _get_corners(left, top, right, bottom):
@@ -114,9 +125,9 @@ def _place_png(text, corner, height, width):
 def _read_coco(path, content, names, images, left_out):
     """Adds a file to `names`, a dict from id to name, and to `images`: files of objects and of stuff share them."""
     for category in content["categories"]:
-        known = names.setdefault(category["id"], str(category["name"]))
-        if known != category["name"]:
-            raise ValueError(f"category {category['id']} is {category['name']!r}, in another file {known!r}.")
+        name = str(category["name"])
+        if names.setdefault(category["id"], name) != name:
+            raise ValueError(f"category {category['id']} is {name!r}, in another file {names[category['id']]!r}.")
     shapes_of = {}
     for image in content["images"]:
         size = (image["height"], image["width"]) if image.get("height") else None
@@ -130,9 +141,10 @@ def _read_coco(path, content, names, images, left_out):
                 f"annotation {id_} has image {image} and category {category}, which the file does not list."
             )
         if annotation.get("segmentation"):
-            key = None if "stuff" in path.name else id_
+            key = None if "stuff" in path.name else (path, number)
             shape = Shape(names[category], annotation["segmentation"], key, bool(annotation.get("iscrowd")))
-            shapes_of[image][id_, category] = shape  # files of objects and of keypoints repeat each other
+            same = id_, category, hash(str(shape.segmentation))  # files of objects and of keypoints repeat each other
+            shapes_of[image].setdefault(same, shape)
         else:
             left_out["objects that have only a box"] += 1
 
@@ -164,39 +176,34 @@ def _get_names(address):
 
 
 def _read_results(results, place, left_out):
-    labels_of = {}
-    for result in results:
-        found = (value for key, value in result.get("value", {}).items() if key.lower().endswith("labels"))
-        labels_of[result.get("id")] = next(found, None) or labels_of.get(result.get("id"), [])
-    used = set()
+    regions = {}  # id → labels, shape, rotation. Some versions write a region twice, with and without its label
     for number, result in enumerate(results):
-        labels, segmentation = labels_of[result.get("id")], _get_studio_segmentation(result)
-        if segmentation is None or not labels:
-            left_out[NO_AREA] += bool(labels) or segmentation is not None
-        elif len(labels) > 1 or result.get("image_rotation"):
+        found = (value for key, value in result.get("value", {}).items() if key.lower().endswith("labels"))
+        new = next(found, []), _get_studio_segmentation(result), result.get("image_rotation")
+        known = regions.get(result.get("id", number), (None, None, None))
+        regions[result.get("id", number)] = tuple(old or found for old, found in zip(known, new, strict=True))
+    for id_, (labels, segmentation, rotation) in regions.items():
+        if not labels or segmentation is None:
+            left_out[NO_AREA] += bool(labels) or segmentation is not None  # neither: a choice or a text
+        elif len(labels) > 1 or rotation:
             found = f"the labels {labels}" if len(labels) > 1 else "a rotated image"
-            raise ValueError(
-                f"{place} has {found}: expected one label, and an image that is not rotated. Fix: correct it."
-            )
-        elif result.get("id", number) not in used:  # some versions write a region twice, with and without its label
-            used.add(result.get("id", number))
-            yield Shape(str(labels[0]), segmentation, number)
+            raise ValueError(f"{place} has {found}: expected one label, and an upright image. Fix: correct it.")
+        else:
+            yield Shape(str(labels[0]), segmentation, id_)
 
 
+@np.errstate(invalid="ignore")  # `draw_segmentation` refuses what is not a number
 def _get_studio_segmentation(result):
-    value, scale = (
-        result.get("value", {}),
-        np.array([result.get("original_width", 0), result.get("original_height", 0)]) / 100,
-    )
+    value, scale = result.get("value", {}), [result.get(f"original_{side}", 0) / 100 for side in ("width", "height")]
     if "rle" in value:
         return functools.partial(decode_brush, value["rle"])
-    corner = np.array([value.get("x", 0), value.get("y", 0)], "float64")  # all numbers are percentages
+    corner = _read_points([value.get("x", 0), value.get("y", 0)])  # all numbers are percentages
     if "points" in value:
-        points = np.asarray(value["points"], "float64").reshape(-1, 2) - corner
+        points = _read_points(value["points"]) - corner
     elif "radiusX" in value:
-        points = CIRCLE * [value["radiusX"], value["radiusY"]]
+        points = CIRCLE * _read_points([value["radiusX"], value["radiusY"]])
     elif "height" in value:
-        points = _get_corners(0, 0, value["width"], value["height"])
+        points = _get_corners(0, 0, *_read_points([value["width"], value["height"]])[0])
     else:
         return None
     angle = np.deg2rad(value.get("rotation") or 0)  # clockwise, as seen

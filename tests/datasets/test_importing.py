@@ -472,6 +472,18 @@ def test_cvat_without_images(tmp_path):
     assert import_labels(tmp_path / "export", tmp_path / "my_data")["images"] == 1
 
 
+def test_cvat_colors(tmp_path):
+    ids, _ = write_cvat(tmp_path / "export")
+    labelmap = tmp_path / "export" / "labelmap.txt"
+    labelmap.write_text(LABELMAP.replace("background:0,0,0::\n", ""))  # what nobody labelled is black all the same
+    import_labels(tmp_path / "export", tmp_path / "a")
+    assert lines_of(tmp_path / "a" / "classes.txt") == ["background", "road", "big car"]
+    np.testing.assert_array_equal(masks_of(tmp_path / "a")["a/1"], ids)
+    labelmap.write_text(LABELMAP.replace("10,20,200", "10,20,201"))
+    with pytest.raises(ValueError, match=r"SegmentationClass/a/1.png: .*colours of no class: \(10, 20, 200\)"):
+        import_labels(tmp_path / "export", tmp_path / "b")
+
+
 def test_voc_with_its_lists(tmp_path):
     source, target = tmp_path / "export", tmp_path / "my_data"
     for number, split in enumerate(("train", "val", "test")):

@@ -27,7 +27,8 @@ def draw(sample, path, names, classes=None):
         classes: The `fcn_keras.datasets.classes.Classes` that the file of the mask holds, or None.
 
     Returns:
-        uint8 array ``(H, W)`` of ids, in which void is 255; and a list of objects, each as ``(id, crowd, mask)``.
+        uint8 array ``(H, W)`` of ids, in which void is 255; and a list of objects, as annotations in COCO's format.
+        Objects are stored as run lengths, because the masks of many objects would fill the memory.
 
     Raises:
         ValueError: If the labels and the image differ in size, or if files or shapes are damaged.
@@ -39,77 +40,68 @@ def draw(sample, path, names, classes=None):
     with _explain(path), PIL.Image.open(path, formats=FORMATS) as file:
         stored, orientation = (file.height, file.width), read_orientation(file)
     shown = stored[::-1] if orientation > 4 else stored
-    ids, objects = (None, None) if sample.mask is None else _read_files(sample, names, classes)
+    ids = None if sample.mask is None else _read_ids(sample, names, classes)
     told = (sample.size or shown) if ids is None else ids.shape
-    if told not in (shown, stored):
+    if told not in (shown, stored):  # before anything is drawn, because a file could tell any size
         sizes = f"{shown[0]}×{shown[1]}, its labels {told[0]}×{told[1]}"
         raise ValueError(f"the image {path} is {sizes}. Fix: take the image that was labelled.")
-    if ids is None:  # only now, because the files could tell any size
-        ids, objects = _draw_shapes(sample, shown if told == shown else stored, names)
-    if ids.shape == shown:
-        return ids, objects
-    return _turn(ids, orientation), [(id_, crowd, _turn(mask, orientation)) for id_, crowd, mask in objects]
-
-
-def encode(id_, crowd, mask):
-    """An annotation in COCO's format, whose mask is stored as run lengths.
-
-    Args:
-        id_: The class id.
-        crowd: Whether it is a group of objects.
-        mask: uint8 array ``(H, W)`` of 0 and 1.
-
-    Returns:
-        A dict.
-
-    Example:
-
-    >>> encode(1, False, np.ones((2, 3), "uint8"))["bbox"]
-    [0.0, 0.0, 3.0, 2.0]
-    """
-    tools = import_pycocotools("mask")
-    runs = tools.encode(np.asfortranarray(mask))
-    box, area = tools.toBbox(runs).tolist(), int(tools.area(runs))
-    runs = {"size": list(mask.shape), "counts": runs["counts"].decode()}
-    return {"category_id": id_, "iscrowd": int(crowd), "segmentation": runs, "area": area, "bbox": box}
-
-
-def _draw_shapes(sample, size, names):
-    ids, objects = np.zeros(size, "uint8"), {}
+    size, orientation = (shown, 1) if told == shown else (stored, orientation)
+    objects = {}
+    if ids is not None:
+        ids = _turn(ids, orientation)
+        for color, mask in _read_objects(sample, ids, orientation):
+            objects[color] = int(ids[mask > 0][0]), False, [_encode(mask)]
+        return ids, [_annotate(*one) for one in objects.values()]
+    ids = np.zeros(shown, "uint8")
     for shape in sample.shapes:
-        is_function = callable(shape.segmentation)
-        mask = shape.segmentation(*size) if is_function else draw_segmentation(shape.segmentation, *size)
+        function = shape.segmentation if callable(shape.segmentation) else None
+        mask = function(*size) if function else draw_segmentation(shape.segmentation, *size)
+        mask = _turn(mask, orientation)
         id_ = VOID if shape.label.lower() in IGNORED else names.index(shape.label)
         ids[mask > 0] = id_
         if shape.key is not None and 0 < id_ < VOID:
-            whole = objects.setdefault(shape.key, (id_, shape.crowd, np.zeros(size, "uint8")))[2]
-            np.maximum(whole, mask, out=whole)
-    return ids, list(objects.values())
+            objects.setdefault(shape.key, (id_, shape.crowd, []))[2].append(_encode(mask))
+    return ids, [_annotate(*one) for one in objects.values()]
 
 
-def _read_files(sample, names, classes):
+def _read_ids(sample, names, classes):
     id_of = np.full(256, VOID, "uint8")
     id_of[: len(names)] = [names.index(name) for name in classes.names]
-    ids = id_of[read_mask(sample.mask, classes)]
+    return id_of[read_mask(sample.mask, classes)]
+
+
+def _read_objects(sample, ids, orientation):
+    """Yields each colour of the file of objects, and its mask: the pixels of its most frequent class."""
     if sample.objects is None:
-        return ids, []
+        return
     with _explain(sample.objects), PIL.Image.open(sample.objects, formats=FORMATS) as file:
-        colors = np.asarray(file.convert("RGB")).astype("int64") @ np.array([1 << 16, 1 << 8, 1])
+        colors = (np.asarray(file.convert("RGB")) @ np.array([1 << 16, 1 << 8, 1])).astype("int32")
+    colors = _turn(colors, orientation)
     if colors.shape != ids.shape:
         raise ValueError(f"{sample.objects} and {sample.mask} differ in size. Fix: export them again.")
     colors[(ids == 0) | (ids == VOID)] = 0
-    objects = []
-    for color in np.unique(colors[colors > 0]):
-        id_ = int(np.bincount(ids[colors == color]).argmax())
-        objects.append((id_, False, ((colors == color) & (ids == id_)).astype("uint8")))
-    return ids, objects
+    for color in np.unique(colors[colors > 0]).tolist():
+        own = colors == color
+        yield color, (own & (ids == np.bincount(ids[own]).argmax())).astype("uint8")
+
+
+def _encode(mask):
+    return import_pycocotools("mask").encode(np.asfortranarray(mask))
+
+
+def _annotate(id_, crowd, runs):
+    tools = import_pycocotools("mask")
+    whole = tools.merge(runs)
+    counts = {"size": [int(side) for side in whole["size"]], "counts": whole["counts"].decode()}
+    about = {"area": int(tools.area(whole)), "bbox": tools.toBbox(whole).tolist()}
+    return {"category_id": id_, "iscrowd": int(crowd), "segmentation": counts, **about}
 
 
 def _turn(array, orientation):
     """Turns an array as EXIF turns an image with this orientation."""
     image = PIL.Image.fromarray(array)
     image.getexif()[0x0112] = orientation
-    return np.asarray(PIL.ImageOps.exif_transpose(image))
+    return np.array(PIL.ImageOps.exif_transpose(image))
 
 
 @contextlib.contextmanager

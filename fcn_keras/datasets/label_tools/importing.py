@@ -18,7 +18,7 @@ from ..._files import PARTIAL, explain_missing, user_path, write_json, write_tex
 from ..check.layouts import split_by_hash
 from ..classes import read_classes, voc_palette
 from ..progress import track
-from .drawing import IGNORED, draw, encode
+from .drawing import IGNORED, draw
 from .masks import find_names, read_masks
 from .recognize import IMAGE_FOLDER, NAMES, recognize
 from .samples import Images, find_split
@@ -149,7 +149,7 @@ class _Import:
         picture = PIL.Image.fromarray(ids)
         picture.putpalette(voc_palette().tobytes())
         picture.save(mask)
-        self.objects[name] = relative, ids.shape, [one for one in itertools.starmap(encode, objects) if one["area"]]
+        self.objects[name] = relative, ids.shape, [one for one in objects if one["area"]]
         self.left_out["objects that cover no pixel"] += len(objects) - len(self.objects[name][2])
 
     def _write_names(self):

@@ -59,14 +59,12 @@ def _read_voc(source):
     if classes.colors and (0, 0, 0) not in (*classes.colors, classes.void_color):  # what nobody labelled is black
         named, colors = ("background", *classes.names), ((0, 0, 0), *classes.colors)
         classes = dataclasses.replace(classes, names=named, colors=colors)
-    lists = (root / "ImageSets" / "Segmentation").glob("*.txt")
+    lists = sorted((root / "ImageSets" / "Segmentation").glob("*.txt"))
     splits = {name: split for path in lists if (split := find_split(path.stem)) for name in read_list(path)}
     samples = []
     for mask in list_images(masks, (".png",)):
-        name, objects = (
-            mask.relative_to(masks).with_suffix("").as_posix(),
-            root / "SegmentationObject" / mask.relative_to(masks),
-        )
+        own = mask.relative_to(masks)
+        name, objects = own.with_suffix("").as_posix(), root / "SegmentationObject" / own
         objects = objects if objects.is_file() else None
         samples.append(Sample(str(mask), (name,), root / "JPEGImages", None, (), mask, objects, splits.get(name)))
     return samples, classes
@@ -87,21 +85,18 @@ def _read_pairs(source):
     for image, masks in pairs:
         sample = functools.partial(Sample, str(image), (image.name,), image.parent)
         if None not in masks:
-            shapes = [
-                Shape(label, functools.partial(_read_object, path)) for label in sorted(masks) for path in masks[label]
-            ]
-            samples.append(sample(shapes=shapes))
+            files = [(label, path) for label in sorted(masks) for path in masks[label]]
+            samples.append(
+                sample(shapes=[Shape(label, functools.partial(_read_object, path)) for label, path in files])
+            )
         elif len(masks) == len(masks[None]) == 1:
             samples.append(sample(mask=masks[None][0]))
         else:
-            problems.append(
-                f"{image} has the masks {', '.join(path.name for paths in masks.values() for path in paths)}"
-            )
+            problems.append(f"{image} has {sum(map(len, masks.values()))} masks")
     if problems:
         expected = "Expected one image of a name and one mask of it, or one for each class, such as masks/001-car.png."
-        raise ValueError(
-            f"{'; '.join(problems[:5])}{' …' * (len(problems) > 5)}. {expected} Fix: rename or remove files."
-        )
+        found = "; ".join(problems[:5]) + " …" * (len(problems) > 5)
+        raise ValueError(f"{found}. {expected} Fix: rename or remove files.")
     names = find_names(source)
     return samples, names and read_classes(names)
 

@@ -1,5 +1,6 @@
 """The command ``evaluate``: measures a model, or masks that were made elsewhere, on a data set."""
 
+import functools
 import json
 import pathlib
 import re
@@ -14,6 +15,7 @@ from ._options import (
     DataDir,
     Flip,
     Json,
+    Model,
     Scales,
     Source,
     option,
@@ -22,13 +24,12 @@ from ._options import (
     silence_tensorflow,
 )
 
-LISTS = ("train.txt", "validation.txt", "val.txt", "test.txt")
 MINE = "the validation images only, because the model was trained on this folder"
 ALL = "all images, because the folder has no lists; if the model was trained on them, pass --split validation"
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A .keras file, or a name that `fcn-keras models` lists.")],
+    model: Model,
     data: Annotated[
         str | None, typer.Argument(help="A data set, or a folder of images/ and masks/. With --predictions, only this.")
     ] = None,
@@ -65,17 +66,15 @@ def evaluate(
         from ..inference import evaluate_masks
 
     if predictions:
-        result, notes = evaluate_masks(model, predictions, split, binary), []
+        result = evaluate_masks(model, predictions, split, binary)
         about = {"predictions": str(predictions), "data": model, "split": split or "all"}
     else:
         where = {"source": source, "data_dir": data_dir, "binary": binary}
         options = {"scales": tuple(scales or (1.0,)), "flip": flip, "tile": tile}
         options["verbose"] = int(sys.stdout.isatty() and not as_json)
         with redirect_progress(as_json):
-            result, about, notes = _measure(model, data, split, where, options)
+            result, about = _measure(model, data, split, where, options)
         about |= {"scales": scales or [1.0], "flip": flip}
-    for note in notes:
-        print(note, file=sys.stderr)
     if as_json:
         print(json.dumps(about | replace_nonfinite(result.summary()), indent=1))
     else:
@@ -85,29 +84,31 @@ def evaluate(
 
 
 def _measure(model, data, split, where, options):
-    """Returns the `Evaluation` of a model, a dict that says what was measured, and notes for the user."""
+    """Returns the `Evaluation` of a model, and a dict that says what was measured. Tells the user what it decided."""
     from .. import datasets
+    from ..datasets.check.layouts import LISTS
     from ..inference import evaluate
     from ..models import load_model
 
-    net, run, notes, whole = load_model(model), read_run(model), [], False
     name, where["source"] = datasets.resolve_data_set(data, where["source"])
+    net, run, whole, tell = load_model(model), read_run(model), False, functools.partial(print, file=sys.stderr)
     own = getattr(net, "class_names", None) or run.get("class_names")
-    if name == "folder" and split is None and not any((user_path(where["source"]) / file).exists() for file in LISTS):
+    lists = [user_path(where["source"] or ".") / f"{each}.txt" for each in ("val", *LISTS)]
+    if name == "folder" and split is None and not any(path.exists() for path in lists):
         trained = isinstance(run.get("data"), str) and user_path(run["data"]).resolve()
         whole = trained != user_path(where["source"]).resolve()
-        notes.append(f"Measured: {ALL if whole else MINE}.")
+        tell(f"Measured: {ALL if whole else MINE}.")
     split = split or "validation"
     builder = datasets.prepare(name, 1.0 if whole else datasets.find_config(name, split), **where)
     names = list(builder.info.metadata["class_names"])
     if own and own != names and all(re.fullmatch(r"class \d+", each) for each in names):
         if len(names) > len(own):
             raise ValueError(f"{data} holds ids up to {len(names) - 1}: expected 0–{len(own) - 1}, as in the model.")
-        notes.append(f"{data} has no classes.txt: its ids are taken as those of the model, {', '.join(own)}.")
+        tell(f"{data} has no classes.txt: its ids are taken as those of the model, {', '.join(own)}.")
         names = own
     elif own and own != names and sorted(own) == sorted(names):
-        notes.append("The model has the same classes in another order: they were matched by name.")
+        tell("The model has the same classes in another order: they were matched by name.")
     net.class_names = own
     result = evaluate(net, datasets.load(builder, split, batch=1), names, **options)
     images = builder.info.splits[split].num_examples
-    return result, {"model": str(model), "data": data, "split": "all" if whole else split, "images": images}, notes
+    return result, {"model": str(model), "data": data, "split": "all" if whole else split, "images": images}

@@ -22,7 +22,7 @@ def segment(
     probabilities: option(bool, "Also write the probabilities as a NumPy file, NAME.npy.", "--probabilities") = False,
     areas: option(bool, "Also write areas.json: the pixels of each class in each image.", "--areas") = False,
     threshold: option(
-        tuple[str, float] | None, "Choose this class, by name or id, from this probability on, such as: crack 0.3"
+        tuple[str, float] | None, "Choose this class from this probability on, such as: crack 0.3"
     ) = None,
     frames: option(bool, "Also write the mask of each frame of a video.", "--frames") = False,
     again: option(bool, "Overwrite files that exist already.", "--again") = False,

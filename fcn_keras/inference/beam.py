@@ -127,7 +127,7 @@ def _make_step(beam, model, root, output, palette, again, arguments):
                 mask = _require_below(output, str(pathlib.PurePath(name).with_suffix(".png")))
                 if again or not mask.exists():
                     ids = segment(self.model, path, progress=False, **arguments)
-                    write_mask(mask, ids, palette, getattr(self.model, "class_ids", None))
+                    write_mask(mask, ids, palette, getattr(self.model, "class_ids", None), made_by=self.model.name)
                     status = "done"
             except ValueError as error:
                 status = "bad"

@@ -38,8 +38,8 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None, t
         scales: Sizes, relative to the image, in which the model sees it, such as ``(0.75, 1, 1.25)``.
         flip: Whether the model also sees the image mirrored left to right.
         progress: Whether to show a progress bar. By default it is shown if the model runs more than once.
-        threshold: Pair of a class, by name or id, and a probability, such as ``("crack", 0.3)``: see
-            `choose_classes`. By default the largest probability decides.
+        threshold: Pair of a class and a probability, such as ``("crack", 0.3)``: see `choose_classes`. If the model has
+            no class names, the class is an id. By default the largest probability decides.
 
     Returns:
         Array ``(H, W)`` of class ids in ``[0, C)``, of the size of the image: ``uint8``, or ``int32`` when C > 255.
@@ -97,7 +97,7 @@ def find_threshold(threshold, classes, class_names=None):
     """Checks a threshold, and turns the name of its class into an id.
 
     Args:
-        threshold: Pair of a class, by name or id, and a probability; or None.
+        threshold: Pair of a class, by its name, or by its id if there are no names, and a probability; or None.
         classes: Number of classes.
         class_names: Names of the classes, or None.
 
@@ -116,7 +116,7 @@ def find_threshold(threshold, classes, class_names=None):
         return None
     name, least = threshold
     names = list(class_names or [])
-    id_ = names.index(name) if name in names else int(name) if str(name).isdecimal() else -1
+    id_ = names.index(name) if name in names else int(name) if not names and str(name).isdecimal() else -1
     if not 0 <= id_ < classes:
         known = ", ".join(names) or f"ids from 0 to {classes - 1}"
         raise ValueError(f"Found a threshold for the class {name!r}: expected one of {known}.")

@@ -116,4 +116,4 @@ def with_classes(model, class_names, palette=None, class_ids=None):
     (['road', 'sky'], 'fcn32s')
     """
     own = {"class_names": class_names, "palette": palette, "class_ids": class_ids}
-    return SegmentationModel(model.input, model.output, name=model.name, **own)
+    return SegmentationModel(model.inputs[0], model.outputs[0], name=model.name, **own)

@@ -64,10 +64,9 @@ def _get_leaves(model):
 
 def _compare_classes(trained, model, class_names):
     """Why the layers after the backbone cannot be copied; an empty text if the classes are the same."""
-    counts = trained.output.shape[-1], model.output.shape[-1]
-    if counts[0] != counts[1]:
-        return f"the classes differ ({counts[0]} there, {counts[1]} here)"
-    names = getattr(trained, "class_names", None), class_names or getattr(model, "class_names", None)
-    if None in names or list(names[0]) == list(names[1]):
+    there, here = trained.output.shape[-1], model.output.shape[-1]
+    theirs, ours = getattr(trained, "class_names", None), class_names or getattr(model, "class_names", None)
+    if there == here and (None in (theirs, ours) or list(theirs) == list(ours)):
         return ""
-    return f"the classes differ ({', '.join(names[0])} there)"
+    told = f"{', '.join(theirs)} there" if there == here else f"{there} there, {here} here"
+    return f"the classes differ ({told})"

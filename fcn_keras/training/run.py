@@ -250,10 +250,7 @@ class Run(RunFolder):
         callback = RunCallback(self, state, record, started)
         # Each epoch has its own data, so its own `fit`. At its end, Keras puts averaged weights into the net.
         bar, callbacks = int(self.verbose == 1), [callback, *logs.make_tensorboard(self.directory), whole]
-        if self.devices is None:
-            model.fit(data, epochs=epoch + 1, initial_epoch=epoch, verbose=bar, callbacks=callbacks, shuffle=False)
-        else:
-            distribution.fit(model, data, epoch + 1, epoch, callbacks, bar)
+        distribution.fit(model, data, epoch + 1, epoch, callbacks, bar)
         callback.restore()
         entry = callback.entry
         if self.verbose:

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 
+from .. import datasets
+from .._files import user_path
 from ..losses import count_pixels
 from ..models.loading import load_model
 from ..models.transfer import start_from
@@ -73,6 +75,7 @@ def train(
         if class_names is not None:
             raise ValueError(f"Found class_names for {data!r}, which has its own: expected none.")
         splits = splits or ("train", "validation")
+        data, source = datasets.resolve_data_set(data, source)
         builders = prepare_splits(data, splits, source=source, data_dir=data_dir, binary=binary)
         forced = require_checked(builders[0], force)
         options = {"class_ids": builders[0].info.metadata.get("class_ids"), **options}
@@ -81,6 +84,7 @@ def train(
         palette = metadata["palette"] if palette is None else palette
         batches, validation, counted = load_splits(recipe, builders, splits)
         settings = recipe.describe() | describe_splits(data, builders, splits) | forced
+        settings |= {"data": str(user_path(source).resolve())} if data == "folder" else {}
     else:
         others = {"source": source, "data_dir": data_dir, "splits": splits, "binary": binary or None}
         _require_pair(recipe, class_names, **others, force=force or None)

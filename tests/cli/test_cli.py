@@ -325,7 +325,8 @@ def test_a_folder_of_ones_own_is_trained_and_measured(tmp_path, capsys):
     assert json.loads((run / "config.json").read_text())["class_names"] == ["class 0", "class 1", "class 2"]
     Image.new("L", (60, 40), 1).save(root / "masks" / "01.png")  # other data: another run
     assert main(["train", str(root), "--directory", str(run), "--epochs", "1", *SMALL[:-2], *more]) == 2
-    assert "holds a run with other settings: prepared" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "holds a run with other settings: " in told and "; prepared is " in told
 
 
 # --- refusals ---

@@ -74,10 +74,10 @@ KILLED = """
 import os, pathlib, signal, sys
 from fcn_keras.inference import beam
 write = beam.write_mask
-def write_and_die(path, *mask_and_colors):
+def write_and_die(path, *mask_and_colors, **name):
     if len(list(pathlib.Path(sys.argv[3]).rglob("*.png"))) == 7:
         os.kill(os.getpid(), signal.SIGKILL)
-    write(path, *mask_and_colors)
+    write(path, *mask_and_colors, **name)
 beam.write_mask = write_and_die
 beam.segment_with_beam(*sys.argv[1:4])
 """

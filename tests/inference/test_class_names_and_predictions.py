@@ -184,6 +184,6 @@ def test_segment_writes_what_others_can_use(tmp_path, saved, model, capsys):
         assert areas == {"model": saved, "pixels": {str(photos / "a.png"): dict(zip(NAMES, counts, strict=True))}}
     same = segment(model, image, threshold=("blue", 0.3))
     assert same.tolist() == np.asarray(Image.open(out / "a.ids.png")).tolist()
-    for threshold in (("cat", 0.3), (7, 0.3), ("blue", 0), ("blue", 2)):
+    for threshold in (("cat", 0.3), (2, 0.3), ("2", 0.3), ("blue", 0), ("blue", 2)):
         with pytest.raises(ValueError, match="threshold"):
             segment(model, image, threshold=threshold)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from fcn_keras.inference.video import segment_video, segment_videos
+from fcn_keras.models import with_classes
 
 av = pytest.importorskip("av", reason="PyAV is not installed (the extra video)")
 
@@ -212,6 +213,20 @@ def test_masks_that_are_there_are_not_made_again(model, tmp_path):
         patch.setattr("fcn_keras.inference.video.segment", counting)
         list(segment_video(watched, tmp_path / "in.mp4", tmp_path / "out.mp4", masks=tmp_path / "m"))
     assert len(seen) == 2 and len(read_video(tmp_path / "out.mp4")[1]) == 3
+
+
+def test_frames_hold_the_values_of_the_users_masks_and_are_read_again(model, tmp_path):
+    own = with_classes(model, ["red", "green", "blue"], [(0, 0, 0), (255, 255, 0), (0, 255, 255)], [10, 255, 0])
+    write_video(tmp_path / "in.mp4", RED_GREEN_BLUE)
+    videos = []
+    for name in ("first", "again"):
+        list(
+            segment_video(own, tmp_path / "in.mp4", tmp_path / f"{name}.mp4", masks=tmp_path / "m", palette=own.palette)
+        )
+        masks = [pixels(tmp_path / "m" / f"{n:06d}.png") for n in range(3)]
+        assert [np.unique(mask).tolist() for mask in masks] == [[10], [255], [0]]
+        videos.append(read_video(tmp_path / f"{name}.mp4")[1])
+    np.testing.assert_array_equal(*videos)
 
 
 def test_videos_of_one_folder(model, tmp_path):

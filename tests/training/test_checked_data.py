@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -136,6 +137,24 @@ def test_a_trained_net_writes_the_ids_that_went_in(tmp_path):
     root = write(tmp_path / "mine", *WAYS["void first"])
     train(SMALL, str(root), tmp_path / "run", data_dir=tmp_path / "data", **QUICK)
     assert np.mean(segment(root, tmp_path, False)[0]) > 0.8
+
+
+def test_evaluate_knows_the_folder_that_a_run_was_trained_on(tmp_path, capsys, monkeypatch):
+    root = write(tmp_path / "mine", *WAYS["names"])
+    for name in ("train.txt", "validation.txt"):
+        (root / name).unlink()
+    monkeypatch.chdir(tmp_path)
+    recipe = ByHand(**{**vars(SMALL), "epochs": 1})
+    train(recipe, "mine", "run", data_dir=tmp_path / "data", **QUICK)
+    monkeypatch.chdir(root)  # elsewhere, "mine" would be another folder
+    shutil.copytree(root, tmp_path / "others")
+    for folder, told, split in (("mine", "the validation images only", "validation"), ("others", "all images", "all")):
+        words = [str(tmp_path / "run" / "last.keras"), str(tmp_path / folder), "--data-dir", str(tmp_path / "data")]
+        capsys.readouterr()
+        assert main(["evaluate", *words, "--json"]) == 0
+        out, err = capsys.readouterr()
+        found = json.loads(out)
+        assert told in err and found["split"] == split and (found["images"] == len(NAMES)) == (split == "all")
 
 
 def test_train_refuses_what_check_calls_an_error_and_force_is_recorded(tmp_path, capsys):

@@ -10,6 +10,7 @@ from ._options import Json
 from .check import check
 from .evaluate import evaluate
 from .export import export
+from .import_labels import import_labels
 from .models import models
 from .seg11valid import seg11valid
 from .segment import segment
@@ -57,7 +58,7 @@ def _list_refusals():
 def _register(function):
     """Registers a command. The function returns its exit status; an error that it raises becomes one line."""
 
-    @app.command(function.__name__)
+    @app.command("import" if function is import_labels else function.__name__)  # `import` is a keyword of Python
     @functools.wraps(function)
     def run(*args, **kwargs):
         try:
@@ -75,5 +76,5 @@ def _register(function):
         raise typer.Exit(status or 0)
 
 
-for function in (check, train, evaluate, segment, models, seg11valid, export, doctor):
+for function in (import_labels, check, train, evaluate, segment, models, seg11valid, export, doctor):
     _register(function)

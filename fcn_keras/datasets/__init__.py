@@ -35,11 +35,13 @@ _MODULES = (
     "download",
     "folder",
     "images",
+    "label_tools",
     "left_right",
     "masks",
     "pets",
     "pipeline",
     "samples",
+    "segmentations",
     "shapes",
     "voc",
 )

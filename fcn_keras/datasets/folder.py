@@ -29,6 +29,7 @@ from .builders import make_features, make_info, record_source
 from .check.checks import inspect_all, make_report
 from .check.layouts import LISTS, VALIDATION_SHARE, read_layout
 from .classes import Classes
+from .label_tools.recognize import advise_import
 from .masks import read_mask
 
 # Kinds of findings that make training impossible.
@@ -143,8 +144,10 @@ def read_folder(source, share=VALIDATION_SHARE, binary=False):
     missing = [name for name in ("images", "masks") if not (source / name).is_dir()]
     if missing:
         found = f"{source} lacks {' and '.join(missing)}." if source.exists() else explain_missing(source)
-        raise ValueError(f"{found} Fix: pass the folder that holds images/ and masks/.")
+        raise ValueError(advise_import(source) or f"{found} Fix: pass the folder that holds images/ and masks/.")
     layout = read_layout(source, "folder", share=share, binary=binary)
+    if not layout.pairs and (advice := advise_import(source)):
+        raise ValueError(advice)
     _require_none(layout.findings, source)
     return layout
 

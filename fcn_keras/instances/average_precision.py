@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..datasets.progress import track
-from .coco import import_pycocotools
+from ..datasets.segmentations import import_pycocotools
 from .inference import Instances, to_instances
 from .matching import CROWD
 

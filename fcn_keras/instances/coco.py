@@ -3,7 +3,6 @@
 Reference: Lin et al. (ECCV 2014), *Microsoft COCO*; its page "Data format": polygons, and run lengths for crowds.
 """
 
-import importlib
 import json
 
 import numpy as np
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from .._files import user_path
 from ..datasets.images import read_image
+from ..datasets.segmentations import draw_segmentation, import_pycocotools
 from ..training import fingerprints
 from .matching import CROWD
 from .sources import Source
@@ -45,13 +45,13 @@ def open_coco(annotations, images):
     for annotation in content["annotations"]:
         _require(annotation, ids, objects, annotations)
         objects[annotation["image_id"]].append(annotation)
+    import_pycocotools("mask")  # an error comes here, not in the middle of an epoch
     files = [(user_path(images) / image["file_name"], objects[image["id"]]) for image in content["images"]]
-    tools = import_pycocotools("mask")
 
     def example(number):
         path, own = files[number]
         pixels = read_image(path)
-        masks = [_draw_mask(tools, one["segmentation"], *pixels.shape[:2]) for one in own]
+        masks = [draw_segmentation(one["segmentation"], *pixels.shape[:2]) for one in own]
         classes = [CROWD if one.get("iscrowd") else ids[one["category_id"]] for one in own]
         empty = np.zeros((0, *pixels.shape[:2]), "uint8")
         return pixels, np.stack(masks) if masks else empty, np.array(classes, "int32")
@@ -70,32 +70,6 @@ def open_coco(annotations, images):
         "images": str(user_path(images).resolve()),
     }
     return Source(tf.data.Dataset.range(len(files)), decode, names, identity)
-
-
-def import_pycocotools(module):
-    """Imports a module of COCO's own tools.
-
-    Args:
-        module: ``"mask"``, ``"coco"`` or ``"cocoeval"``.
-
-    Returns:
-        The module.
-
-    Raises:
-        ImportError: If pycocotools is not installed.
-
-    Example:
-
-    >>> import_pycocotools("mask").__name__
-    'pycocotools.mask'
-    """
-    try:
-        return importlib.import_module(f"pycocotools.{module}")
-    except ImportError as error:
-        raise ImportError(
-            "COCO's masks and average precision need pycocotools, which is not installed. "
-            'Fix: pip install "fcn-keras[instances]".'
-        ) from error
 
 
 def _read_content(path):
@@ -119,13 +93,3 @@ def _require(annotation, ids, objects, path):
         raise ValueError(
             f"{name} has no segmentation: expected polygons or run lengths. Fix: remove objects that only have a box."
         )
-
-
-def _draw_mask(tools, segmentation, height, width):
-    if isinstance(segmentation, list):
-        runs = tools.merge(tools.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        runs = tools.frPyObjects(segmentation, height, width)
-    else:
-        runs = segmentation
-    return tools.decode(runs)

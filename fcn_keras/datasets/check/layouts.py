@@ -13,6 +13,7 @@ from ...layers.labels import VOID
 from .. import camvid, masks
 from ..classes import Classes, read_classes, read_lines
 from ..images import SUFFIXES, UNREAD, walk
+from ..label_tools.recognize import advise_import
 from ..voc import layout as voc
 from ..voc.lists import read_list
 from .finding_kinds import make_finding
@@ -78,18 +79,23 @@ def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE, binar
     seen = {
         "folder": (source / "images").is_dir() or (source / "masks").is_dir(),
         "camvid": (source / "trainannot").is_dir(),
-        "voc": root is not None,
+        "voc": root is not None and not (root / "labelmap.txt").exists(),  # CVAT's folder has its own classes
     }
     found = layout or next((name for name, here in seen.items() if here), None)
     if not seen.get(found):
         inside = ", ".join(sorted(path.name for path in source.iterdir())[:10]) or "nothing"
         raise ValueError(
-            f"{source} has no layout {layout or 'that is known'}: found {inside}; expected images/ and masks/, or "
+            ("" if layout else advise_import(source))
+            or f"{source} has no layout {layout or 'that is known'}: found {inside}; expected images/ and masks/, or "
             "CamVid's train, trainannot, val and valannot, or VOCdevkit/VOC2012."
         )
     if found == "voc":
-        return _read_voc(root)
-    return _read_camvid(source) if found == "camvid" else _read_folder(source, classes, share, binary)
+        read = _read_voc(root)
+    else:
+        read = _read_camvid(source) if found == "camvid" else _read_folder(source, classes, share, binary)
+    if not read.pairs and not layout and (advice := advise_import(source)):
+        raise ValueError(advice)
+    return read
 
 
 def split_by_hash(names, share=VALIDATION_SHARE):

@@ -115,3 +115,16 @@ def get_variable_index(optimizer, variable):
     1
     """
     return optimizer._get_variable_index(variable)
+
+
+def get_averaged_weights(optimizer):
+    """The variables in which an optimizer averages weights, in the order of the trainable weights.
+
+    Example:
+
+    >>> optimizer = keras.optimizers.SGD(use_ema=True)
+    >>> optimizer.build([keras.Variable(1.0)])
+    >>> len(get_averaged_weights(optimizer))
+    1
+    """
+    return optimizer._model_variables_moving_average

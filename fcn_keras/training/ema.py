@@ -2,6 +2,7 @@
 
 import contextlib
 
+from ..layers._keras import get_averaged_weights
 from .checkpoints import assign, copy_values
 
 
@@ -69,4 +70,4 @@ def start_optimizer_at(model, step):
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     optimizer.variables[0].assign(step)  # `iterations`, which Keras divides by the accumulated steps
     if uses_ema(model):
-        assign(optimizer._model_variables_moving_average, copy_values(model.trainable_variables))
+        assign(get_averaged_weights(optimizer), copy_values(model.trainable_variables))

@@ -43,6 +43,7 @@ def test_private_names_are_used_in_one_file():
         "_get_variable_index",
         "_inbound_nodes",
         "_keras_history",
+        "_model_variables_moving_average",
         "_nodes_by_depth",
     )
     assert found == {("layers/_keras.py", name) for name in names}
@@ -131,3 +132,16 @@ def test_get_variable_index(compiled):
     step = tf.function(optimizer.apply) if compiled else optimizer.apply
     step([tf.ones(variable.shape) for variable in variables])
     assert seen == [(0, (2,)), (1, (3,)), (2, (4,))]
+
+
+def test_model_variables_moving_average():
+    """`Optimizer._model_variables_moving_average` holds the averages, which start at the weights."""
+    variables = [keras.Variable(np.ones(size)) for size in (2, 3)]
+    optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.75)
+    optimizer.build(variables)
+    for _ in range(2):
+        optimizer.apply([tf.ones(variable.shape) for variable in variables])
+    found = _keras.get_averaged_weights(optimizer)
+    assert [average.shape for average in found] == [(2,), (3,)]
+    for average in found:  # the first step sets the average to 1 - 0.5, the second moves it a quarter to 0
+        np.testing.assert_allclose(average, 0.75 * 0.5, rtol=1e-6)

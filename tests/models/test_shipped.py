@@ -6,16 +6,14 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from PIL import Image
 
 import fcn_keras
-from fcn_keras import datasets, instances
+from fcn_keras import datasets
 from fcn_keras.datasets import samples
 from fcn_keras.models import shipped
 
 STAGES = ("fcn32s_mini_vgg_shapes", "fcn16s_mini_vgg_shapes", "fcn8s_mini_vgg_shapes")
 SEGMENTATION = [name for name in shipped.names() if name.startswith("fcn")]
-RESOLVERS = {"super_resolver_x2": 2, "super_resolver_x4": 4}
 
 
 def mean_iou(card):
@@ -24,8 +22,7 @@ def mean_iou(card):
 
 
 def test_the_names():
-    others = {"fcn8s_mobilenet_v2_voc", "mask_rcnn_mini_vgg_shapes", *RESOLVERS}
-    assert set(shipped.names()) == {*STAGES, *others}
+    assert set(shipped.names()) == {*STAGES, "fcn8s_mobilenet_v2_voc"}
 
 
 def test_all_together_take_at_most_16_mb():
@@ -92,30 +89,3 @@ def test_the_net_for_photographs_finds_the_cat_and_the_astronaut():
     astronaut = fcn_keras.segment(model, samples.photograph("astronaut"))
     assert (astronaut == model.class_names.index("person"))[100:400, 150:300].mean() > 0.5
     assert mean_iou(shipped.card("fcn8s_mobilenet_v2_voc")) >= 47
-
-
-def test_mask_rcnn_reaches_what_its_card_says():
-    model = fcn_keras.load_model("mask_rcnn_mini_vgg_shapes")
-    recipe = instances.MaskRCNNRecipe()
-    batches = instances.load("shapes", "validation[:40]", size=recipe.size, objects=recipe.objects, batch=recipe.batch)
-    found = instances.evaluate(model, batches)["masks"]["AP"]
-    card = float(re.search(r"\n\| masks \| ([\d.]+)", shipped.card("mask_rcnn_mini_vgg_shapes"))[1])
-    assert 100 * found == pytest.approx(card, abs=5)  # 40 of the 200 scenes
-
-
-@pytest.mark.parametrize(("name", "factor"), RESOLVERS.items())
-def test_super_resolvers_are_better_than_bicubic_interpolation(name, factor):
-    """PSNR by NumPy, on a photograph that the net has not learned from, reduced by Pillow."""
-    image = Image.fromarray(samples.photograph("astronaut"))
-    image = image.crop((0, 0, image.width - image.width % factor, image.height - image.height % factor))
-    low = image.resize((image.width // factor, image.height // factor), Image.Resampling.BICUBIC)
-    network = np.clip(np.round(fcn_keras.load_model(name)(np.asarray(low, "float32")[None])[0]), 0, 255)
-    bicubic = np.asarray(low.resize(image.size, Image.Resampling.BICUBIC), "float32")
-    truth = np.asarray(image, "float32")
-    ours, theirs = (10 * np.log10(255**2 / np.mean((found - truth) ** 2)) for found in (network, bicubic))
-    assert ours > theirs + 0.5
-
-
-def test_super_resolvers_are_no_nets_for_masks():
-    with pytest.raises(ValueError, match="returns maps of 40 x 60 for an image of 20 x 30"):
-        fcn_keras.segment(fcn_keras.load_model("super_resolver_x2"), np.zeros((20, 30, 3), "uint8"))

@@ -13,7 +13,7 @@ from little import BACKBONE, classifier
 
 from fcn_keras import losses
 from fcn_keras.layers import CropLike
-from fcn_keras.layers._keras import get_all_layers
+from fcn_keras.layers._keras import get_all_layers, get_averaged_weights
 from fcn_keras.losses import PixelCrossentropy
 from fcn_keras.models import load_model
 from fcn_keras.models.backbones import Backbone, MiniVGG
@@ -173,7 +173,7 @@ def test_each_epoch_may_start_from_the_averaged_weights(accumulate):
 
     class Compare(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            pairs = zip(model.trainable_variables, model.optimizer._model_variables_moving_average, strict=True)
+            pairs = zip(model.trainable_variables, get_averaged_weights(model.optimizer), strict=True)
             equal.append(all(np.array_equal(raw, average) for raw, average in pairs))
 
     images = np.random.default_rng(0).uniform(0, 255, (8, 40, 48, 3)).astype("float32")

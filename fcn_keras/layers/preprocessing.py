@@ -39,8 +39,8 @@ def repeat_channels(values, channels):
 class Preprocessing(keras.layers.Layer):
     """Turns RGB images in 0–255 into the input that a pretrained network expects, as in `keras.applications`.
 
-    The layer takes ``(batch, H, W, 3)`` and returns the same shape. With another number of channels, they are treated as
-    red, green, blue, red, green, …, and keep their order in all modes.
+    The layer takes ``(batch, H, W, 3)`` and returns the same shape. Another number of channels is treated as red,
+    green, blue, red, green, …, and keeps its order in all modes.
 
     Args:
         mode: ``"caffe"`` (BGR minus the mean colour: VGG, ResNet), ``"tf"`` (−1 to 1: MobileNetV2), ``"torch"`` (each

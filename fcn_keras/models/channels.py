@@ -1,13 +1,13 @@
 """Nets for images of another number of channels than three, or in another range than 0–255.
 
-A layer at the front of the net maps each channel from its range to 0–255. What follows is the same as for RGB images: the
-colour of the padding, the preprocessing and the first kernel of a pretrained backbone are those of red, green, blue, red,
-green, … for the channels in their order. The kernel is multiplied by 3 / N, so that N channels give sums as large as three
-do. If the channels repeat an RGB image, such a net computes what the net for RGB computes. One grey channel is repeated as
-red, green and blue, and the backbone is not changed.
+A layer at the front of the net maps each channel from its range to 0–255. All that follows is the same as for RGB
+images: the colour of the padding, the preprocessing and the first kernel of a pretrained backbone are those of red,
+green, blue, red, green, … for the channels in their order. The kernel is multiplied by 3 / N, so that the sums over N
+channels are as large as over three. If the channels repeat an RGB image, such a net computes what the net for RGB
+computes. One grey channel is repeated as red, green and blue, and the backbone is not changed.
 
-Others do the same: segmentation_models.pytorch repeats and rescales the first kernel in this way. In their net for RGB and
-depth (NYUDv2, fcn32s-color-d), the FCN authors keep the kernels of the colours, and give the depth the mean of the three.
+segmentation_models.pytorch repeats and rescales the first kernel in the same way. In their net for colour and depth
+(fcn32s-color-d, for NYUDv2), the FCN authors keep the kernels of the colours. The depth gets the mean of the three.
 
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "NYUDv2": early fusion of RGB and depth.
 """
@@ -47,8 +47,8 @@ def make_scaling(channels):
         or (ranges[:, 0] >= ranges[:, 1]).any()
     ):
         raise ValueError(
-            f"Found channels={channels!r}: expected the number of channels, or the lowest and the highest value of each, "
-            "such as [(0, 255), (0, 255), (0, 255), (0.5, 10)]."
+            f"Found channels={channels!r}: expected the number of channels, or the lowest and the highest value of "
+            "each, such as [(0, 255), (0, 255), (0, 255), (0.5, 10)]."
         )
     if (ranges == (0, 255)).all():
         return len(ranges), None

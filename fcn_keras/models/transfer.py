@@ -12,9 +12,10 @@ from .loading import load_model
 def start_from(model, trained, class_names=None):
     """Copies the weights of a trained net to a new net, which may have other classes.
 
-    The whole backbone is copied. If the new net takes more channels than three, and the trained net takes RGB images, the
-    first kernel is repeated as `fcn_keras.models.channels` describes. The layers after it, such as ``score_fr``, are copied if both nets have the same
-    classes in the same order. Otherwise they stay as they are in the new net, where scores start at zero.
+    The whole backbone is copied. If the trained net takes RGB images, and the new net takes more channels, the first
+    kernel is repeated, as `fcn_keras.models.channels` describes. The layers after the backbone, such as ``score_fr``,
+    are copied if both nets have the same classes in the same order. Otherwise they stay as they are in the new net,
+    where scores start at zero.
 
     Args:
         model: The new net, such as `fcn_keras.FCN8s` makes. Its weights change.

@@ -190,10 +190,10 @@ def choose_ranges(levels):
     >>> choose_ranges([[[0], [10], [90], [100]], [[0], [5], [80], [4000]]])
     [[5.0, 90.0]]
     """
-    lowest, low, high, highest = zip(*levels, strict=True)
-    low, high, lowest, highest = np.min(low, 0), np.max(high, 0), np.min(lowest, 0), np.max(highest, 0)
-    pairs = np.where(low < high, [low, high], [lowest, highest]).T.astype("float64")
-    return [[low, high if low < high else low + 1] for low, high in pairs.tolist()]
+    smallest, largest = np.min(levels, axis=0), np.max(levels, axis=0)
+    inner, outer = np.stack([smallest[1], largest[2]], 1), np.stack([smallest[0], largest[3]], 1)
+    pairs = np.where(inner[:, :1] < inner[:, 1:], inner, outer).tolist()
+    return [[float(low), float(high if low < high else low + 1)] for low, high in pairs]
 
 
 def describe_ranges(ranges):

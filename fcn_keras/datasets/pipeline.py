@@ -10,7 +10,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from ..layers.preprocessing import MEAN_COLOR, repeat_channels
+from ..layers.preprocessing import repeat_mean_color
 
 # The largest changes of the colours at strength 1: of brightness (where white is 1), of contrast and saturation
 # (relative to their values), and of hue (where the full circle is 1).
@@ -78,6 +78,7 @@ def make_pipeline(
     if flip is not True and not augment:
         raise ValueError(f"Found flip={flip!r} without augmentation. Fix: augment=True, or leave flip out.")
     low, high = np.array([(0, 255)] * 3 if ranges is None else ranges, "float64").T
+    padding = low + (high - low) * repeat_mean_color(len(low)) / 255
     exchange = None if isinstance(flip, bool) else _make_exchange(flip)
     numbered = examples.enumerate()
     if seed is not None:
@@ -105,9 +106,7 @@ def make_pipeline(
         if augment and color:
             image = _colored(image, draw, color, low, high - low)
         if size is not None:
-            image, mask = _padded(
-                image, mask, size, ignore_class, low + (high - low) * repeat_channels(MEAN_COLOR, len(low)) / 255
-            )
+            image, mask = _padded(image, mask, size, ignore_class, padding)
         return image, mask[..., 0]
 
     pairs = numbered.map(step, tf.data.AUTOTUNE, deterministic=True)

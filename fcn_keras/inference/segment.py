@@ -62,8 +62,7 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None, t
     Reference: Long, Shelhamer & Darrell (CVPR 2015), §3: a net of convolutions only takes an input of any size and
     returns an output of corresponding size.
     """
-    predictor, views = get_predictor(model), _list_views(scales, flip)
-    image = read_pixels(image, predictor.ranges)
+    image, predictor, views = _read(image, model), get_predictor(model), _list_views(scales, flip)
     threshold = find_threshold(threshold, predictor.classes, getattr(model, "class_names", None))
     averaged = views != [(1, False)] or threshold is not None
     mask = np.empty(image.shape[:2], choose_id_type(predictor.classes))
@@ -146,7 +145,7 @@ def predict_logits(model, image, tile=None, progress=None):
     >>> predict_logits(model, np.zeros((5, 7, 3), "uint8")).shape
     (5, 7, 21)
     """
-    return _assemble(model, "logits", read_pixels(image, get_predictor(model).ranges), tile, [(1, False)], progress)
+    return _assemble(model, "logits", _read(image, model), tile, [(1, False)], progress)
 
 
 def predict_probabilities(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
@@ -168,14 +167,7 @@ def predict_probabilities(model, image, tile=None, scales=(1.0,), flip=False, pr
     >>> predict_probabilities(model, image, scales=(0.5, 1), flip=True, progress=False)[0, 0].round(6)
     array([0.5, 0.5], dtype=float32)
     """
-    return _assemble(
-        model,
-        "probabilities",
-        read_pixels(image, get_predictor(model).ranges),
-        tile,
-        _list_views(scales, flip),
-        progress,
-    )
+    return _assemble(model, "probabilities", _read(image, model), tile, _list_views(scales, flip), progress)
 
 
 def predict_tiles(model, image, tile=None, scales=(1.0,), flip=False):
@@ -196,9 +188,11 @@ def predict_tiles(model, image, tile=None, scales=(1.0,), flip=False):
     >>> [values.shape for region, values in predict_tiles(model, np.zeros((5, 7, 3), "uint8"))]
     [TensorShape([5, 7, 2])]
     """
-    yield from _run_tiles(
-        model, "probabilities", read_pixels(image, get_predictor(model).ranges), tile, _list_views(scales, flip), False
-    )
+    yield from _run_tiles(model, "probabilities", _read(image, model), tile, _list_views(scales, flip), False)
+
+
+def _read(image, model):
+    return read_pixels(image, get_predictor(model).ranges)
 
 
 def _list_views(scales, flip):

@@ -5,34 +5,40 @@ import keras
 CAFFE_BGR = (104.00699, 116.66877, 122.67892)
 # The mean RGB of ImageNet. Images are padded with it, because preprocessing turns it into 0 for most networks.
 MEAN_COLOR = (123.68, 116.779, 103.939)
-# How a mode changes red, green and blue, x → (x - offset) / scale, where there are more or fewer channels than three.
-CAFFE_RGB = CAFFE_BGR[::-1]
-BY_CHANNEL = {
-    "caffe": (MEAN_COLOR, (1,)),
-    "berkeley": (CAFFE_RGB, (1,)),
-    "tf": ((127.5,), (127.5,)),
-    "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-}
 BGR = ("caffe", "berkeley")  # the modes whose networks take blue first
 register = keras.saving.register_keras_serializable(package="fcn_keras")
 
 
-def repeat_channels(values, channels):
-    """Values of red, green and blue, repeated for any number of channels.
+def list_colors(channels, bgr=False):
+    """The places of the colours red, green and blue, repeated for any number of channels.
 
     Args:
-        values: One value, or one for each of the three.
         channels: Number of channels.
+        bgr: Whether the colours lie in the order blue, green, red.
 
     Returns:
-        A tuple of values.
+        List of integers.
 
     Example:
 
-    >>> repeat_channels((1, 2, 3), 5)
-    (1, 2, 3, 1, 2)
+    >>> list_colors(5), list_colors(5, bgr=True)
+    ([0, 1, 2, 0, 1], [2, 1, 0, 2, 1])
     """
-    return tuple(values[i % len(values)] for i in range(channels))
+    return [2 - i % 3 if bgr else i % 3 for i in range(channels)]
+
+
+def repeat_mean_color(channels):
+    """`MEAN_COLOR`, repeated for any number of channels.
+
+    Args:
+        channels: Number of channels.
+
+    Example:
+
+    >>> repeat_mean_color(4)
+    (123.68, 116.779, 103.939, 123.68)
+    """
+    return tuple(MEAN_COLOR[i] for i in list_colors(channels))
 
 
 @register
@@ -69,11 +75,10 @@ class Preprocessing(keras.layers.Layer):
         if self.mode == "none":
             return images
         if images.shape[-1] != 3:
-            offset, scale = (
-                keras.ops.convert_to_tensor(repeat_channels(each, images.shape[-1]), dtype=images.dtype)
-                for each in BY_CHANNEL[self.mode]
-            )
-            return (images - offset) / scale
+            colors = list_colors(images.shape[-1], self.mode in BGR)
+            ends = [self.call(keras.ops.full((1, 3), value, dtype=images.dtype)) for value in (0, 255)]
+            black, white = (keras.ops.take(end, colors, axis=-1) for end in ends)
+            return images * ((white - black) / 255) + black
         if self.mode == "berkeley":
             return keras.ops.flip(images, axis=-1) - keras.ops.convert_to_tensor(CAFFE_BGR, dtype=images.dtype)
         return keras.applications.imagenet_utils.preprocess_input(images, "channels_last", self.mode)

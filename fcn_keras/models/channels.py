@@ -15,6 +15,7 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "NYUDv2": early fusion of
 import keras
 import numpy as np
 
+from ..layers.preprocessing import list_colors
 from .cloning import copy_layer, rebuild
 
 SUMMING = (keras.layers.Conv2D, keras.layers.Dense)  # layers that add up their channels
@@ -100,14 +101,14 @@ def adapt_to_channels(network, channels, bgr=False):
     >>> adapt_to_channels(network, 4).layers[1].get_weights()[0].ravel().tolist()
     [0.75, 0.75, 0.75, 0.75]
     """
-    sources = _list_sources(channels, bgr)
+    colors = list_colors(channels, bgr)
 
     def copy(layer):
         if isinstance(layer, keras.Model):
             return adapt_to_channels(layer, channels, bgr) if layer.input_shape[-1] == 3 else rebuild(layer, copy_layer)
         config = layer.get_config()
         by_channel = [key for key in ("scale", "offset", "mean", "variance") if np.shape(config.get(key)) == (3,)]
-        return copy_layer(layer, **{key: [config[key][i] for i in sources] for key in by_channel})
+        return copy_layer(layer, **{key: [config[key][i] for i in colors] for key in by_channel})
 
     def fit(layer, twin):
         return repeat_weights(layer, twin, bgr)
@@ -141,12 +142,7 @@ def repeat_weights(layer, twin, bgr=False):
             if len(axes) > 1 or value.shape[axes[0]] != 3 or not isinstance(layer, SUMMING + SEPARATE):
                 return None
             number = wanted.shape[axes[0]]
-            value = np.take(value, _list_sources(number, bgr), axes[0])
+            value = np.take(value, list_colors(number, bgr), axes[0])
             value = value * (3 / number) if isinstance(layer, SUMMING) else value
         found.append(value)
     return found
-
-
-def _list_sources(channels, bgr):
-    """For each channel, the place of its colour among the channels of the network for RGB."""
-    return [2 - i % 3 if bgr else i % 3 for i in range(channels)]

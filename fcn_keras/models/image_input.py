@@ -29,7 +29,7 @@ import keras
 from .. import geometry
 from ..layers._keras import get_all_layers
 from ..layers.padding import PadToStride
-from ..layers.preprocessing import MEAN_COLOR, Preprocessing, repeat_channels
+from ..layers.preprocessing import Preprocessing, repeat_mean_color
 from .any_size import places_units_by_size
 from .channels import make_scaling
 from .fusion import upsampling_sizes
@@ -90,7 +90,7 @@ def make_least_padding(network):
     outside = [*map(_measure_outside, geometries[:-1], geometries[1:]), geometries[-1].stride / 2]
     before = max(0, *(math.ceil(g.offset - pixels) for g, pixels in zip(geometries, outside, strict=True)))
     after = [math.ceil(g.stride - 1 - pixels - g.offset) for g, pixels in zip(geometries, outside, strict=True)]
-    options = {"color": repeat_channels(MEAN_COLOR, network.inputs[0].shape[-1]), "name": "pad"}
+    options = {"color": repeat_mean_color(network.inputs[0].shape[-1]), "name": "pad"}
     if any(map(places_units_by_size, get_all_layers(network))):
         return PadToStride(geometries[-1].stride, before, max(0, *after), **options)
     spare = [_count_spare(network, i, g.stride) for i, g in enumerate(geometries)]

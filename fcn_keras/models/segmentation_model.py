@@ -68,7 +68,9 @@ def _watch(x, y, classes, ranges=None):
     def look(image, mask):
         nonlocal images
         low, high = np.transpose([(0, 255)] if ranges is None else ranges)
-        if not images and (0 < np.max((image - low) / (high - low)) <= 1 / 255 or np.min(image) < min(low)):
+        if not images and (
+            0 < np.max((image - low) / (high - low)) <= 1 / 255 or (ranges is None and np.min(image) < 0)
+        ):
             warnings.warn(
                 f"The first images run from {np.min(image):g} to {np.max(image):g}: expected "
                 f"{'0–255' if ranges is None else f'the ranges {ranges}'}. Fix: pass images "

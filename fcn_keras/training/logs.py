@@ -172,8 +172,8 @@ def draw_results(run, model, history):
         del lines[key]
     images, truth, predictions = [], [], []
     for image, mask in itertools.islice(run.validation.unbatch(), run.samples):
-        image, ranges = np.asarray(image), get_ranges(model)
-        image = to_uint8(image) if ranges is None else image
+        ranges = get_ranges(model)
+        image = to_uint8(np.asarray(image)) if ranges is None else np.asarray(image)
         images.append(make_preview(image, ranges))
         truth.append(np.asarray(mask))
         predictions.append(segment(model, image, progress=False))

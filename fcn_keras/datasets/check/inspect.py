@@ -70,10 +70,7 @@ def inspect_pair(pair, layout):
     def problems_of(path):
         return lambda kind, detail="": view.problems.append((kind, path, detail))
 
-    if layout.ranges is None:
-        image = _inspect_image(pair.image, layout, problems_of(pair.image))
-    else:
-        image = _inspect_channels(pair.image, view, problems_of(pair.image))
+    image = _inspect_image(pair.image, layout, view, problems_of(pair.image))
     ids = _inspect_mask(pair.mask, layout, view, problems_of(pair.mask))
     if image is not None:
         view.size = image.shape[:2]
@@ -147,11 +144,14 @@ def strip_path(error, path):
     return message.lstrip(" :,")
 
 
-def _inspect_image(path, layout, add):
+def _inspect_image(path, layout, view, add):
     try:
         require_file(path)
-        pixels = read_image(path)
-        if path.suffix.lower() == ".npy":
+        pixels = read_image(path) if layout.ranges is None else read_stored(path)
+        if layout.ranges is not None:
+            require_finite(pixels, "")
+            view.channels, view.levels = (pixels.shape[-1], str(pixels.dtype)), measure_levels(pixels)
+        if layout.ranges is not None or path.suffix.lower() == ".npy":
             return pixels
         if layout.name != "folder" or is_plain(path):
             _require_tensorflow_reads(path)
@@ -166,17 +166,6 @@ def _inspect_image(path, layout, add):
     if turn != 1:
         unclear = layout.name != "folder" or turn < 5 or pixels.shape[0] == pixels.shape[1]
         add("exif unclear" if unclear else "exif", f"orientation {turn}")
-    return pixels
-
-
-def _inspect_channels(path, view, add):
-    try:
-        require_file(path)
-        pixels = read_stored(path)
-        require_finite(pixels, "")
-    except Exception as error:  # decoders raise errors of many kinds on damaged files
-        return add("image", strip_path(error, path))
-    view.channels, view.levels = (pixels.shape[-1], str(pixels.dtype)), measure_levels(pixels)
     return pixels
 
 

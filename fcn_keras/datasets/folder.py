@@ -207,5 +207,5 @@ def _inspect(source, layout):
     class_ids = [0, levels.pop() if len(levels) == 1 else 1] if classes.binary else classes.file_ids
     told = [dataclasses.replace(one, files=one.files[:NAMED]) for one in report.findings if one.severity != "note"]
     found = {"classes": classes, "class_ids": class_ids, "findings": [dataclasses.asdict(one) for one in told]}
-    ranges = find_ranges(layout, views)
+    ranges, _ = find_ranges(layout, views)
     return found if ranges is None else found | {"channels": views[0].channels, "ranges": ranges}

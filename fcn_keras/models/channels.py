@@ -12,6 +12,8 @@ segmentation_models.pytorch repeats and rescales the first kernel in the same wa
 Reference: Long, Shelhamer & Darrell (CVPR 2015), §5, "NYUDv2": early fusion of RGB and depth.
 """
 
+import functools
+
 import keras
 import numpy as np
 
@@ -110,10 +112,7 @@ def adapt_to_channels(network, channels, bgr=False):
         by_channel = [key for key in ("scale", "offset", "mean", "variance") if np.shape(config.get(key)) == (3,)]
         return copy_layer(layer, **{key: [config[key][i] for i in colors] for key in by_channel})
 
-    def fit(layer, twin):
-        return repeat_weights(layer, twin, bgr)
-
-    return rebuild(network, copy, channels=channels, fit=fit)
+    return rebuild(network, copy, channels=channels, fit=functools.partial(repeat_weights, bgr=bgr))
 
 
 def repeat_weights(layer, twin, bgr=False):

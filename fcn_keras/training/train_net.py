@@ -76,8 +76,8 @@ def train(
         init_from = load_model(init_from, compile=False) if isinstance(init_from, str | os.PathLike) else init_from
         recipe = dataclasses.replace(recipe, weights=None)
     if isinstance(data, str):
-        if class_names is not None:
-            raise ValueError(f"Found class_names for {data!r}, which has its own: expected none.")
+        if class_names is not None or channels != 3:
+            raise ValueError(f"Found class_names or channels for {data!r}, which has its own: expected none.")
         splits = splits or ("train", "validation")
         data, source = datasets.resolve_data_set(data, source)
         builders = prepare_splits(data, splits, source=source, data_dir=data_dir, binary=binary)

@@ -1,4 +1,4 @@
-"""Checks that all images of a folder have the same channels, and finds the ranges of their values."""
+"""Finds the ranges of the channels of a folder, and images that have other channels than the rest."""
 
 import collections
 
@@ -29,66 +29,36 @@ def find_stated(source, pairs, findings):
 
 
 def find_ranges(layout, views):
-    """The lowest and the highest value of each channel, as `fcn_keras.datasets.channels` describes.
+    """Finds the ranges of the channels, and what is wrong with them.
 
     Args:
         layout: A `fcn_keras.datasets.check.layouts.Layout`.
         views: The `fcn_keras.datasets.check.inspect.View` of each pair.
 
     Returns:
-        List of pairs, stated or measured. None if the images are RGB in 0–255, or if none of them can be read.
+        List of the lowest and the highest value of each channel, stated or measured on the training images, as
+        `fcn_keras.datasets.channels` describes; and a list of `fcn_keras.datasets.check.report.Finding`. The first is
+        None if the images are RGB in 0–255, or if their channels differ.
 
     Example:
 
-    >>> find_ranges(layout, inspect_all(layout))  # doctest: +SKIP
+    >>> find_ranges(layout, inspect_all(layout))[0]  # doctest: +SKIP
     [[0.0, 255.0], [0.5, 10.0]]
     """
     views = [view for view in views if view.channels is not None]
-    if layout.ranges or not views:
-        return layout.ranges or None
-    number, dtype = _find_usual(views)
-    if dtype == "uint8":
-        return [[0.0, 255.0]] * number
-    return choose_ranges([view.levels for view in _choose_training(views, number)])
-
-
-def check_channels(layout, views):
-    """Finds images with other channels than most, and channels that never change.
-
-    Args:
-        layout, views: As in `find_ranges`.
-
-    Yields:
-        A `fcn_keras.datasets.check.report.Finding` for each problem, and one that says what the channels are.
-
-    Example:
-
-    >>> list(check_channels(layout, inspect_all(layout)))  # doctest: +SKIP
-    []
-    """
-    views = [view for view in views if view.channels is not None]
     if not views:
-        return
-    number, dtype = usual = _find_usual(views)
+        return None, []
+    number, dtype = collections.Counter(view.channels for view in views).most_common(1)[0][0]
     number = len(layout.ranges) or number  # ranges.txt has a line for each channel
-    other = [view for view in views if view.channels != (number, usual[1])]
+    other = [view for view in views if view.channels != (number, dtype)]
     if other:
         files = [(view.pair.image, "{} of type {}".format(*view.channels)) for view in other]
         expected = f"{number} of type {dtype}" + (", as ranges.txt has lines" if layout.ranges else "")
-        yield make_finding("channels", files, expected=expected)
-        return
-    yield make_finding("channels, found", dtype=dtype, ranges=describe_ranges(find_ranges(layout, views)))
-    levels = np.stack([view.levels for view in _choose_training(views, number)])
-    low, high = levels[:, 0].min(axis=0), levels[:, 3].max(axis=0)
-    for channel in np.nonzero(low == high)[0]:
-        yield make_finding("constant", number=channel, value=low[channel])
-
-
-def _find_usual(views):
-    return collections.Counter(view.channels for view in views).most_common(1)[0][0]
-
-
-def _choose_training(views, number):
-    """The training images, or all if no list names one of them."""
-    views = [view for view in views if view.channels[0] == number]
-    return [view for view in views if view.pair.split == "train"] or views
+        return None, [make_finding("channels", files, expected=expected)]
+    levels = [view.levels for view in views if view.pair.split == "train"] or [view.levels for view in views]
+    measured = [[0.0, 255.0]] * number if dtype == "uint8" else choose_ranges(levels)
+    ranges = layout.ranges or measured
+    findings = [make_finding("channels, found", dtype=dtype, ranges=describe_ranges(ranges))]
+    low, high = np.min(levels, axis=0)[0], np.max(levels, axis=0)[-1]
+    findings += [make_finding("constant", number=i, value=low[i]) for i in np.nonzero(low == high)[0]]
+    return ranges, findings

@@ -57,7 +57,7 @@ def read_pixels(source, ranges=None):
     if image.shape[-1] != len(ranges):
         first = image.shape[0] == len(ranges) and not is_file
         fix = "np.moveaxis(image, 0, -1)." if first else "give the net images like those that it was trained on."
-        raise ValueError(f"{what} has the shape {image.shape}: expected {len(ranges)} channels. Fix: {fix}")
+        raise ValueError(f"{what} has the shape {image.shape}: expected (H, W, {len(ranges)}). Fix: {fix}")
     require_finite(image, what)
     _check_ranges(image, np.array(ranges, "float64").T, what)
     return image

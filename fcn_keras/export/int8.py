@@ -29,7 +29,7 @@ def read_calibration_images(images, size, ranges=None):
         ranges: As in `fcn_keras.datasets.channels.read_pixels`.
 
     Returns:
-        List of float32 arrays ``(1, H, W, channels)``.
+        List of arrays ``(1, H, W, channels)``, uint8 if the images are, else float32.
 
     Raises:
         ValueError: If an image cannot be read; the message names the file.
@@ -42,7 +42,8 @@ def read_calibration_images(images, size, ranges=None):
     """
     found = []
     for image in images:
-        pixels = read_pixels(image, ranges).astype("float32")
+        pixels = read_pixels(image, ranges)
+        pixels = pixels if pixels.dtype == "uint8" else pixels.astype("float32")
         channels = [Image.fromarray(pixels[..., i]) for i in range(pixels.shape[-1])]
         for i, channel in enumerate(channels):
             if None in size:

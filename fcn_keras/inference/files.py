@@ -168,7 +168,7 @@ def segment_files(
     >>> for file in segment_files(model, ["photos"], "masks"):  # doctest: +SKIP
     ...     print(file["image"], file["status"])
     """
-    out, ranges = user_path(out), get_predictor(model).ranges
+    out = user_path(out)
     wanted = {"masks": True, "overlays": overlays, "ids": ids, "probabilities": probabilities}
     class_ids = getattr(model, "class_ids", None)
     measure = functools.partial(measure_areas, class_names=getattr(model, "class_names", None), class_ids=class_ids)
@@ -179,6 +179,7 @@ def segment_files(
             found = {"areas": measure(read_mask(files["masks"]))} if areas else {}
             yield {**record, "status": "skipped", **found}
             continue
+        ranges = get_predictor(model).ranges
         try:
             pixels = read_pixels(image, ranges)
         except ValueError as error:

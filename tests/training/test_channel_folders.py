@@ -113,7 +113,7 @@ def test_from_files_to_masks(trained, tmp_path, capsys):
     np.testing.assert_allclose(config["channels"], ranges, rtol=1e-6)
     images = folder / "images"
     assert (
-        main(["segment", str(model), str(images), "--out", str(tmp_path / "masks"), "--overlays", "--tile", "64"]) == 0
+        main(["segment", str(model), str(images), "--out", str(tmp_path / "masks"), "--overlays", "--tile", "32"]) == 0
     )
     shares = []
     for name in NAMES[8:]:
@@ -230,13 +230,13 @@ def test_images_with_other_channels_than_the_net_are_refused(tmp_path, capsys):
     Image.fromarray(rgb).save(tmp_path / "photo.jpg")
     Image.fromarray(rgb).save(tmp_path / "photo.png")
     for image in (rgb, tmp_path / "photo.jpg", tmp_path / "photo.png"):
-        with pytest.raises(ValueError, match=r"has the shape \(40, 50, 3\): expected 4 channels\. Fix: "):
+        with pytest.raises(ValueError, match=r"has the shape \(40, 50, 3\): expected \(H, W, 4\)\. Fix: "):
             fcn_keras.segment(four, image)
-    with pytest.raises(ValueError, match=r"expected 4 channels\. Fix: np\.moveaxis"):
+    with pytest.raises(ValueError, match=r"expected \(H, W, 4\)\. Fix: np\.moveaxis"):
         fcn_keras.segment(four, np.zeros((4, 40, 50), "uint8"))
     four.save(tmp_path / "four.keras")
     words = ["segment", str(tmp_path / "four.keras"), str(tmp_path / "photo.jpg"), "--out", str(tmp_path / "masks")]
-    assert main(words) == 1 and "expected 4 channels. Fix:" in capsys.readouterr().out
+    assert main(words) == 1 and "expected (H, W, 4). Fix:" in capsys.readouterr().out
     data = tf.data.Dataset.from_tensors((rgb[None].astype("float32"), rgb[None, ..., 0] * 0))
     with pytest.raises(ValueError, match=r"images with 3 channels: expected 4.*Fix: "):
         fcn_keras.evaluate(four, data)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -317,6 +318,15 @@ def test_pages_of_a_tiff_are_refused(tmp_path):
     (tmp_path / "b.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:100])
     with pytest.raises(ValueError, match=r"b\.tif' cannot be read as an image: it is damaged\. Fix: "):
         read_stored(tmp_path / "b.tif")
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    Image.fromarray(np.zeros((7, 9), "uint16")).save(tmp_path / "a.tif")
+    with pytest.raises(
+        ValueError, match=r"a\.tif' cannot be read as an image: .*Fix: pip install \"fcn-keras\[tiff\]\""
+    ):
+        read_stored(tmp_path / "a.tif")
 
 
 def test_a_folder_of_arrays_in_rgb_is_a_folder_of_photographs(tmp_path):

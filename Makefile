@@ -68,7 +68,7 @@ bench: $(READY) ## speed against peers, one table (ARGS="--only upsampling"; hou
 
 lock: $(UV) ## bring requirements.lock in line with pyproject.toml (newest versions: ARGS=--upgrade)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	  --extra notebooks --extra tests --extra site --extra beam --extra video --extra export --extra instances --custom-compile-command "make lock" $(ARGS) \
+	  --extra notebooks --extra tests --extra site --extra beam --extra video --extra export --extra instances --extra tiff --custom-compile-command "make lock" $(ARGS) \
 	  pyproject.toml -o requirements.lock
 
 clean: ## remove rendered chapters and caches; keeps .venv, data and runs

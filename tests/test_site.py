@@ -57,7 +57,7 @@ def test_next_and_previous_follow_the_book(site, pages):
     order += [site / "notebooks" / f"{path.stem}.html" for path in CHAPTERS]
     order += [site / "notebooks" / "solutions" / f"{path.stem}.html" for path in SOLUTIONS]
     order += [site / "README.html"]
-    order += [site / "docs" / f"{name}.html" for name in ("your_own_images", "results", "speed", "exports")]
+    order += [site / "docs" / f"{name}.html" for name in ("your_own_images", "channels", "results", "speed", "exports")]
     order += [site / "api" / "index.html"]
     for here, there in itertools.pairwise(order):
         assert target(here, pages[here].select_one("a.next-page")) == there

@@ -30,6 +30,7 @@ BUILDERS = {
 }
 _MODULES = (
     "camvid",
+    "channels",
     "check",
     "classes",
     "download",
@@ -233,7 +234,8 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, binary
             `fcn_keras.datasets.left_right.find_pairs` finds by their names.
 
     Returns:
-        A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, 3)`` in 0–255, and masks uint8 ``(batch, H, W)``.
+        A `tf.data.Dataset` of pairs: images float32 ``(batch, H, W, channels)`` and masks uint8 ``(batch, H, W)``. The
+        images are RGB in 0–255, or as the files of a folder hold them (``builder.info.metadata["ranges"]``).
         Without `batch`, it holds single images and masks. In the fine configs of shapes, masks may be larger than their
         images.
 
@@ -269,6 +271,8 @@ def load(name, split="train", *, config=None, source=None, data_dir=None, binary
         from .left_right import require_pairs
 
         options["flip"] = require_pairs(builder.info.metadata["class_names"])
+    if ranges := builder.info.metadata.get("ranges"):
+        options |= {"ranges": ranges, "decode": builder.info.features["image"].decode_example}
     return make_pipeline(examples, ignore_class=int(builder.info.metadata["void"]), **options)
 
 

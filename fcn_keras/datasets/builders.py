@@ -18,7 +18,7 @@ def make_mask_feature():
     return tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, encoding_format="png", use_colormap=True)
 
 
-def make_features(encoding_format="jpeg", instance_mask=False):
+def make_features(encoding_format="jpeg", instance_mask=False, channels=None):
     """The features of a segmentation data set.
 
     Args:
@@ -26,18 +26,23 @@ def make_features(encoding_format="jpeg", instance_mask=False):
             files, their bytes are stored unchanged. In this case, name the format of the files, or pass None if there
             are files of both formats.
         instance_mask: Whether each example has an instance mask: 0 background, 1 to n objects, 255 void.
+        channels: Number and type of the channels, such as ``(4, "uint16")``. None is for RGB images.
 
     Returns:
-        A `tfds.features.FeaturesDict` of ``image`` ``(H, W, 3)``, ``segmentation_mask`` ``(H, W, 1)`` with class ids
-        and 255 for void, ``instance_mask`` if `instance_mask` is True, and ``file_name``.
+        A `tfds.features.FeaturesDict` of ``image`` ``(H, W, channels)``, ``segmentation_mask`` ``(H, W, 1)`` with class
+        ids and 255 for void, ``instance_mask`` if `instance_mask` is True, and ``file_name``.
 
     Example:
 
     >>> sorted(make_features())
     ['file_name', 'image', 'segmentation_mask']
     """
+    image = tfds.features.Image(shape=(None, None, 3), encoding_format=encoding_format)
+    if channels is not None:
+        number, dtype = channels
+        image = tfds.features.Tensor(shape=(None, None, number), dtype=np.dtype(dtype), encoding="zlib")
     features = {
-        "image": tfds.features.Image(shape=(None, None, 3), encoding_format=encoding_format),
+        "image": image,
         "segmentation_mask": make_mask_feature(),
         "file_name": tfds.features.Text(),
     }

@@ -3,10 +3,11 @@
 ::
 
     my_data/
-      images/       photographs: JPEG, PNG, …, which may also be in subfolders
+      images/       photographs: JPEG, PNG, …, which may also be in subfolders; or images of any number of channels
       masks/        for each image a PNG, BMP or TIFF of the same name: ids, or colours that classes.txt names
       classes.txt   optional: one line for each class, in the order of the ids: `road`, or `road 128 64 128`
       train.txt, validation.txt, test.txt   optional: one name in each line, such as `day/001`
+      ranges.txt    optional, for images that are not RGB in 0–255: a line `0 4095` for each channel
 
 If the masks hold two values, such as 0 and 255, pass `binary=True` (``--binary``), or give both classes grey colours in
 ``classes.txt``. A list may also be called ``val.txt``.
@@ -21,19 +22,22 @@ import hashlib
 import json
 import re
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from .._files import explain_missing, user_path
-from . import images
+from . import channels, images
 from .builders import make_features, make_info, record_source
 from .check.checks import inspect_all, make_report
 from .check.layouts import LISTS, VALIDATION_SHARE, read_layout
+from .check.ranges import find_ranges
 from .classes import Classes
 from .label_tools.recognize import advise_import
 from .masks import read_mask
 
 # Kinds of findings that make training impossible.
-UNUSABLE = ("classes.txt", "image", "mask", "colours", "ids", "size", "jpeg mask", "classes", "object")
+UNUSABLE = ("classes.txt", "image", "mask", "colours", "ids", "size", "jpeg mask", "classes", "object",
+            "ranges.txt", "channels")  # fmt: skip
 WHOLE = 4_000_000  # bytes; a file up to this size is hashed as a whole
 NAMED = 20  # how many files an error names for each kind of problem
 
@@ -56,8 +60,8 @@ class Folder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         classes = self.builder_config.classes
-        features = make_features(encoding_format=None)
-        more = {"class_ids": self.builder_config.class_ids, "findings": self.builder_config.findings}
+        features = make_features(encoding_format=None, channels=self.builder_config.channels)
+        more = {name: getattr(self.builder_config, name) for name in ("class_ids", "findings", "ranges")}
         return make_info(self, "Images and masks from a folder.", classes.names, classes.palette, features, **more)
 
     def _split_generators(self, dl_manager):
@@ -68,7 +72,10 @@ class Folder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, pairs):
         for pair in pairs:
             ids = read_mask(pair.mask, self.builder_config.classes)
-            pixels = pair.image if images.is_plain(pair.image) else images.read_image(pair.image)
+            if self.builder_config.channels is not None:
+                pixels = np.asarray(channels.read_stored(pair.image))
+            else:
+                pixels = pair.image if images.is_plain(pair.image) else images.read_image(pair.image)
             yield pair.name, {"image": pixels, "segmentation_mask": ids[..., None], "file_name": pair.image.name}
 
 
@@ -80,12 +87,15 @@ class FolderConfig(tfds.core.BuilderConfig):
         share: Share of the images to use for validation, if there are no lists.
         class_ids: The value of each class in the mask files. By default it is the id.
         findings: The errors and warnings of the check, as dicts of `fcn_keras.datasets.check.Finding`.
+        channels: Number and type of the channels, such as ``(4, "uint16")``. None is for RGB images in 0–255.
+        ranges: The lowest and the highest value of each channel, or None.
     """
 
-    def __init__(self, *, classes, share, class_ids=None, findings=(), **kwargs):
+    def __init__(self, *, classes, share, class_ids=None, findings=(), channels=None, ranges=None, **kwargs):
         super().__init__(**kwargs)
         self.classes, self.share = classes, share
         self.class_ids, self.findings = class_ids or classes.file_ids, list(findings)
+        self.channels, self.ranges = channels, ranges
 
 
 def make_builder(source, share=None, data_dir=None, binary=False):
@@ -191,7 +201,7 @@ def _hash_file(path):
 
 
 def _inspect(source, layout):
-    """Reads every file. Returns the classes, their values in the mask files, and the errors and warnings."""
+    """Reads every file. Returns what `FolderConfig` holds, except `share`."""
     views = inspect_all(layout)
     report = make_report(source, layout, views)
     _require_none([finding for finding in report.findings if finding.kind in UNUSABLE], source)
@@ -199,4 +209,6 @@ def _inspect(source, layout):
     levels = {view.object_level for view in views} - {None}
     class_ids = [0, levels.pop() if len(levels) == 1 else 1] if classes.binary else classes.file_ids
     told = [dataclasses.replace(one, files=one.files[:NAMED]) for one in report.findings if one.severity != "note"]
-    return {"classes": classes, "class_ids": class_ids, "findings": [dataclasses.asdict(one) for one in told]}
+    found = {"classes": classes, "class_ids": class_ids, "findings": [dataclasses.asdict(one) for one in told]}
+    ranges, _ = find_ranges(layout, views)
+    return found if ranges is None else found | {"channels": views[0].channels, "ranges": ranges}

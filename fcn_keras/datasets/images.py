@@ -13,7 +13,7 @@ from .._files import user_path
 from ..layers.labels import to_numpy
 
 # The endings of image files in folders; of images that this package does not read, but refuses by name; of videos.
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".npy")
 UNREAD = (".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef")
 UNREAD = (*UNREAD, ".arw", ".raf", ".orf", ".rw2")
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp")
@@ -32,7 +32,7 @@ def read_image(source):
     function raises an error before it decodes the file.
 
     Args:
-        source: Path of an image file, or array or tensor ``(H, W, 3)``, RGB, 0–255.
+        source: Path of an image file or a NumPy file, or array or tensor ``(H, W, 3)``, RGB, 0–255.
 
     Returns:
         Array ``(H, W, 3)``: uint8 from files and integers, float32 from floats. An array that already has this type is
@@ -49,11 +49,41 @@ def read_image(source):
     (5, 7, 3)
     """
     if isinstance(source, (str, os.PathLike)):
-        return _read_file(os.path.expanduser(source))
+        path = os.path.expanduser(source)
+        if not str(path).lower().endswith(".npy") or not os.path.isfile(path):
+            return _read_file(path)
+        source = load_array(path)
     image = to_numpy(source)
     _check_shape(image.shape)
     _check_range(image)
     return image.astype("uint8" if np.issubdtype(image.dtype, np.integer) else "float32", copy=False)
+
+
+def load_array(path):
+    """Opens a NumPy file. Its values stay on the disk until they are used.
+
+    Args:
+        path: Path of a file that `numpy.save` has written.
+
+    Returns:
+        A `numpy.memmap`.
+
+    Raises:
+        ValueError: If the file is damaged, or holds objects instead of numbers.
+
+    Example:
+
+    >>> np.save("image.npy", np.zeros((5, 7, 3), "uint8"))
+    >>> load_array("image.npy").shape
+    (5, 7, 3)
+    """
+    try:
+        return np.load(path, mmap_mode="r")
+    except Exception as error:  # NumPy raises errors of many kinds
+        raise ValueError(
+            f"{str(path)!r} cannot be read as an image: it is damaged, or holds no array of numbers. Fix: write it "
+            "with numpy.save."
+        ) from error
 
 
 def to_uint8(image):
@@ -133,6 +163,8 @@ def read_orientation(file):
 
 def is_plain(path):
     """Whether an image file needs no conversion before TensorFlow decodes it: an upright, opaque RGB JPEG or PNG."""
+    if pathlib.Path(path).suffix.lower() == ".npy":
+        return False
     with PIL.Image.open(path) as file:
         plain = file.format in ("JPEG", "PNG") and file.mode == "RGB" and not file.has_transparency_data
         return plain and read_orientation(file) == 1
@@ -142,6 +174,12 @@ def put_on_white(image):
     """A transparent `PIL.Image.Image` on a white background, as an RGB image."""
     image = image.convert("RGBA")
     return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def is_deep(file):
+    """Whether an opened `PIL.Image.Image` has more than 8 bits for each channel."""
+    bits = max(file.tag_v2.get(258, (8,))) if file.format == "TIFF" else 8
+    return bits > 8 or file.mode == "F" or file.mode.startswith("I") or any(";16" in str(tile[3]) for tile in file.tile)
 
 
 def _read_file(path):
@@ -170,7 +208,7 @@ def _read_file(path):
     if refused or (image.has_transparency_data and _is_measured(image)):
         found = refused or (
             "its last channel looks like a measurement, such as near infrared, instead of transparency. Fix: save only "
-            "red, green and blue."
+            "red, green and blue; or, to train on all channels, write ranges.txt with the line `0 255` for each."
         )
         raise ValueError(f"{path!r} cannot be read as an image: {found}")
     return np.asarray(put_on_white(image) if image.has_transparency_data else image.convert("RGB"))
@@ -178,8 +216,7 @@ def _read_file(path):
 
 def _find_refusal(file):
     """Says why an opened file would be read by a guess, or returns an empty string."""
-    bits = max(file.tag_v2.get(258, (8,))) if file.format == "TIFF" else 8
-    if bits > 8 or file.mode == "F" or file.mode.startswith("I") or any(";16" in str(tile[3]) for tile in file.tile):
+    if is_deep(file):
         return "it holds more than 8 bits for each channel. Fix: scale it to 0–255 and save it with 8 bits."
     pictures = _count_pictures(file)
     return f"it holds {pictures} pictures, expected one. Fix: save each as a separate file." if pictures > 1 else ""

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from ..layers.preprocessing import MEAN_COLOR
+from ..layers.preprocessing import repeat_mean_color
 
 # The largest changes of the colours at strength 1: of brightness (where white is 1), of contrast and saturation
 # (relative to their values), and of hue (where the full circle is 1).
@@ -28,6 +28,8 @@ def make_pipeline(
     batch=None,
     seed=None,
     ignore_class=255,
+    ranges=None,
+    decode=None,
 ):
     """Turns a data set of ``{"image", "segmentation_mask"}`` into pairs for training or evaluation.
 
@@ -46,9 +48,12 @@ def make_pipeline(
             such as each epoch of ``fit``, has another order and other random numbers, and the same seed gives the same
             passes again. None keeps the order.
         ignore_class: Label of the padding in the masks.
+        ranges: The lowest and the highest value of each channel of the images; by default RGB in 0–255. Colours vary
+            relative to them. Only images of three channels have a saturation and a hue.
+        decode: Function that decodes an image; by default one for JPEG and PNG files.
 
     Returns:
-        A `tf.data.Dataset` of pairs: images float32 in 0–255, masks uint8.
+        A `tf.data.Dataset` of pairs: images float32, masks uint8.
 
     Raises:
         ValueError: If `augment` is True and there is no seed; if `scales` are not two positive numbers in order; if
@@ -72,6 +77,8 @@ def make_pipeline(
         raise ValueError(f"Found color={color}: expected 0 (colours as they are) to 2.")
     if flip is not True and not augment:
         raise ValueError(f"Found flip={flip!r} without augmentation. Fix: augment=True, or leave flip out.")
+    low, high = np.array([(0, 255)] * 3 if ranges is None else ranges, "float64").T
+    padding = low + (high - low) * repeat_mean_color(len(low)) / 255
     exchange = None if isinstance(flip, bool) else _make_exchange(flip)
     numbered = examples.enumerate()
     if seed is not None:
@@ -85,7 +92,7 @@ def make_pipeline(
         numbered = tf.data.Dataset.zip(numbers, examples).shuffle(length, seed=seed, reshuffle_each_iteration=True)
 
     def step(number, example):
-        image, mask = _decoded(example)
+        image, mask = _decoded(example, decode, len(low))
         draw = _Draws(seed, number) if augment else None
         if augment:
             image, mask = _scaled(image, mask, draw, scales)
@@ -97,9 +104,9 @@ def make_pipeline(
             mirrored = draw.uniform() < 0.5
             image, mask = (tf.cond(mirrored, lambda y=y: tf.reverse(y, [1]), lambda x=x: x) for x, y in pairs)
         if augment and color:
-            image = _colored(image, draw, color)
+            image = _colored(image, draw, color, low, high - low)
         if size is not None:
-            image, mask = _padded(image, mask, size, ignore_class)
+            image, mask = _padded(image, mask, size, ignore_class, padding)
         return image, mask[..., 0]
 
     pairs = numbered.map(step, tf.data.AUTOTUNE, deterministic=True)
@@ -131,12 +138,15 @@ class _Draws:
         return tf.random.stateless_uniform((), key, low, high)
 
 
-def _decoded(example):
+def _decoded(example, decode, channels):
     image, mask = example["image"], example["segmentation_mask"]
-    if image.dtype == tf.string:
+    if decode is not None:
+        image = decode(image)
+    elif image.dtype == tf.string:
         image = tf.io.decode_image(image, channels=3, expand_animations=False)
+    if mask.dtype == tf.string:
         mask = tf.io.decode_png(mask, channels=1)  # the builders store ids as grey levels
-    return tf.cast(tf.ensure_shape(image, (None, None, 3)), tf.float32), tf.ensure_shape(mask, (None, None, 1))
+    return tf.cast(tf.ensure_shape(image, (None, None, channels)), tf.float32), tf.ensure_shape(mask, (None, None, 1))
 
 
 def _scaled(image, mask, draw, scales):
@@ -155,22 +165,24 @@ def _cut(image, mask, size, draw):
         place = [n // 2 for n in room]
     else:
         place = [tf.cast(draw.uniform() * tf.cast(n + 1, tf.float32), tf.int32) for n in room]
-    return tf.slice(image, [*place, 0], [*cut, 3]), tf.slice(mask, [*place, 0], [*cut, 1])
+    return tf.slice(image, [*place, 0], [*cut, -1]), tf.slice(mask, [*place, 0], [*cut, 1])
 
 
-def _padded(image, mask, size, ignore_class):
-    """Pads image and mask on all sides to `size`: the image with `MEAN_COLOR`, the mask with `ignore_class`."""
+def _padded(image, mask, size, ignore_class, color):
+    """Pads image and mask on all sides to `size`: the image with `color`, the mask with `ignore_class`."""
     more = [size[axis] - tf.shape(mask)[axis] for axis in (0, 1)]
     margins = [[n // 2, n - n // 2] for n in more] + [[0, 0]]
-    image = tf.pad(image - MEAN_COLOR, margins) + MEAN_COLOR
+    image = tf.pad(image - color, margins) + color
     mask = tf.pad(mask, margins, constant_values=tf.cast(ignore_class, mask.dtype))
-    return tf.ensure_shape(image, [*size, 3]), tf.ensure_shape(mask, [*size, 1])
+    return tf.ensure_shape(image, [*size, len(color)]), tf.ensure_shape(mask, [*size, 1])
 
 
-def _colored(image, draw, strength):
+def _colored(image, draw, strength, low, span):
     """Varies brightness, contrast, saturation and hue, as different weather, light and cameras do."""
     brightness, contrast, saturation, hue = (draw.uniform(-1.0, 1.0) * strength * most for most in COLOR_RANGES)
-    image = tf.image.adjust_brightness(image / 255, brightness)
+    image = tf.image.adjust_brightness((image - low) / span, brightness)
     image = tf.image.adjust_contrast(image, tf.maximum(1 + contrast, 0))
-    image = tf.image.adjust_saturation(image, tf.maximum(1 + saturation, 0))
-    return tf.clip_by_value(tf.image.adjust_hue(image, hue), 0, 1) * 255
+    if len(low) == 3:
+        image = tf.image.adjust_saturation(image, tf.maximum(1 + saturation, 0))
+        image = tf.clip_by_value(tf.image.adjust_hue(image, hue), 0, 1)
+    return image * span + low

@@ -13,10 +13,10 @@ format           for                                                   any size 
 ``litert``       phones and small boards (formerly TensorFlow Lite)    yes; accelerators need one size  yes, of one size
 ===============  ====================================================  ===============================  ================
 
-Each file takes RGB images ``(batch, H, W, 3)``, float32, 0–255, and returns logits ``(batch, H, W, C)`` or, with
-``labels=True``, masks ``(batch, H, W)``. Its logits differ from those of Keras by at most 1e-4 of the largest logit.
-OpenVINO computes in bfloat16 if the CPU can. Then its logits differ by some hundredths, unless it compiles the model
-with ``{"INFERENCE_PRECISION_HINT": "f32"}``.
+Each file takes images as the model does, such as RGB ``(batch, H, W, 3)``, float32, 0–255. It returns logits
+``(batch, H, W, C)`` or, with ``labels=True``, masks ``(batch, H, W)``. Its logits differ from those of Keras by at most
+1e-4 of the largest logit. OpenVINO computes in bfloat16 if the CPU can. Then its logits differ by some hundredths,
+unless it compiles the model with ``{"INFERENCE_PRECISION_HINT": "f32"}``.
 """
 
 import functools
@@ -80,7 +80,11 @@ def export_model(model, path, format=None, size=None, labels=False, calibration=
     _require_int8(format, size, calibration)
     _require_packages(format, calibration)
     exported = _build_exported(fold_bilinear(model), size, labels)
-    images = None if calibration is None else read_calibration_images(calibration, exported.inputs[0].shape[1:3])
+    images = (
+        None
+        if calibration is None
+        else read_calibration_images(calibration, exported.inputs[0].shape[1:3], get_predictor(model).ranges)
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="partial-", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
@@ -152,7 +156,8 @@ def _build_exported(model, size, labels):
     ended = keras.Model(predictor.images, OUTPUTS["argmax" if labels else "logits"](predictor.logits))
     if size is not None:
         predictor.require_size(size, "the size to export for is")
-    shape = (None, *predictor.input_size, 3) if size is None else (1, *size, 3)
+    channels = predictor.images.shape[-1]
+    shape = (None, *predictor.input_size, channels) if size is None else (1, *size, channels)
     image = keras.Input(batch_shape=shape, name="image")
     return keras.Model(image, ended(image), name=model.name)
 

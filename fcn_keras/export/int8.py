@@ -5,7 +5,7 @@ import os
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..visualization.colors import read_rgb
+from ..datasets.channels import read_pixels
 
 LONGEST = 1024  # pixels. Larger images, such as photographs of phones, would fill the memory.
 
@@ -19,16 +19,17 @@ def require_images(calibration):
         raise ValueError("Found no image to calibrate with: expected images like those that the model will see.")
 
 
-def read_calibration_images(images, size):
+def read_calibration_images(images, size, ranges=None):
     """Reads images, and scales and cuts them to the size that a model takes.
 
     Args:
-        images: List of paths and arrays ``(H, W, 3)``, RGB, 0–255, of any size.
+        images: List of paths and arrays ``(H, W, 3)``, RGB, 0–255, of any size; or as the model takes them.
         size: ``(height, width)``: each image is scaled until it covers this size, and cut to it on both sides. If one
             of the two is None, images with a side of more than `LONGEST` pixels are scaled down.
+        ranges: As in `fcn_keras.datasets.channels.read_pixels`.
 
     Returns:
-        List of ``uint8`` arrays ``(1, H, W, 3)``.
+        List of arrays ``(1, H, W, channels)``, uint8 if the images are, else float32.
 
     Raises:
         ValueError: If an image cannot be read; the message names the file.
@@ -41,12 +42,15 @@ def read_calibration_images(images, size):
     """
     found = []
     for image in images:
-        picture = Image.fromarray(read_rgb(image))
-        if None in size:
-            picture.thumbnail((LONGEST, LONGEST), Image.Resampling.BILINEAR)
-        else:
-            picture = ImageOps.fit(picture, size[::-1], Image.Resampling.BILINEAR)
-        found.append(np.asarray(picture)[None])
+        pixels = read_pixels(image, ranges)
+        pixels = pixels if pixels.dtype == "uint8" else pixels.astype("float32")
+        channels = [Image.fromarray(pixels[..., i]) for i in range(pixels.shape[-1])]
+        for i, channel in enumerate(channels):
+            if None in size:
+                channel.thumbnail((LONGEST, LONGEST), Image.Resampling.BILINEAR)
+            else:
+                channels[i] = ImageOps.fit(channel, size[::-1], Image.Resampling.BILINEAR)
+        found.append(np.stack(channels, axis=-1)[None])
     return found
 
 

@@ -131,6 +131,12 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
     class_names = class_names or own
     metric = SegmentationMetrics(predictor.classes, class_names, ignore_class)
     batched = _is_batched(data)
+    channels = data.element_spec[0].shape[-1], predictor.images.shape[-1]
+    if None not in channels and channels[0] != channels[1]:
+        raise ValueError(
+            f"Found images with {channels[0]} channels: expected {channels[1]}, as {model.name} takes. Fix: save them "
+            "like the training images, with the same ranges.txt if there is one."
+        )
     if flip or tile is not None or order is not None or scales not in ((1,), [1]):
         pairs = data.unbatch() if batched else data
         options = {"scales": scales, "flip": flip, "tile": tile}
@@ -234,7 +240,8 @@ def _count_images(model, pairs, classes, ignore_class, verbose, order, options):
     counted = track(pairs.as_numpy_iterator(), "images", show=None if verbose else False)
     for number, (image, mask) in enumerate(counted):
         found = np.empty(image.shape[:2], "int32")
-        for region, values in predict_tiles(model, to_uint8(image), **options):
+        image = to_uint8(image) if get_predictor(model).ranges is None else image
+        for region, values in predict_tiles(model, image, **options):
             values = to_numpy(values)
             _require_numbers(model, not np.isnan(values).any())
             found[region] = id_of[values.argmax(axis=-1)]

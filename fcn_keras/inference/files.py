@@ -8,11 +8,13 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from .._files import atomic_write, explain_missing, user_path
+from ..datasets.channels import make_preview, read_pixels
 from ..datasets.classes import voc_palette
-from ..datasets.images import SUFFIXES, UNREAD, VIDEOS, list_images, read_image
+from ..datasets.images import SUFFIXES, UNREAD, VIDEOS, list_images
 from ..datasets.masks import read_mask
 from ..visualization.colors import make_color_table, require_ids
 from ..visualization.overlays import overlay
+from .predictor import get_predictor
 from .segment import choose_classes, find_threshold, predict_probabilities, segment
 
 
@@ -177,14 +179,16 @@ def segment_files(
             found = {"areas": measure(read_mask(files["masks"]))} if areas else {}
             yield {**record, "status": "skipped", **found}
             continue
+        ranges = get_predictor(model).ranges
         try:
-            pixels = read_image(image)
+            pixels = read_pixels(image, ranges)
         except ValueError as error:
             yield {**record, "status": "bad", "error": str(error)}
             continue
         mask = _segment(model, pixels, files.get("probabilities"), **options)
         if overlays:
-            atomic_write(files["overlays"], Image.fromarray(overlay(pixels, mask, palette=palette)).save)
+            picture = overlay(make_preview(pixels, ranges), mask, palette=palette)
+            atomic_write(files["overlays"], Image.fromarray(picture).save)
         values = to_file_values(mask, class_ids)
         if ids:
             atomic_write(files["ids"], Image.fromarray(values.astype("uint8" if values.max() < 256 else "uint16")).save)

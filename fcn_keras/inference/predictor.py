@@ -9,6 +9,7 @@ import os
 import keras
 
 from ..layers.labels import VOID, argmax_labels, two_class_logits
+from ..models.channels import get_ranges
 from .tiling import Tiling
 
 OUTPUTS = {
@@ -65,8 +66,9 @@ class Predictor:
     def __init__(self, model):
         self.variables = _list_variables(model)
         shape = getattr(model, "input_shape", None) if model.built else None
-        if shape is not None and (not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (3, None)):
-            raise ValueError(f"{model.name} takes inputs of shape {shape}: expected one input (batch, H, W, 3).")
+        if shape is not None and (not isinstance(shape, tuple) or len(shape) != 4):
+            raise ValueError(f"{model.name} takes inputs of shape {shape}: expected one input (batch, H, W, channels).")
+        self.ranges = get_ranges(model) if shape else None
         self.input_size = shape[1:3] if shape else (None, None)
         self.images = keras.Input(batch_shape=shape or (None, None, None, 3))
         logits = model(self.images)
@@ -86,7 +88,7 @@ class Predictor:
 
         Args:
             output: A key of `OUTPUTS`.
-            pixels: Float32 array ``(1, H, W, 3)``, 0–255.
+            pixels: Float32 array ``(1, H, W, channels)``.
 
         Returns:
             Tensor ``(1, H, W)`` for ``"argmax"``, else ``(1, H, W, C)``.
@@ -129,7 +131,7 @@ class Predictor:
         if any(fixed not in (None, n) for fixed, n in zip(self.input_size, size, strict=True)):
             raise ValueError(
                 f"{self.name} takes images of {_spell(self.input_size)} only, {what} {_spell(size)}. Fix: build the "
-                "model with input shape (None, None, 3), as fcn_keras.models.allow_any_size does, or resize the "
+                "model with input shape (None, None, channels), as fcn_keras.models.allow_any_size does, or resize the "
                 "image."
             )
 

@@ -7,7 +7,7 @@ import numbers
 import keras
 import numpy as np
 
-from ..datasets.images import read_image
+from ..datasets.channels import read_pixels
 from ..datasets.progress import make_progress_bar
 from ..layers.labels import to_numpy
 from .predictor import OUTPUTS, choose_id_type, get_predictor
@@ -29,9 +29,10 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None, t
 
     Args:
         model: Keras model from images ``(batch, H, W, 3)``, 0–255, to logits ``(batch, H, W, C)``. A model with one
-            logit has two classes, see `fcn_keras.layers.labels`.
+            logit has two classes, see `fcn_keras.layers.labels`. It may take other channels, in other ranges.
         image: Path of an image file, or array or tensor ``(H, W, 3)``, RGB, 0–255, of any size. A `numpy.memmap` of
-            ``uint8`` is read tile by tile.
+            ``uint8`` is read tile by tile. For a model that takes other channels: as `fcn_keras.datasets.channels`
+            describes.
         tile: Largest side of a tile in pixels, or ``(height, width)``; at least the total stride of the model. The
             model sees a margin around each tile, which is 160 to 288 pixels wide for the nets of this package. So 1024
             is a good size. With None, the model sees the whole image in one run.
@@ -45,9 +46,10 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None, t
         Array ``(H, W)`` of class ids in ``[0, C)``, of the size of the image: ``uint8``, or ``int32`` when C > 255.
 
     Raises:
-        ValueError: If `image` is not one RGB image in 0–255, if the model does not return one logit per class for each
-            pixel, if another argument has a value that is not described above, or if `tile` is given for a model that
-            needs the whole image (squeeze-and-excitation, global pooling) or that `fcn_keras.geometry` cannot follow.
+        ValueError: If `image` is not one RGB image in 0–255, or has other channels than the model takes, if the model
+            does not return one logit per class for each pixel, if another argument has a value that is not described
+            above, or if `tile` is given for a model that needs the whole image (squeeze-and-excitation, global pooling)
+            or that `fcn_keras.geometry` cannot follow.
 
     Example:
 
@@ -60,7 +62,7 @@ def segment(model, image, tile=None, scales=(1.0,), flip=False, progress=None, t
     Reference: Long, Shelhamer & Darrell (CVPR 2015), §3: a net of convolutions only takes an input of any size and
     returns an output of corresponding size.
     """
-    image, predictor, views = read_image(image), get_predictor(model), _list_views(scales, flip)
+    image, predictor, views = _read(image, model), get_predictor(model), _list_views(scales, flip)
     threshold = find_threshold(threshold, predictor.classes, getattr(model, "class_names", None))
     averaged = views != [(1, False)] or threshold is not None
     mask = np.empty(image.shape[:2], choose_id_type(predictor.classes))
@@ -143,7 +145,7 @@ def predict_logits(model, image, tile=None, progress=None):
     >>> predict_logits(model, np.zeros((5, 7, 3), "uint8")).shape
     (5, 7, 21)
     """
-    return _assemble(model, "logits", read_image(image), tile, [(1, False)], progress)
+    return _assemble(model, "logits", _read(image, model), tile, [(1, False)], progress)
 
 
 def predict_probabilities(model, image, tile=None, scales=(1.0,), flip=False, progress=None):
@@ -165,7 +167,7 @@ def predict_probabilities(model, image, tile=None, scales=(1.0,), flip=False, pr
     >>> predict_probabilities(model, image, scales=(0.5, 1), flip=True, progress=False)[0, 0].round(6)
     array([0.5, 0.5], dtype=float32)
     """
-    return _assemble(model, "probabilities", read_image(image), tile, _list_views(scales, flip), progress)
+    return _assemble(model, "probabilities", _read(image, model), tile, _list_views(scales, flip), progress)
 
 
 def predict_tiles(model, image, tile=None, scales=(1.0,), flip=False):
@@ -186,7 +188,11 @@ def predict_tiles(model, image, tile=None, scales=(1.0,), flip=False):
     >>> [values.shape for region, values in predict_tiles(model, np.zeros((5, 7, 3), "uint8"))]
     [TensorShape([5, 7, 2])]
     """
-    yield from _run_tiles(model, "probabilities", read_image(image), tile, _list_views(scales, flip), False)
+    yield from _run_tiles(model, "probabilities", _read(image, model), tile, _list_views(scales, flip), False)
+
+
+def _read(image, model):
+    return read_pixels(image, get_predictor(model).ranges)
 
 
 def _list_views(scales, flip):

@@ -15,7 +15,9 @@ from collections.abc import Callable
 import keras
 
 from ..layers._keras import get_all_layers, get_outputs
+from ..layers.preprocessing import BGR
 from .any_size import allow_any_size, places_units_by_size
+from .channels import adapt_to_channels
 from .convolutionalize import convolutionalize
 from .feature_layers import find_feature_layers
 from .mini_vgg import MiniVGG
@@ -52,7 +54,7 @@ class Backbone:
     pretrained: str | None = "imagenet"
     build_trunk: Callable | None = None
 
-    def feature_extractor(self, weights="pretrained", head="auto"):
+    def feature_extractor(self, weights="pretrained", head="auto", channels=3):
         """The network as a model from preprocessed images to its maps at strides 8, 16 and 32.
 
         Its batch normalization is frozen, because the statistics of a pretrained network are better than those of
@@ -63,12 +65,15 @@ class Backbone:
             head: ``"fc"`` turns the classifier's fully connected layers into convolutions, including their biases, and
                 adds dropout of 0.5 after each; None drops these layers; ``"auto"`` means ``"fc"`` if the backbone has
                 such layers.
+            channels: Number of channels of the images. If the network takes three, its first kernel is repeated for
+                more of them, see `fcn_keras.models.channels`. One channel is given to it three times.
 
         Returns:
             A Functional model named ``backbone``, for images of any size.
 
         Raises:
-            ValueError: If `head` is none of these, or if the network lacks a layer that `feature_layers` names.
+            ValueError: If `head` is none of these, if the network lacks a layer that `feature_layers` names, or if it
+                takes neither three channels nor as many as the images have.
 
         Example:
 
@@ -90,6 +95,12 @@ class Backbone:
         model = keras.Model(network.input, maps, name="backbone")
         if any(map(places_units_by_size, get_all_layers(model))):
             model = allow_any_size(model, explicit_padding=True)
+        if (taken := model.inputs[0].shape[-1]) not in (3, channels):
+            raise ValueError(
+                f"Found a backbone for {taken} channels: expected {channels}, or 3. Fix: channels={taken}."
+            )
+        if taken != channels > 1:
+            model = adapt_to_channels(model, channels, self.preprocessing in BGR)
         for layer in _find_batch_norm(model):
             layer.trainable = False
         return model

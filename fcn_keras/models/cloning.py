@@ -18,13 +18,15 @@ LEARNED = (BilinearConv2DTranspose, BilinearDepthwiseConv2DTranspose)
 UPSAMPLING = (*LEARNED, BilinearUpsampling2D)
 
 
-def rebuild(model, copy, margins=None):
+def rebuild(model, copy, margins=None, channels=None, fit=None):
     """Copies the layers of a model, and builds a model from the copies that takes images of any size.
 
     Args:
         model: A Functional model with one image input ``(H, W, C)``.
         copy: Function from a layer to its copy.
         margins: Dict from a layer's name to a layer that is applied to its input first; `copy` may fill it.
+        channels: Number of channels of the new model's images; by default that of `model`.
+        fit: As in `copy_weights`.
 
     Returns:
         A Functional model on ``(batch, None, None, C)``, with the weights of `model`.
@@ -38,7 +40,7 @@ def rebuild(model, copy, margins=None):
     >>> rebuild(model, copy_layer).output_shape
     (None, None, None, 4)
     """
-    image = keras.Input((None, None, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
+    image = keras.Input((None, None, channels or model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image")
     part = keras.Model(model.inputs[0], require_functional(model).output, name=model.name)
 
     def call(layer, *args, **kwargs):
@@ -47,7 +49,7 @@ def rebuild(model, copy, margins=None):
         return layer(*args, **kwargs)
 
     clone = keras.models.clone_model(part, input_tensors=image, clone_function=copy, call_function=call)
-    copy_weights(part, clone)
+    copy_weights(part, clone, fit=fit)
     return clone
 
 
@@ -89,7 +91,7 @@ def require_functional(model):
     return functional
 
 
-def copy_weights(source, target, skip=(), replaced=()):
+def copy_weights(source, target, skip=(), replaced=(), fit=None):
     """Copies every weight of a model to the layers of the same names in another model.
 
     If the name of a layer of `target` does not occur in `source`, the layer keeps its weights. An upsampling layer may
@@ -101,6 +103,7 @@ def copy_weights(source, target, skip=(), replaced=()):
         target: A model. Models nested in it are not changed, because they were copied when `target` was made.
         skip: Names of layers of `source` whose weights the caller copies in a different way.
         replaced: Names of upsampling layers of `source` that are replaced by other layers in `target`.
+        fit: Function from two layers to weights, instead of `fit_weights`.
 
     Raises:
         ValueError: If a weight of `source` has no place in `target`. The message names the layers.
@@ -117,7 +120,7 @@ def copy_weights(source, target, skip=(), replaced=()):
     theirs = [layer for layer in source.layers if layer.weights and not isinstance(layer, keras.Model)]
     theirs = [layer for layer in theirs if layer.name not in {*skip, *replaced}]
     found = [(layer, ours.get(layer.name)) for layer in theirs]
-    values = [fit_weights(layer, twin) for layer, twin in found]
+    values = [(fit or fit_weights)(layer, twin) for layer, twin in found]
     lost = [_describe(*pair) for pair, value in zip(found, values, strict=True) if value is None]
     if lost:
         raise ValueError(

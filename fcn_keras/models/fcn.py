@@ -6,6 +6,7 @@ Reference: Long, Shelhamer & Darrell (CVPR 2015), §4, Figure 3; *Hands-On Machi
 from .. import geometry
 from . import backbones, fusion
 from .any_size import allow_any_size
+from .channels import get_ranges, make_scaling
 from .cloning import copy_weights
 from .feature_layers import add_stride_4
 from .image_input import apply_to_image
@@ -14,7 +15,8 @@ from .segmentation_model import SegmentationModel
 STRIDES = (8, 16, 32)
 
 
-def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn32s"):
+def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn32s",
+           channels=3):  # fmt: skip
     """FCN-32s: scores the last map and upsamples the scores ×32.
 
     A Functional model from RGB images ``(batch, H, W, 3)`` in 0–255 to logits ``(batch, H, W, num_classes)``. It takes
@@ -37,6 +39,8 @@ def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
             last one, from a bilinear start, as in the CVPR paper. ``"learned"`` learns all of them.
             ``"learned_depthwise"`` also learns all of them, but upsamples each class separately, which costs far less.
         name: Name of the model.
+        channels: Number of channels of the images, all in 0–255; or the range of each channel, its lowest and highest
+            value. 1 is for grey images. `fcn_keras.models.channels` says how a pretrained backbone is adapted.
 
     Returns:
         A `keras.Model`. Its layers ``score_fr`` and ``upscore`` have the names that the authors gave them.
@@ -51,12 +55,19 @@ def FCN32s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
     >>> model(keras.ops.zeros((1, 33, 47, 3))).shape
     TensorShape([1, 33, 47, 21])
 
+    A net for colour and depth, from 0.5 to 10 metres, as the authors trained one for NYUDv2:
+
+    >>> rgbd = [(0, 255), (0, 255), (0, 255), (0.5, 10)]
+    >>> FCN32s(40, backbone="mini_vgg", weights=None, channels=rgbd).input_shape
+    (None, None, None, 4)
+
     Reference: Long et al. (CVPR 2015), §4.1–4.2, Figure 3; Table 2.
     """
-    return _build(num_classes, backbone, weights, head, upsampling, 32, (1, 1), name)
+    return _build(num_classes, backbone, weights, head, upsampling, 32, (1, 1), name, channels)
 
 
-def FCN16s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn16s"):
+def FCN16s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn16s",
+           channels=3):  # fmt: skip
     """FCN-16s: upsamples the scores of the last map ×2, adds those of the map at stride 16, and upsamples ×16.
 
     Arguments, return value and errors are those of `FCN32s`. This net has the additional layers ``upscore2``,
@@ -70,11 +81,11 @@ def FCN16s(num_classes, backbone="vgg16", weights="pretrained", head="auto", ups
 
     Reference: Long et al. (CVPR 2015), §4.2, Figure 3.
     """
-    return _build(num_classes, backbone, weights, head, upsampling, 16, (1, 1), name)
+    return _build(num_classes, backbone, weights, head, upsampling, 16, (1, 1), name, channels)
 
 
 def FCN8s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", skip_scales=(1, 1),
-          name="fcn8s"):  # fmt: skip
+          name="fcn8s", channels=3):  # fmt: skip
     """FCN-8s: like FCN-16s, but upsamples ×2 once more, adds the scores of the map at stride 8, and upsamples ×8.
 
     Arguments, return value and errors are those of `FCN32s`. This net has the additional layers ``upscore2``,
@@ -92,10 +103,11 @@ def FCN8s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsa
 
     Reference: Long et al. (CVPR 2015), §4.2, Figure 3; at once: PAMI 2017, §4.3.
     """
-    return _build(num_classes, backbone, weights, head, upsampling, 8, skip_scales, name)
+    return _build(num_classes, backbone, weights, head, upsampling, 8, skip_scales, name, channels)
 
 
-def FCN4s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn4s"):
+def FCN4s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsampling="frozen", name="fcn4s",
+          channels=3):  # fmt: skip
     """FCN-4s: like FCN-8s, with one more skip connection, from the map at stride 4. The paper stops at FCN-8s.
 
     Arguments, return value and errors are those of `FCN32s`. This net has the additional layers ``upscore_pool3``,
@@ -109,7 +121,7 @@ def FCN4s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsa
     Reference: Long et al. (CVPR 2015), §4.2, and appendix A: block predictions reach at most 96.4 mean IU at stride 8,
     and 98.5 at stride 4.
     """
-    return _build(num_classes, backbone, weights, head, upsampling, 4, (1, 1), name)
+    return _build(num_classes, backbone, weights, head, upsampling, 4, (1, 1), name, channels)
 
 
 def upgrade(model, upsampling=None, name=None):
@@ -170,12 +182,13 @@ def upgrade(model, upsampling=None, name=None):
         skip_scales=(1, 1),
         name=name or f"fcn{finest}s",
         pad=layers["pad"],
+        channels=get_ranges(model) or 3,
     )
     copy_weights(model, finer, replaced=[fusion.LAST[2 * finest]])
     return finer
 
 
-def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales, name):
+def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales, name, channels):
     if num_classes < 1:
         raise ValueError(
             f"Found num_classes={num_classes}: expected 2 or more (the background is also a class), or 1 for one logit."
@@ -184,15 +197,17 @@ def _build(num_classes, backbone, weights, head, upsampling, finest, skip_scales
     if not isinstance(skip_scales, tuple | list) or len(skip_scales) != 2:
         raise ValueError(f"Found skip_scales={skip_scales!r}: expected two factors, for the maps at strides 16 and 8.")
     backbone = backbones.get(backbone)
-    network = backbone.feature_extractor(weights, head)
+    network = backbone.feature_extractor(weights, head, make_scaling(channels)[0])
     network = add_stride_4(network) if finest == 4 else network
-    return _assemble(num_classes, network, backbone.preprocessing, upsampling, finest, skip_scales, name)
+    return _assemble(
+        num_classes, network, backbone.preprocessing, upsampling, finest, skip_scales, name, None, channels
+    )
 
 
-def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name, pad=None):
+def _assemble(num_classes, backbone, preprocessing, upsampling, finest, skip_scales, name, pad=None, channels=3):
     """Connects padding, preprocessing, the backbone, and the layers of Figure 3 that score and fuse its maps."""
     _require_maps(backbone)
-    image, maps, geometries = apply_to_image(backbone, preprocessing, pad)
+    image, maps, geometries = apply_to_image(backbone, preprocessing, pad, channels)
     options = {"finest": finest, "upsampling": upsampling, "skip_scales": skip_scales}
     return SegmentationModel(image, fusion.fuse(maps, geometries, image, num_classes, **options), name=name)
 
@@ -202,7 +217,7 @@ def _require_maps(backbone):
     if strides not in (STRIDES, (4, *STRIDES)):
         raise ValueError(f"Found maps at strides {list(strides)}: expected {STRIDES}, in this order.")
     side = 32 * STRIDES[-1]
-    units = [shape[1] for shape in backbone.compute_output_shape((1, side, side, 3))]
+    units = [shape[1] for shape in backbone.compute_output_shape((1, side, side, backbone.inputs[0].shape[-1]))]
     if units != [side // stride for stride in strides]:
         raise ValueError(
             f"Found maps of {units} units for {side} pixels: expected {[side // s for s in strides]}, one unit for "

@@ -18,6 +18,7 @@ from ..layers.cropping import CropLike
 from . import fusion
 from .any_size import allow_any_size
 from .backbones import unfreeze
+from .channels import get_ranges
 from .cloning import copy_weights
 from .feature_layers import find_feature_layers
 from .image_input import apply_to_image
@@ -65,7 +66,8 @@ def make_fine_fcn(model, factor=1, features=32, name=None):
     if not {"score_pool3", "backbone", "preprocessing", "pad"} <= set(layers):
         raise ValueError(f"Cannot continue model {model.name!r}: expected an FCN-8s, made by FCN8s or upgrade.")
     backbone, lower = _add_lower_maps(layers["backbone"])
-    image, maps, geometries = apply_to_image(backbone, layers["preprocessing"].mode, layers["pad"])
+    channels = get_ranges(model) or 3
+    image, maps, geometries = apply_to_image(backbone, layers["preprocessing"].mode, layers["pad"], channels)
     classes = layers["score_fr"].filters
     options = {"finest": 8, "upsampling": fusion.find_upsampling(model), "skip_scales": _find_scales(layers)}
     scores, geometry = fusion.fuse_maps(maps[-3:], geometries[-3:], classes, **options)

@@ -29,24 +29,26 @@ import keras
 from .. import geometry
 from ..layers._keras import get_all_layers
 from ..layers.padding import PadToStride
-from ..layers.preprocessing import MEAN_COLOR, Preprocessing
+from ..layers.preprocessing import Preprocessing, repeat_mean_color
 from .any_size import places_units_by_size
+from .channels import make_scaling
 from .fusion import upsampling_sizes
 
 #: Pixels of an image that is large enough for every network and a multiple of its total stride.
 LARGE = 1024
 
 
-def apply_to_image(network, preprocessing, pad=None):
+def apply_to_image(network, preprocessing, pad=None, channels=3):
     """Pads and preprocesses an image of any size, and computes the maps of a network and their geometries.
 
     Args:
         network: Model from preprocessed images to maps, with the coarsest map last.
         preprocessing: Mode of `fcn_keras.layers.preprocessing.Preprocessing`.
         pad: The `fcn_keras.layers.padding.PadToStride` to use; by default `make_least_padding`.
+        channels: As in `fcn_keras.FCN32s`.
 
     Returns:
-        The image, a `keras.Input` for RGB in 0–255; the list of maps; and the `fcn_keras.geometry.Geometry` of each, in
+        The image, a `keras.Input`; the list of maps; and the `fcn_keras.geometry.Geometry` of each, in
         pixels of the image.
 
     Example:
@@ -57,8 +59,12 @@ def apply_to_image(network, preprocessing, pad=None):
     ([8, 16, 32], (None, None, None, 160))
     """
     pad = make_least_padding(network) if pad is None else type(pad).from_config(pad.get_config())
-    image = keras.Input((None, None, 3), name="image")
-    x = Preprocessing(preprocessing, name="preprocessing")(pad(image))
+    number, scaling = make_scaling(channels)
+    x = image = keras.Input((None, None, number), name="image")
+    x = x if scaling is None else scaling(x)
+    if number == 1 < network.inputs[0].shape[-1]:
+        x = keras.layers.Concatenate(name="grey")([x, x, x])
+    x = Preprocessing(preprocessing, name="preprocessing")(pad(x))
     return image, network(x), geometry.trace_outputs(network, incoming=geometry.Geometry(offset=-pad.before))
 
 
@@ -84,7 +90,7 @@ def make_least_padding(network):
     outside = [*map(_measure_outside, geometries[:-1], geometries[1:]), geometries[-1].stride / 2]
     before = max(0, *(math.ceil(g.offset - pixels) for g, pixels in zip(geometries, outside, strict=True)))
     after = [math.ceil(g.stride - 1 - pixels - g.offset) for g, pixels in zip(geometries, outside, strict=True)]
-    options = {"color": MEAN_COLOR, "name": "pad"}
+    options = {"color": repeat_mean_color(network.inputs[0].shape[-1]), "name": "pad"}
     if any(map(places_units_by_size, get_all_layers(network))):
         return PadToStride(geometries[-1].stride, before, max(0, *after), **options)
     spare = [_count_spare(network, i, g.stride) for i, g in enumerate(geometries)]

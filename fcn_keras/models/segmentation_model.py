@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from ..layers.preprocessing import Preprocessing
+from .channels import get_ranges
 
 ENOUGH = 8  # images that show which labels the masks hold
 
@@ -52,7 +53,7 @@ class SegmentationModel(keras.Model):
 
     def fit(self, x=None, y=None, *args, **kwargs):
         if any(isinstance(layer, Preprocessing) for layer in self.layers):
-            x = _watch(x, y, 2 if self.output.shape[-1] <= 2 else None)
+            x = _watch(x, y, 2 if self.output.shape[-1] <= 2 else None, get_ranges(self))
         return super().fit(x, y, *args, **kwargs)
 
     def get_config(self):
@@ -60,15 +61,19 @@ class SegmentationModel(keras.Model):
         return {**super().get_config(), **own}
 
 
-def _watch(x, y, classes):
+def _watch(x, y, classes, ranges=None):
     """Looks at the first of the caller's images and masks. Returns `x`; of a dataset, one that looks as it is read."""
     images, labels = 0, set()
 
     def look(image, mask):
         nonlocal images
-        if not images and (0 < np.max(image) <= 1 or np.min(image) < 0):
+        low, high = np.transpose([(0, 255)] if ranges is None else ranges)
+        if not images and (
+            0 < np.max((image - low) / (high - low)) <= 1 / 255 or (ranges is None and np.min(image) < 0)
+        ):
             warnings.warn(
-                f"The first images run from {np.min(image):g} to {np.max(image):g}: expected 0–255. Fix: pass images "
+                f"The first images run from {np.min(image):g} to {np.max(image):g}: expected "
+                f"{'0–255' if ranges is None else f'the ranges {ranges}'}. Fix: pass images "
                 "without preprocessing, such as a division by 255, because the model itself preprocesses them.",
                 stacklevel=4,
             )

@@ -3,6 +3,8 @@
 import os
 
 from ..layers._keras import get_all_layers
+from ..layers.preprocessing import BGR
+from .channels import repeat_weights
 from .cloning import fit_weights
 from .loading import load_model
 
@@ -10,8 +12,10 @@ from .loading import load_model
 def start_from(model, trained, class_names=None):
     """Copies the weights of a trained net to a new net, which may have other classes.
 
-    The whole backbone is copied. The layers after it, such as ``score_fr``, are copied if both nets have the same
-    classes in the same order. Otherwise they stay as they are in the new net, where scores start at zero.
+    The whole backbone is copied. If the trained net takes RGB images, and the new net takes more channels, the first
+    kernel is repeated, as `fcn_keras.models.channels` describes. The layers after the backbone, such as ``score_fr``,
+    are copied if both nets have the same classes in the same order. Otherwise they stay as they are in the new net,
+    where scores start at zero.
 
     Args:
         model: The new net, such as `fcn_keras.FCN8s` makes. Its weights change.
@@ -23,7 +27,7 @@ def start_from(model, trained, class_names=None):
         A text that says which layers were copied and which were not.
 
     Raises:
-        ValueError: If a net has no backbone, or if the backbones or their preprocessing differ.
+        ValueError: If a net has no backbone, or if the backbones, their preprocessing or their channels differ.
 
     Example:
 
@@ -40,15 +44,17 @@ def start_from(model, trained, class_names=None):
     known = {layer.name: layer for layer in _get_leaves(trained)}
     inside = {layer.name for layer in _get_leaves(model.get_layer("backbone"))}
     reason, found = _compare_classes(trained, model, class_names), {}
+    modes = [[layer.mode for layer in each.layers if layer.name == "preprocessing"] for each in (trained, model)]
     for layer in _get_leaves(model):
-        if layer.name in known and (layer.name in inside or not reason):
+        if layer.name in inside:
+            found[layer] = repeat_weights(known.get(layer.name), layer, modes[1][0] in BGR)
+        elif layer.name in known and not reason:
             found[layer] = fit_weights(known[layer.name], layer)
     left = [layer.name for layer in _get_leaves(model) if found.get(layer) is None]
-    modes = [[layer.mode for layer in each.layers if layer.name == "preprocessing"] for each in (trained, model)]
     if modes[0] != modes[1] or inside.intersection(left):
         raise ValueError(
-            f"Cannot start from {trained.name!r}: it has another backbone. Fix: make the new net with the same "
-            "backbone and head."
+            f"Cannot start from {trained.name!r}: it has another backbone or other channels. Fix: make the new net "
+            "with the same backbone, head and channels."
         )
     found = {layer: weights for layer, weights in found.items() if weights is not None}
     for layer, weights in found.items():

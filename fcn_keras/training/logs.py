@@ -20,9 +20,11 @@ import keras
 import numpy as np
 
 from .._files import atomic_write, replace_nonfinite, write_json, write_text
+from ..datasets.channels import make_preview
 from ..datasets.images import to_uint8
 from ..inference.segment import segment
 from ..metrics import METRICS
+from ..models.channels import get_ranges
 
 FORMAT = 2  # of config.json; the first edition wrote none
 PACKAGES = ("fcn-keras", "keras", "tensorflow", "jax", "torch", "numpy", "tensorflow-datasets")
@@ -170,9 +172,11 @@ def draw_results(run, model, history):
         del lines[key]
     images, truth, predictions = [], [], []
     for image, mask in itertools.islice(run.validation.unbatch(), run.samples):
-        images.append(to_uint8(np.asarray(image)))
+        ranges = get_ranges(model)
+        image = to_uint8(np.asarray(image)) if ranges is None else np.asarray(image)
+        images.append(make_preview(image, ranges))
         truth.append(np.asarray(mask))
-        predictions.append(segment(model, images[-1], progress=False))
+        predictions.append(segment(model, image, progress=False))
     columns = {"truth": truth, "prediction": predictions}
     figures = {
         "curves.png": visualization.plot_learning_curves(lines),

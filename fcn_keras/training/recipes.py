@@ -147,12 +147,13 @@ class Recipe:
 
         return vars(self) | describe_backbone(self.backbone, self.weights)
 
-    def build(self, num_classes, net=None):
+    def build(self, num_classes, net=None, channels=3):
         """Builds the net as it is before its first epoch.
 
         Args:
             num_classes: Number of classes, background included.
             net: ``"FCN-32s-fixed"`` or another net instead of the recipe's own.
+            channels: As in `fcn_keras.FCN32s`.
         """
         import keras
 
@@ -161,6 +162,7 @@ class Recipe:
         net = net or self.net
         function = getattr(fcn, NETS[net.removesuffix("-fixed")])
         options = {"skip_scales": fusion.AT_ONCE_SCALES} if net == "FCN-8s-at-once" else {}
+        options["channels"] = channels
         with _use_dtype_policy(self.precision):
             model = function(num_classes, self.backbone, self.weights, self.head, self.upsampling, **options)
         if net == "FCN-32s-fixed":

@@ -2,9 +2,11 @@
 
 import dataclasses
 import os
+import sys
 
 from .. import datasets
 from .._files import user_path
+from ..datasets.channels import describe_ranges
 from ..losses import count_pixels
 from ..models.loading import load_model
 from ..models.transfer import start_from
@@ -29,6 +31,7 @@ def train(
     force=False,
     seed=0,
     init_from=None,
+    channels=3,
     **options,
 ):
     """Trains one net as a recipe says, in the folder of a run. If the run was interrupted, it is continued.
@@ -51,6 +54,7 @@ def train(
         seed: Seed of the run.
         init_from: A trained net to start from, as in `fcn_keras.models.start_from`: a model, a file or a name. It may
             have other classes, but must have the backbone of the recipe. None starts from the weights of the recipe.
+        channels: As in `fcn_keras.FCN32s`, for a pair. A folder finds its own, see `fcn_keras.datasets.channels`.
         **options: Passed to `fcn_keras.training.Run`, such as `callbacks`, `patience`, `devices` or `verbose`.
 
     Returns:
@@ -72,8 +76,8 @@ def train(
         init_from = load_model(init_from, compile=False) if isinstance(init_from, str | os.PathLike) else init_from
         recipe = dataclasses.replace(recipe, weights=None)
     if isinstance(data, str):
-        if class_names is not None:
-            raise ValueError(f"Found class_names for {data!r}, which has its own: expected none.")
+        if class_names is not None or channels != 3:
+            raise ValueError(f"Found class_names or channels for {data!r}, which has its own: expected none.")
         splits = splits or ("train", "validation")
         data, source = datasets.resolve_data_set(data, source)
         builders = prepare_splits(data, splits, source=source, data_dir=data_dir, binary=binary)
@@ -82,6 +86,9 @@ def train(
         metadata = builders[0].info.metadata
         class_names = list(metadata["class_names"])
         palette = metadata["palette"] if palette is None else palette
+        if ranges := metadata.get("ranges"):
+            channels = ranges
+            print(f"Images of {describe_ranges(ranges)}.", file=sys.stderr, flush=True)
         batches, validation, counted = load_splits(recipe, builders, splits)
         settings = recipe.describe() | describe_splits(data, builders, splits) | forced
         settings |= {"data": str(user_path(source).resolve())} if data == "folder" else {}
@@ -93,11 +100,13 @@ def train(
         counted = lambda: batches(seed)  # noqa: E731
         settings = {field: value for field, value in recipe.describe().items() if field not in DATA_FIELDS}
         settings |= {"data": "the caller's"}
+    if channels != 3:
+        settings["channels"] = channels
     if init_from is not None:
         settings["init_from"] = hash_model(init_from, weights=True)
     run = Run(
         directory,
-        lambda: _build(recipe, class_names, init_from, options.get("verbose", 2)),
+        lambda: _build(recipe, class_names, channels, init_from, options.get("verbose", 2)),
         recipe.make_optimizer,
         batches,
         validation,
@@ -115,9 +124,9 @@ def train(
     return run
 
 
-def _build(recipe, class_names, init_from, verbose):
+def _build(recipe, class_names, channels, init_from, verbose):
     """Builds the net, and starts it from a trained one if there is one."""
-    model = recipe.build(len(class_names))
+    model = recipe.build(len(class_names), channels=channels)
     told = None if init_from is None else start_from(model, init_from, class_names)
     if told and verbose:
         print(told, flush=True)

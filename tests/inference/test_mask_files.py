@@ -160,6 +160,7 @@ def test_again_does_everything_again(model, photos, tmp_path):
 def test_every_suffix_named_can_be_read(model, tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (6, 5, 3), "uint8")
     for suffix in files.SUFFIXES:
-        Image.fromarray(pixels).save(tmp_path / f"picture{suffix[1:]}{suffix}")
+        path = tmp_path / f"picture{suffix[1:]}{suffix}"
+        np.save(path, pixels) if suffix == ".npy" else Image.fromarray(pixels).save(path)
     records = list(segment_files(model, [tmp_path], tmp_path / "masks"))
     assert [record["status"] for record in records] == ["done"] * len(files.SUFFIXES)

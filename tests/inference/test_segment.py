@@ -293,10 +293,12 @@ def test_what_is_no_model_is_told(model):
     assert ("Fix: fcn_keras.load_model('best.keras')" in str(told.value)) == (model == "best.keras")
 
 
-def test_a_model_of_grey_images_is_told():
+def test_a_model_of_grey_images_takes_no_others():
     grey = keras.Input((None, None, 1))
-    with pytest.raises(ValueError, match=r"shape \(None, None, None, 1\): expected one input \(batch, H, W, 3\)"):
-        segment(keras.Model(grey, keras.layers.Conv2D(2, 1)(grey)), np.zeros((4, 4, 3), "uint8"))
+    model = keras.Model(grey, keras.layers.Conv2D(2, 1)(grey))
+    assert segment(model, np.zeros((4, 4), "uint8")).shape == (4, 4)
+    with pytest.raises(ValueError, match=r"has the shape \(4, 4, 3\): expected \(H, W, 1\)\. Fix: "):
+        segment(model, np.zeros((4, 4, 3), "uint8"))
 
 
 @pytest.mark.parametrize("words", ["RESOURCE_EXHAUSTED: Out of memory while trying to allocate", "CUDA out of memory."])

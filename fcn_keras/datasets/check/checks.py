@@ -15,6 +15,7 @@ from ..progress import track
 from .finding_kinds import KINDS, make_finding
 from .inspect import inspect_pair
 from .layouts import UNLISTED, read_layout
+from .ranges import find_ranges
 from .report import SEVERITIES, Report
 
 RARE = 0.001  # share of the labelled pixels
@@ -80,7 +81,7 @@ def make_report(source, found, views):
     problems, thin = _separate_thin(found, views, problems)
     findings = [*found.findings, *group_by_kind(problems), *thin, *_check_names(found), *_check_void(found, used)]
     findings += _check_classes(found, names, pixels)
-    findings += [*_find_void_splits(pixels), *_check_sizes(views)]
+    findings += [*_find_void_splits(pixels), *_check_sizes(views), *find_ranges(found, views)[1]]
     if 0 < counts["validation"] < FEW:
         findings.append(make_finding("few", count=counts["validation"]))
     findings.sort(key=lambda one: SEVERITIES.index(one.severity))

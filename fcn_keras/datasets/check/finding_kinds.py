@@ -22,6 +22,7 @@ KINDS = {
     "split": ("note",
         "There is no train.txt and no validation.txt: a hash of the names chooses about {share:.0%} for validation."),
     "unlisted": ("note", "Images that no list names are not used."),
+    "ranges.txt": ("error", "The ranges.txt cannot be used."),
     # One image and its mask.
     "image": ("error", "Images that cannot be read.", "restore them, or remove them together with their masks."),
     "mask": ("error", "Masks that cannot be read as ids.", "save ids as grey or palette PNGs."),
@@ -41,6 +42,12 @@ KINDS = {
         "look at one; save the images upright."),
     "exif": ("note", "Images that EXIF turns: this package turns them, other tools may not."),
     "grey": ("note", "Grey images: the grey is used for all three channels."),
+    "channels": ("error", "Images with other channels than the others: expected {expected}.",
+        "save all images with the same number of channels, in the same type."),
+    "channels, found": ("note", "Images of type {dtype} with {ranges}.",
+        "if these are not the values that the net should see as 0 and 255, state others in ranges.txt."),
+    "constant": ("error", "Channel {number} is {value:g} in all training images: expected at least two values.",
+        "remove the channel, from which nothing can be learned."),
     "alpha": ("warning", "Images with transparency: they are read on a white background.", "save them as RGB."),
     "colour space": ("warning", "Images that are not RGB: converted, without a colour profile.", "save them as RGB."),
     # The whole data set.

@@ -10,6 +10,7 @@ import PIL.Image
 import tensorflow as tf
 
 from ...layers.labels import VOID
+from ..channels import make_preview, measure_levels, read_stored, require_finite
 from ..images import is_plain, read_image, read_orientation
 from ..masks import read_mask, read_two_levels
 from .interpolation import find_between, is_interpolated, measure_interpolation
@@ -30,6 +31,8 @@ class View:
         thin: Number of pixels of each id that lie between two other ids, as `find_between` finds them.
         unnamed_void: Number of pixels with the value 255 that no line of ``classes.txt`` names.
         object_level: In masks of two values, the value of the object in the file. None if it does not occur.
+        channels: Number and type of the channels. None for RGB images.
+        levels: What `fcn_keras.datasets.channels.measure_levels` measured, or None.
     """
 
     pair: object
@@ -42,6 +45,8 @@ class View:
     thin: np.ndarray | None = None
     unnamed_void: int = 0
     object_level: int | None = None
+    channels: tuple | None = None
+    levels: np.ndarray | None = None
 
 
 def inspect_pair(pair, layout):
@@ -65,17 +70,18 @@ def inspect_pair(pair, layout):
     def problems_of(path):
         return lambda kind, detail="": view.problems.append((kind, path, detail))
 
-    image = _inspect_image(pair.image, layout, problems_of(pair.image))
+    image = _inspect_image(pair.image, layout, view, problems_of(pair.image))
     ids = _inspect_mask(pair.mask, layout, view, problems_of(pair.mask))
     if image is not None:
         view.size = image.shape[:2]
         view.digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest() + str(image.shape)
-        view.thumbnail = make_thumbnail(image)
+        view.thumbnail = make_thumbnail(make_preview(image, None if view.levels is None else view.levels[[0, 3]].T))
     if image is not None and ids is not None and ids.shape != view.size:
         detail = f"image {image.shape[0]}×{image.shape[1]}, mask {ids.shape[0]}×{ids.shape[1]}"
-        with PIL.Image.open(pair.image) as file:
-            if ids.shape == image.shape[1::-1] and read_orientation(file) > 4:
-                detail += ": the mask was drawn on the image before EXIF turned it"
+        if ids.shape == image.shape[1::-1] and layout.ranges is None:
+            with PIL.Image.open(pair.image) as file:
+                if read_orientation(file) > 4:
+                    detail += ": the mask was drawn on the image before EXIF turned it"
         view.problems.append(("size", pair.image, detail))
     return view
 
@@ -138,10 +144,15 @@ def strip_path(error, path):
     return message.lstrip(" :,")
 
 
-def _inspect_image(path, layout, add):
+def _inspect_image(path, layout, view, add):
     try:
         require_file(path)
-        pixels = read_image(path)
+        pixels = read_image(path) if layout.ranges is None else read_stored(path)
+        if layout.ranges is not None:
+            require_finite(pixels, "")
+            view.channels, view.levels = (pixels.shape[-1], str(pixels.dtype)), measure_levels(pixels)
+        if layout.ranges is not None or path.suffix.lower() == ".npy":
+            return pixels
         if layout.name != "folder" or is_plain(path):
             _require_tensorflow_reads(path)
         with PIL.Image.open(path) as file:

@@ -18,6 +18,7 @@ from ..voc import layout as voc
 from ..voc.lists import read_list
 from .finding_kinds import make_finding
 from .inspect import require_file, strip_path
+from .ranges import find_stated
 
 LISTS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.2
@@ -37,12 +38,16 @@ class Pair:
 
 @dataclasses.dataclass
 class Layout:
-    """The contents of a folder, before any image is opened. If the classes have no names, `classes` is None."""
+    """The contents of a folder, before its images are opened. If the classes have no names, `classes` is None.
+
+    `ranges` is what `fcn_keras.datasets.channels.find_stated_ranges` found.
+    """
 
     name: str
     pairs: list
     classes: Classes | None
     findings: list
+    ranges: list | None = None
 
 
 def read_layout(source, layout=None, classes=None, share=VALIDATION_SHARE, binary=False):
@@ -138,7 +143,7 @@ def _read_folder(source, classes, share, binary):
     names = [] if images is None or ids is None else _pair_names(images, ids, findings)
     splits = _assign_splits(source, names, images or {}, share, findings)
     pairs = [Pair(splits.get(name, UNLISTED), name, images[name], ids[name]) for name in names]
-    return Layout("folder", pairs, classes, findings)
+    return Layout("folder", pairs, classes, findings, find_stated(source, pairs, findings))
 
 
 def _make_binary(classes, path, findings):

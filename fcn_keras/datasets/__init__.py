@@ -28,24 +28,10 @@ BUILDERS = {
     "pets": ("pets", "OxfordPets"),
     "folder": ("folder", "Folder"),
 }
-_MODULES = (
-    "camvid",
-    "channels",
-    "check",
-    "classes",
-    "download",
-    "folder",
-    "images",
-    "label_tools",
-    "left_right",
-    "masks",
-    "pets",
-    "pipeline",
-    "samples",
-    "segmentations",
-    "shapes",
-    "voc",
-)
+# fmt: off
+_MODULES = ("camvid", "channels", "check", "classes", "download", "folder", "images", "label_tools", "left_right",
+            "masks", "pets", "pipeline", "samples", "segmentations", "shapes", "voc")
+# fmt: on
 _CACHED = {}  # (folder, when it was prepared, split) → examples in memory; each epoch of a run calls `load` again
 CONFIG_OF_SPLIT = {"voc": {"sbd_train": "2011_sbd", "seg11valid": "2011_sbd", "trainaug": "2012_sbd"}}
 

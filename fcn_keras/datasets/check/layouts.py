@@ -121,10 +121,8 @@ def split_by_hash(names, share=VALIDATION_SHARE):
     {'train': 80, 'validation': 20}
     """
     chosen = {name: int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 16**8 for name in names}
-    return {
-        "train": [name for name in names if not chosen[name]],
-        "validation": [name for name in names if chosen[name]],
-    }
+    split_of = {False: "train", True: "validation"}
+    return {split: [name for name in names if chosen[name] == held] for held, split in split_of.items()}
 
 
 def _read_folder(source, classes, share, binary):

@@ -43,7 +43,7 @@ SCALES = (1.0, 1.5)
 class Dilated(Recipe):
     """FCN-4s whose last stage is dilated, as in §3.2 of the paper: its scores have a unit every 16 pixels, not 32."""
 
-    def build(self, num_classes):
+    def build(self, num_classes, net=None, channels=3):
         fcn4s = FCN4s(num_classes, self.backbone, self.weights, self.head, self.upsampling)
         backbone = dilate(fcn4s.get_layer("backbone"), 2, name="backbone")
         for layer in backbone.layers:
@@ -66,8 +66,8 @@ class Dilated(Recipe):
 class Dropout(Recipe):
     """FCN-4s with dropout of a fifth of the channels of the last map."""
 
-    def build(self, num_classes):
-        fcn4s = super().build(num_classes)
+    def build(self, num_classes, net=None, channels=3):
+        fcn4s = super().build(num_classes, channels=channels)
 
         def change(layer):
             if layer.name != "score_fr":

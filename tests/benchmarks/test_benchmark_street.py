@@ -20,12 +20,12 @@ def street():
 def test_the_street_is_held_out_trained_without_and_measured(street, tmp_path, monkeypatch, capsys):
     write_camvid(tmp_path / "CamVid", ["A1_a", "A1_b", "B2_a", "B2_b", "B2_c"], ["v", "w", "x"])
     small = {"backbone": "mini_vgg", "weights": None, "size": (40, 56), "batch": 1}
-    for name in ("fcn4s", "dim"):
+    for name in ("fcn4s", "dim", "dropout"):
         variant = street.VARIANTS[name]
         variant = dataclasses.replace(variant, recipe=dataclasses.replace(variant.recipe, **small))
         monkeypatch.setitem(street.VARIANTS, name, variant)
     command = ["--source", str(tmp_path / "CamVid"), "--directory", str(tmp_path / "runs"), "--street", "A1"]
-    assert street.main(["fcn4s", "dim", *command, "--epochs", "1"]) == 0
+    assert street.main(["fcn4s", "dim", "dropout", *command, "--epochs", "1"]) == 0
 
     folder = tmp_path / "runs" / "A1"
     kept = {kind: sorted(path.name for path in (folder / "images" / kind).iterdir()) for kind in ("train", "val")}
@@ -35,9 +35,9 @@ def test_the_street_is_held_out_trained_without_and_measured(street, tmp_path, m
     ious = {key: result["mean_iou"] for key, result in content["results"].items()}
     assert list(ious) == ["street, scale 1", "street, scale 1.5", "validation, scale 1", "validation, scale 1.5"]
     assert len(set(ious.values())) > 1
-    assert json.loads((folder / "street.json").read_text(encoding="utf-8"))[1] == content
+    assert json.loads((folder / "street.json").read_text(encoding="utf-8"))[2] == content
     printed = capsys.readouterr().out
-    assert printed.count("\n| FCN-4s") == 2
+    assert printed.count("\n| FCN-4s") == 3
 
     with pytest.raises(ValueError, match=r"no file of 'C3'.*expected one of \['A1', 'B2'\]"):
         street.main([*command[:-1], "C3"])

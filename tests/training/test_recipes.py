@@ -307,7 +307,7 @@ def test_what_cannot_be_trained(tmp_path):
         train("heavy", "shapes", tmp_path)
     with pytest.raises(ValueError, match="class_names="):
         train(SMALL, data(), tmp_path)
-    with pytest.raises(ValueError, match="class_names for 'shapes'.*expected none"):
+    with pytest.raises(ValueError, match="class_names or channels for 'shapes'.*expected none"):
         train(SMALL, "shapes", tmp_path, class_names=NAMES)
     with pytest.raises(
         ValueError, match=r"Found \{'source': 'mine', 'batch': 2, 'size': \(64, 64\)\} for your own data"

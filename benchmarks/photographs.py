@@ -5,7 +5,7 @@
     python -m benchmarks.photographs stages --stages FOLDER       # FCN-32s, 16s, 8s of a staged run on one of them
 
 Run it from the project's root. ``tabby`` writes fcn_keras/datasets/samples/results/tabby.json, which chapters read, and
-notebooks/results/tabby.png. The others write notebooks/results/photographs.png and notebooks/results/cat-stages.png.
+notebooks/results/tabby.png. The others write photographs.png and astronaut-stages.png into the same folder.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main(arguments=None):
     elif found.what == "masks":
         save("photographs.png", masks())
     else:
-        save("cat-stages.png", stages(found.stages))
+        save("astronaut-stages.png", stages(found.stages))
     return 0
 
 
@@ -96,13 +96,13 @@ def masks():
 
 
 def stages(directory):
-    """The cat, and its masks by FCN-32s, FCN-16s and FCN-8s.
+    """The astronaut, and her masks by FCN-32s, FCN-16s and FCN-8s.
 
     Args:
         directory: Folder of a staged run.
     """
     nets = {name: fcn_keras.load_model(directory / name / "last.keras") for name in STAGES}
-    image = samples.photograph("cat")
+    image = samples.photograph("astronaut")
     found = {name: [fcn_keras.segment(net, image)] for name, net in nets.items()}
     net = nets["FCN-8s"]
     return visualization.compare([image], found, net.class_names, net.palette)

@@ -111,7 +111,8 @@ def FCN4s(num_classes, backbone="vgg16", weights="pretrained", head="auto", upsa
     """FCN-4s: like FCN-8s, with one more skip connection, from the map at stride 4. The paper stops at FCN-8s.
 
     Arguments, return value and errors are those of `FCN32s`. This net has the additional layers ``upscore_pool3``,
-    ``score_pool2`` and ``upscore4``. Thin objects gain most. The last upsampling has four times as many units.
+    ``score_pool2`` and ``upscore4``. The last upsampling has four times as many units. In short trainings on CamVid, it
+    reached the mean IoU of FCN-8s, no more.
 
     Example:
 

@@ -137,17 +137,18 @@ def evaluate(model, data, class_names=None, ignore_class=255, verbose=0, scales=
             f"Found images with {channels[0]} channels: expected {channels[1]}, as {model.name} takes. Fix: save them "
             "like the training images, with the same ranges.txt if there is one."
         )
-    if flip or tile is not None or order is not None or scales not in ((1,), [1]):
+    order = range(predictor.classes) if order is None else order  # of the columns, which are the model's classes
+    if flip or tile is not None or scales not in ((1,), [1]):
         pairs = data.unbatch() if batched else data
         options = {"scales": scales, "flip": flip, "tile": tile}
-        confusion = _count_images(model, pairs, predictor.classes, ignore_class, verbose, order, options)
-        return Evaluation(confusion, metric.class_names)
+        confusion = _count_images(model, pairs, predictor.classes, ignore_class, verbose, options)
+        return Evaluation(confusion[:, order], metric.class_names)
     scored = keras.Model(predictor.images, predictor.logits)  # the same layers, compiled separately
     scored.compile(loss=PixelCrossentropy(ignore_class), metrics=[metric], jit_compile=False)
     scored.evaluate(data if batched else data.batch(1), verbose=verbose)
     confusion = to_numpy(metric.confusion).astype("int64")
     _require_numbers(model, (confusion >= 0).all())  # `SegmentationMetrics` reports NaN logits with negative counts
-    return Evaluation(confusion, metric.class_names)
+    return Evaluation(confusion[:, order], metric.class_names)
 
 
 def evaluate_masks(data, predictions, split=None, binary=False):
@@ -233,9 +234,8 @@ def _is_batched(data):
     return ranks[0] == 4
 
 
-def _count_images(model, pairs, classes, ignore_class, verbose, order, options):
+def _count_images(model, pairs, classes, ignore_class, verbose, options):
     """Computes the confusion matrix image by image. Of an image, it holds the ids of all pixels, but not the logits."""
-    id_of = np.arange(classes) if order is None else np.argsort(order)
     confusion = np.zeros((classes, classes), "int64")
     counted = track(pairs.as_numpy_iterator(), "images", show=None if verbose else False)
     for number, (image, mask) in enumerate(counted):
@@ -244,7 +244,7 @@ def _count_images(model, pairs, classes, ignore_class, verbose, order, options):
         for region, values in predict_tiles(model, image, **options):
             values = to_numpy(values)
             _require_numbers(model, not np.isnan(values).any())
-            found[region] = id_of[values.argmax(axis=-1)]
+            found[region] = values.argmax(axis=-1)
         mask = to_numpy(match_masks(mask, found[..., None]))
         truth = to_numpy(to_class_ids(mask, classes, ignore_class))
         if (truth == -2).any():
